@@ -1,0 +1,1 @@
+//! The engine's I/O threads: listeners, sockets, TLS and wake-ups.

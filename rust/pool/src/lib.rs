@@ -1,0 +1,1 @@
+//! Pooled byte buffers with a byte cap.

@@ -1,0 +1,1 @@
+//! Persistent queues with a time to live over one shared journal.

@@ -1,0 +1,1 @@
+//! Test helpers: virtual clock, faulty storage, message generators.
