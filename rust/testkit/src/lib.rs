@@ -1,1 +1,5 @@
 //! Test helpers: virtual clock, faulty storage, message generators.
+
+mod clock;
+
+pub use clock::VirtualClock;
