@@ -1,0 +1,1 @@
+"""edgehub: an open, self-hosted hub for IoT Edge devices."""
