@@ -1,1 +1,72 @@
-//! The IoT Hub route language: parse, check, compile, evaluate; embeddable on its own.
+//! The route language of `IoT Hub`: parse, check, compile, evaluate; embeddable on its own.
+//!
+//! A route says which messages go where:
+//!
+//! ```text
+//! FROM /messages/modules/sensor/outputs/* WHERE as_number(temp) > 30 INTO BrokeredEndpoint("/modules/alarm/inputs/hot")
+//! ```
+//!
+//! [`RouteSet::compile`] checks and compiles all routes of a hub at once: either every route is
+//! right, or nothing applies and every error is told with its place. [`RouteSet::evaluate`] then
+//! finds, for each message, the endpoints it goes to.
+//!
+//! ```
+//! use edgehub_router::{Decisions, OwnedMessage, RouteDecl, RouteSet, Source};
+//!
+//! let routes = RouteSet::compile("gateway-7", &[
+//!     RouteDecl::new("up", "FROM /messages/* INTO $upstream"),
+//!     RouteDecl::new("hot", r#"FROM /messages/modules/sensor/* WHERE as_number(temp) > 30
+//!                              INTO BrokeredEndpoint("/modules/alarm/inputs/hot")"#),
+//! ]).unwrap();
+//!
+//! let mut msg = OwnedMessage::default();
+//! msg.application.push(("temp".into(), Some("31.5".into())));
+//! let mut decisions = Decisions::new();
+//! routes.evaluate(Source::Module { module: "sensor", output: None }, &msg, &mut decisions);
+//!
+//! let ids: Vec<&str> =
+//!     decisions.iter().map(|d| routes.endpoints()[d.endpoint_index as usize].id.as_str()).collect();
+//! assert_eq!(ids, ["iothub", "gateway-7/alarm/hot"]);
+//! ```
+//!
+//! # How it works
+//!
+//! All conditions of a set compile to one flat program ([`RouteSet`] owns it). What conditions load
+//! (a property, a property as a number, a path in the body) has a slot that is filled once per
+//! message, when the first condition asks. The body is scanned once, for all wanted paths together,
+//! and only if a condition needs it and content type and encoding say that it is JSON. Routes are
+//! indexed by source, so that a message meets only the routes it can match.
+//!
+//! # Limits
+//!
+//! [`ROUTES_MAX`] routes of [`ROUTE_BYTES_MAX`] bytes each, expressions nested [`EXPR_DEPTH_MAX`]
+//! deep: beyond, compilation fails. [`BODY_DEPTH_MAX`] levels of JSON and [`SCRATCH_BYTES_MAX`] bytes
+//! of text built per message: beyond, values are undefined.
+
+mod body;
+mod condition;
+mod error;
+mod functions;
+mod lang;
+mod machine;
+mod message;
+mod number;
+mod program;
+mod set;
+mod text;
+mod value;
+
+pub use body::{BODY_DEPTH_MAX, BodyState};
+pub use condition::{Condition, Features, Verdict};
+pub use error::{ConditionError, Position, Problem, RouteError, TextRange};
+pub use functions::SCRATCH_BYTES_MAX;
+pub use lang::parser::EXPR_DEPTH_MAX;
+pub use lang::types::Type;
+pub use message::{Lookup, MessageView, OwnedMessage};
+pub use set::compile::{ROUTE_BYTES_MAX, ROUTES_MAX, RouteSet};
+pub use set::decl::{PRIORITY_DEFAULT, PRIORITY_MAX, RouteDecl, Schema};
+pub use set::endpoint::{Endpoint, EndpointKind, UPSTREAM_ID};
+pub use set::evaluate::{Decision, Decisions};
+pub use set::source::Source;
+pub use set::warning::{RouteWarning, Warning};
+pub use text::{fold, names_equal};

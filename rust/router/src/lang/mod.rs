@@ -1,0 +1,12 @@
+//! The language: tokens, grammar, static types, and what each construct compiles to.
+
+pub(crate) mod ast;
+pub(crate) mod builtin;
+pub(crate) mod check;
+pub(crate) mod emit;
+pub(crate) mod lexer;
+pub(crate) mod literal;
+pub(crate) mod names;
+pub(crate) mod parser;
+pub(crate) mod route;
+pub(crate) mod types;

@@ -1,0 +1,168 @@
+//! What conditions compile to: a flat list of operations on a stack, and the values they load.
+//!
+//! All conditions of a route set share one program, so that a property, a number made of it, or the
+//! body is looked at once per message however many routes ask for it.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+
+use crate::body::{PathSet, Step};
+use crate::condition::Verdict;
+use crate::lang::ast::{Arith, Compare};
+use crate::lang::builtin::Builtin;
+use crate::value::Val;
+
+/// One operation. Jumps are forward and relative, counted from the operation after.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Op {
+    /// Push a constant.
+    Const(u32),
+    /// Drop that many values.
+    Drop(u32),
+    /// Push the value of a slot.
+    Load(u32),
+    /// Push the comparison of a slot with a constant.
+    CompareConst {
+        op: Compare,
+        slot: u32,
+        constant: u32,
+    },
+    /// Replace two values by their comparison.
+    Compare(Compare),
+    Arith(Arith),
+    Negate,
+    Not,
+    And,
+    Or,
+    /// `and` on body values: undefined unless both are bools.
+    AndStrict,
+    OrStrict,
+    /// Jump if the top of the stack is false (true), leaving it there.
+    SkipIfFalse(u32),
+    SkipIfTrue(u32),
+    /// Drop an undefined top of the stack; jump if it is defined.
+    SkipIfDefined(u32),
+    Call {
+        builtin: Builtin,
+        args: u32,
+    },
+    /// `is_null` of a body value, which the reference inverts.
+    IsNullValue,
+    /// Record the top of the stack as the value of a node; only in programs made to explain.
+    Trace(u32),
+}
+
+/// Where the value of a slot comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Load {
+    Application(String),
+    System(String),
+    /// Application property, else system property.
+    Either(String, String),
+    /// Slot of a body path.
+    Body(usize),
+    /// Application property, else body path.
+    ApplicationOrBody(String, usize),
+    /// Whether a body path leads to something.
+    Includes(usize),
+    /// Another slot as a number.
+    Number(u32),
+}
+
+/// A constant.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Const {
+    Undefined,
+    Null,
+    Bool(bool),
+    Num(f64),
+    Text(Box<str>),
+}
+
+impl Const {
+    pub(crate) fn val(&self) -> Val<'_> {
+        match self {
+            Const::Undefined => Val::Undefined,
+            Const::Null => Val::Null,
+            Const::Bool(b) => Val::Bool(*b),
+            Const::Num(n) => Val::num(*n),
+            Const::Text(text) => Val::Text(text),
+        }
+    }
+}
+
+/// The operations of one condition within the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Routine {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+}
+
+/// A compiled program; immutable.
+#[derive(Debug, Default)]
+pub(crate) struct Program {
+    pub(crate) ops: Vec<Op>,
+    pub(crate) consts: Vec<Const>,
+    pub(crate) loads: Vec<Load>,
+    pub(crate) paths: PathSet,
+    /// Deepest stack that any routine needs.
+    pub(crate) stack_max: usize,
+}
+
+impl Program {
+    pub(crate) fn routine(&self, routine: Routine) -> &[Op] {
+        self.ops.get(routine.start..routine.end).unwrap_or(&[])
+    }
+
+    /// The verdict of a routine that is the same for every message.
+    pub(crate) fn fixed_verdict(&self, routine: Routine) -> Option<Verdict> {
+        match self.routine(routine) {
+            [Op::Const(index)] => Some(self.consts.get(*index as usize)?.val().as_bool().into()),
+            _ => None,
+        }
+    }
+}
+
+/// A program under construction; equal loads and constants are kept once.
+#[derive(Debug, Default)]
+pub(crate) struct Builder {
+    pub(crate) program: Program,
+    load_ids: HashMap<Load, u32>,
+    text_ids: HashMap<Box<str>, u32>,
+    number_ids: HashMap<u64, u32>,
+}
+
+fn intern<K: Eq + Hash>(ids: &mut HashMap<K, u32>, key: K, next: usize) -> (u32, bool) {
+    let new = !ids.contains_key(&key);
+    (*ids.entry(key).or_insert(next as u32), new)
+}
+
+impl Builder {
+    /// Slot of a load.
+    pub(crate) fn load(&mut self, load: Load) -> u32 {
+        let (id, new) = intern(&mut self.load_ids, load.clone(), self.program.loads.len());
+        if new {
+            self.program.loads.push(load);
+        }
+        id
+    }
+
+    /// Slot of a body path within the body.
+    pub(crate) fn path(&mut self, steps: &[Step]) -> usize {
+        self.program.paths.add(steps)
+    }
+
+    /// Index of a constant.
+    pub(crate) fn constant(&mut self, constant: Const) -> u32 {
+        let next = self.program.consts.len();
+        let (id, new) = match &constant {
+            Const::Text(text) => intern(&mut self.text_ids, text.clone(), next),
+            Const::Num(n) => intern(&mut self.number_ids, n.to_bits(), next),
+            _ => (next as u32, true),
+        };
+        if new {
+            self.program.consts.push(constant);
+        }
+        id
+    }
+}

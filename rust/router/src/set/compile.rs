@@ -1,0 +1,196 @@
+//! From declared routes to a set that can be evaluated; nothing applies unless everything is right.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::condition::Verdict;
+use crate::error::{Problem, RouteError, TextRange};
+use crate::lang::check::{self, Options};
+use crate::lang::lexer::{Token, lex};
+use crate::lang::parser::Stop;
+use crate::lang::route::{self, RouteText};
+use crate::program::{Builder, Const, Op, Program, Routine};
+use crate::set::decl::RouteDecl;
+use crate::set::endpoint::Endpoint;
+use crate::set::source::{Pattern, SourceIndex};
+use crate::set::warning::{self, RouteWarning};
+use crate::text::range_of;
+
+/// Routes that one set may have.
+pub const ROUTES_MAX: usize = 10_000;
+
+/// Bytes that the text of one route may have; a twin holds strings of 4 KB.
+pub const ROUTE_BYTES_MAX: usize = 64 << 10;
+
+/// A route that is compiled.
+#[derive(Debug)]
+pub(crate) struct CompiledRoute {
+    /// Place in the declaration.
+    pub(crate) index: u32,
+    pub(crate) endpoint: u32,
+    pub(crate) priority: u32,
+    pub(crate) ttl_secs: u32,
+    pub(crate) routine: Routine,
+    /// The verdict, if it is the same for every message.
+    pub(crate) fixed: Option<Verdict>,
+    pub(crate) pattern: Pattern,
+}
+
+/// Compiled routes: immutable, shareable between threads, swapped as a whole.
+///
+/// Routes are kept in the order of evaluation, by priority and then declaration: the first one that
+/// matches decides for its endpoint, and later ones to that endpoint are not looked at.
+#[derive(Debug)]
+pub struct RouteSet {
+    pub(crate) decls: Vec<RouteDecl>,
+    pub(crate) routes: Vec<CompiledRoute>,
+    pub(crate) endpoints: Vec<Endpoint>,
+    pub(crate) index: SourceIndex,
+    pub(crate) program: Program,
+    warnings: Vec<RouteWarning>,
+}
+
+impl RouteSet {
+    /// Compiles all `decls` for the device `edge_device_id`.
+    ///
+    /// # Errors
+    /// Everything that is wrong with any of them; then nothing is compiled. [`ROUTES_MAX`],
+    /// [`ROUTE_BYTES_MAX`] and [`crate::EXPR_DEPTH_MAX`] are the limits.
+    pub fn compile(edge_device_id: &str, decls: &[RouteDecl]) -> Result<RouteSet, Vec<RouteError>> {
+        if decls.len() > ROUTES_MAX {
+            let problem = Problem::TooManyRoutes { count: decls.len(), max: ROUTES_MAX };
+            return Err(vec![RouteError { route: String::new(), range: None, problem }]);
+        }
+        let mut compiler = Compiler::new(edge_device_id);
+        let mut errors = Vec::new();
+        let mut names = HashSet::new();
+        for (index, decl) in decls.iter().enumerate() {
+            if !names.insert(decl.name.as_str()) {
+                errors.push(error(decl, None, Problem::DuplicateName));
+            }
+            errors.extend(compiler.add(index as u32, decl).err().unwrap_or_default());
+        }
+        if errors.is_empty() { Ok(compiler.finish(decls)) } else { Err(errors) }
+    }
+
+    /// The endpoints of all routes, each once, in the order of declaration.
+    pub fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    /// The routes as declared; [`crate::Decision::route_index`] counts here.
+    pub fn routes(&self) -> &[RouteDecl] {
+        &self.decls
+    }
+
+    /// What is allowed but hardly meant, route by route.
+    pub fn warnings(&self) -> &[RouteWarning] {
+        &self.warnings
+    }
+}
+
+/// A route text taken apart and checked, with its tokens.
+pub(crate) fn parse(text: &str) -> Result<RouteText, Stop> {
+    let start = Token { kind: crate::lang::lexer::Kind::End, start: text.len(), len: 0 };
+    if text.len() > ROUTE_BYTES_MAX {
+        let problem = Problem::TooLong { bytes: text.len(), max: ROUTE_BYTES_MAX };
+        return Err(Stop { token: start, problem });
+    }
+    route::parse(text, &lex(text))
+}
+
+struct Compiler<'d> {
+    edge_device_id: &'d str,
+    builder: Builder,
+    routes: Vec<CompiledRoute>,
+    endpoints: Vec<Endpoint>,
+    endpoint_ids: HashMap<String, u32>,
+    warnings: Vec<RouteWarning>,
+}
+
+impl<'d> Compiler<'d> {
+    fn new(edge_device_id: &'d str) -> Self {
+        Compiler {
+            edge_device_id,
+            builder: Builder::default(),
+            routes: Vec::new(),
+            endpoints: Vec::new(),
+            endpoint_ids: HashMap::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    fn add(&mut self, index: u32, decl: &RouteDecl) -> Result<(), Vec<RouteError>> {
+        decl.check().map_err(|e| vec![e])?;
+        let at = |stop: Stop| stop_error(decl, stop);
+        let text = parse(&decl.text).map_err(|stop| vec![at(stop)])?;
+        let condition = self.condition(&text, decl);
+        let (routine, endpoint) = match (condition, &text.sink) {
+            (Ok(routine), Ok(sink)) => (routine, Endpoint::of(sink, self.edge_device_id)),
+            (condition, sink) => {
+                let stops = condition.err().into_iter().flatten().chain(sink.clone().err());
+                return Err(stops.map(at).collect());
+            }
+        };
+        let route = CompiledRoute {
+            index,
+            endpoint: self.endpoint(endpoint),
+            priority: decl.priority(),
+            ttl_secs: decl.ttl_secs,
+            routine,
+            fixed: self.builder.program.fixed_verdict(routine),
+            pattern: Pattern::new(&text.source),
+        };
+        warning::check(decl, &text, &route, &self.builder.program, &mut self.warnings);
+        self.routes.push(route);
+        Ok(())
+    }
+
+    fn condition(&mut self, text: &RouteText, decl: &RouteDecl) -> Result<Routine, Vec<Stop>> {
+        let Some(tree) = &text.condition else {
+            let start = self.builder.program.ops.len();
+            let always = self.builder.constant(Const::Bool(true));
+            self.builder.program.ops.push(Op::Const(always));
+            return Ok(Routine { start, end: start + 1 });
+        };
+        check::compile(tree, &decl.text, Options::default(), &mut self.builder)
+    }
+
+    fn endpoint(&mut self, endpoint: Endpoint) -> u32 {
+        let next = self.endpoints.len() as u32;
+        let id = *self.endpoint_ids.entry(endpoint.id.clone()).or_insert(next);
+        if id == next {
+            self.endpoints.push(endpoint);
+        }
+        id
+    }
+
+    fn finish(mut self, decls: &[RouteDecl]) -> RouteSet {
+        self.routes.sort_by_key(|route| (route.priority, route.index));
+        let mut index = SourceIndex::default();
+        for (rank, route) in self.routes.iter().enumerate() {
+            // A route that never matches is not worth a look per message.
+            if route.fixed.is_none_or(|verdict| verdict == Verdict::True) {
+                index.add(rank as u32, &route.pattern);
+            }
+        }
+        warning::check_set(decls, &self.routes, &mut self.warnings);
+        RouteSet {
+            decls: decls.to_vec(),
+            routes: self.routes,
+            endpoints: self.endpoints,
+            index,
+            program: self.builder.program,
+            warnings: self.warnings,
+        }
+    }
+}
+
+fn error(decl: &RouteDecl, range: Option<TextRange>, problem: Problem) -> RouteError {
+    RouteError { route: decl.name.clone(), range, problem }
+}
+
+fn stop_error(decl: &RouteDecl, stop: Stop) -> RouteError {
+    let Stop { token, problem } = stop;
+    let range = range_of(&decl.text, token.start, token.len);
+    error(decl, Some(range), problem)
+}

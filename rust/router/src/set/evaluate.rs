@@ -1,0 +1,118 @@
+//! One message through all routes.
+
+use crate::condition::Verdict;
+use crate::machine::{Buffers, Machine};
+use crate::message::MessageView;
+use crate::set::compile::RouteSet;
+use crate::set::source::Source;
+
+/// One endpoint that a message goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decision {
+    /// Place in [`RouteSet::endpoints`].
+    pub endpoint_index: u32,
+    /// Priority of the route that decided.
+    pub priority: u32,
+    /// Its time to live in seconds; 0 takes the setting of the hub.
+    pub ttl_secs: u32,
+    /// Its place in [`RouteSet::routes`].
+    pub route_index: u32,
+}
+
+/// Where a message goes, and the buffers for finding out. Use one over and over: once it has grown
+/// to the size of the routes, evaluation allocates nothing.
+#[derive(Debug, Default)]
+pub struct Decisions {
+    list: Vec<Decision>,
+    buffers: Buffers,
+    /// For each endpoint, the number of the evaluation that last decided for it.
+    decided: Vec<u64>,
+    evaluation: u64,
+}
+
+impl Decisions {
+    /// An empty buffer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The endpoints of the last evaluation, by priority, then declaration.
+    pub fn as_slice(&self) -> &[Decision] {
+        &self.list
+    }
+
+    /// The same, one by one.
+    pub fn iter(&self) -> std::slice::Iter<'_, Decision> {
+        self.list.iter()
+    }
+
+    /// Number of endpoints.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether no route matched.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    fn begin(&mut self, endpoints: usize) {
+        self.list.clear();
+        self.evaluation += 1;
+        if self.decided.len() < endpoints {
+            self.decided.resize(endpoints, 0);
+        }
+    }
+
+    fn is_decided(&self, endpoint: u32) -> bool {
+        self.decided.get(endpoint as usize) == Some(&self.evaluation)
+    }
+
+    fn decide(&mut self, decision: Decision) {
+        if let Some(last) = self.decided.get_mut(decision.endpoint_index as usize) {
+            *last = self.evaluation;
+        }
+        self.list.push(decision);
+    }
+}
+
+impl<'a> IntoIterator for &'a Decisions {
+    type Item = &'a Decision;
+    type IntoIter = std::slice::Iter<'a, Decision>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl RouteSet {
+    /// Finds where a message from `source` goes: each endpoint at most once, with the priority and
+    /// time to live of the best route to it (lowest number, then first declared).
+    pub fn evaluate<M: MessageView + ?Sized>(&self, source: Source<'_>, msg: &M, decisions: &mut Decisions) {
+        decisions.begin(self.endpoints.len());
+        let mut machine = None;
+        for rank in self.index.candidates(source) {
+            let Some(route) = self.routes.get(rank as usize) else { continue };
+            if decisions.is_decided(route.endpoint) {
+                continue;
+            }
+            let verdict = match route.fixed {
+                Some(verdict) => verdict,
+                None => machine
+                    .get_or_insert_with(|| Machine::new(&self.program, msg, &mut decisions.buffers))
+                    .run(route.routine),
+            };
+            if verdict == Verdict::True {
+                decisions.decide(Decision {
+                    endpoint_index: route.endpoint,
+                    priority: route.priority,
+                    ttl_secs: route.ttl_secs,
+                    route_index: route.index,
+                });
+            }
+        }
+        if let Some(machine) = machine {
+            machine.release(&mut decisions.buffers);
+        }
+    }
+}
