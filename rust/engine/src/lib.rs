@@ -1,1 +1,33 @@
-//! The sans-IO data plane: sessions, grants, routing, queues, delivery windows and acks.
+//! The data plane, sans-IO: sessions, grants, routing, queues, delivery windows, acknowledgements.
+//!
+//! A [`Hub`] is what all threads share; a [`Shard`] is the part of one I/O thread. Neither opens a socket or
+//! reads a clock: a driver feeds bytes and time, the control plane answers [`ControlEvent`]s with
+//! [`Command`]s. See `docs/architecture.md` for the way of a message.
+
+mod bag;
+mod config;
+mod control;
+mod endpoint;
+mod grants;
+mod hub;
+mod ids;
+mod mailbox;
+mod routing;
+mod shard;
+mod stats;
+mod upstream;
+
+pub use bag::{BagDecoder, BagError, encode_bag};
+pub use config::EngineConfig;
+pub use control::{
+    CloseReason, ConnectRequest, ControlEvent, ControlPublish, ControlQueue, NoticeKind, Waker, WillMessage,
+};
+pub use endpoint::{Endpoint, UPSTREAM_ID};
+pub use grants::{Grants, Topic};
+pub use hub::{Hub, RoutesError};
+pub use ids::ConnId;
+pub use mailbox::{Command, Filters, Mailbox};
+pub use routing::{RoutingTable, Ttl};
+pub use shard::{Now, Shard};
+pub use stats::{Family, Stats};
+pub use upstream::{BATCH_MESSAGE_FORMAT, Dispatcher, Outcome, TakeLimits, UpstreamBatch};

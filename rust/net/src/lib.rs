@@ -1,1 +1,20 @@
 //! The engine's I/O threads: listeners, sockets, TLS and wake-ups.
+//!
+//! Each thread drives one [`edgehub_engine::Shard`] with edge-triggered polling. A turn reads every ready
+//! socket once, commits what came, and writes every socket that has something once. No thread here ever
+//! waits for another, nor for Python.
+
+mod clock;
+mod error;
+mod eventfd;
+mod io_thread;
+mod link;
+mod listener;
+mod runtime;
+mod tls;
+
+pub use clock::SystemClock;
+pub use error::NetError;
+pub use eventfd::EventFd;
+pub use runtime::{IoThreads, NetConfig};
+pub use tls::{TlsIdentity, server_config};

@@ -1,0 +1,55 @@
+//! Limits and times of the data plane. Every queue and buffer of the engine has its bound here.
+
+/// Options of the engine; defaults are those of the reference where it has them.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// Device id of this edge device; the first part of module endpoints.
+    pub edge_device_id: String,
+    /// Largest MQTT packet, whole remaining length (`mqttSettings__MaxInboundMessageSize`). Larger: close.
+    pub packet_bytes_max: usize,
+    /// Largest message: body plus characters of all properties. Larger: dropped, acknowledged, counted.
+    pub message_bytes_max: usize,
+    /// Wait for CONNECT after accept (`ConnectArrivalTimeout`). Passed: close.
+    pub connect_timeout_ms: u64,
+    /// Cap of 1.5 times the client's keep alive; also used when that is 0 (`MaxKeepAliveTimeout`).
+    pub keep_alive_max_ms: u64,
+    /// Wait for a client's PUBACK (`MessageAckTimeoutSecs`). Passed: everything in flight is sent again.
+    pub ack_timeout_ms: u64,
+    /// Messages in flight to one client. Full: its queues wait.
+    pub delivery_window: u16,
+    /// Bytes waiting to be written to one client. Full: its queues wait.
+    pub out_bytes_max: usize,
+    /// Bytes of one staged batch. Full: it is committed before the turn ends.
+    pub batch_bytes_max: usize,
+    /// Events waiting for the control plane. Full: connections that need an answer wait.
+    pub control_queue_max: usize,
+    /// Connections of one I/O thread. Full: accepted and closed at once, counted.
+    pub connections_max: usize,
+    /// Messages that the upstream dispatcher may hold leased. Full: the queue waits.
+    pub upstream_window_msgs: usize,
+    /// How long publishers wait for a full store before they are closed without an acknowledgement.
+    pub store_full_grace_ms: u64,
+    /// Bytes of unused pooled buffers per I/O thread; zero turns pooling off.
+    pub pool_bytes_max: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        Self {
+            edge_device_id: String::new(),
+            packet_bytes_max: 262_144,
+            message_bytes_max: 262_144,
+            connect_timeout_ms: 60_000,
+            keep_alive_max_ms: 600_000,
+            ack_timeout_ms: 30_000,
+            delivery_window: 1000,
+            out_bytes_max: 256 * 1024,
+            batch_bytes_max: 256 * 1024,
+            control_queue_max: 10_000,
+            connections_max: 4096,
+            upstream_window_msgs: 2000,
+            store_full_grace_ms: 10_000,
+            pool_bytes_max: 4 * 1024 * 1024,
+        }
+    }
+}

@@ -1,0 +1,322 @@
+//! What all shards share: routes, endpoints, the store, the way to the control plane and between threads.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use arc_swap::ArcSwap;
+use edgehub_router::{RouteDecl, RouteError, RouteSet};
+use edgehub_store::{Queue, QueueId, QueueListener, Store, StoreError};
+use edgehub_types::UnixMs;
+use parking_lot::{Mutex, RwLock};
+
+use crate::config::EngineConfig;
+use crate::control::{ControlEvent, ControlQueue};
+use crate::endpoint::{Endpoint, UPSTREAM_ID};
+use crate::ids::ConnId;
+use crate::mailbox::{Command, Mailbox};
+use crate::routing::RoutingTable;
+use crate::stats::Stats;
+use crate::upstream::Dispatcher;
+
+/// Passes the store's word on ready queues to the hub, as long as there is one.
+struct Ready(Weak<Hub>);
+
+impl QueueListener for Ready {
+    fn ready(&self, queue: QueueId) {
+        if let Some(hub) = self.0.upgrade() {
+            hub.queue_ready(queue);
+        }
+    }
+
+    fn pressure_ended(&self) {
+        if let Some(hub) = self.0.upgrade() {
+            hub.mailboxes.iter().for_each(|mailbox| mailbox.post(|mail| mail.store_relieved = true));
+        }
+    }
+}
+
+/// Why routes were not replaced.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RoutesError {
+    /// Routes that do not compile; all errors of all routes.
+    #[error("{} error(s) in routes", .0.len())]
+    Compile(Vec<RouteError>),
+    /// A queue could not be opened.
+    #[error("cannot open a queue for the routes: {0}")]
+    Store(#[from] StoreError),
+}
+
+#[derive(Default)]
+struct Endpoints {
+    by_id: HashMap<String, Arc<Endpoint>>,
+    by_queue: HashMap<QueueId, Arc<Endpoint>>,
+    /// Modules that wait for messages: endpoint prefix, connection.
+    consumers: HashMap<String, ConnId>,
+}
+
+/// Endpoints that no route uses any more, removed when every shard works with the new routes.
+struct Removal {
+    endpoints: Vec<String>,
+    shards_left: usize,
+}
+
+/// The shared part of the engine.
+pub struct Hub {
+    pub(crate) config: EngineConfig,
+    pub(crate) store: Store,
+    pub(crate) routing: ArcSwap<RoutingTable>,
+    pub(crate) control: ControlQueue,
+    pub(crate) mailboxes: Vec<Mailbox>,
+    pub(crate) stats: Stats,
+    upstream: Mutex<Dispatcher>,
+    upstream_signalled: AtomicBool,
+    store_failure_told: AtomicBool,
+    endpoints: RwLock<Endpoints>,
+    removal: Mutex<Option<Removal>>,
+    routes_version: AtomicU64,
+}
+
+impl Hub {
+    /// Takes over an opened store and the queues it recovered.
+    pub fn new(config: EngineConfig, store: Store, shards: usize) -> Arc<Self> {
+        let upstream = Mutex::new(Dispatcher::new(config.upstream_window_msgs));
+        let hub = Arc::new(Self {
+            routing: ArcSwap::from_pointee(RoutingTable::default()),
+            control: ControlQueue::new(config.control_queue_max),
+            mailboxes: (0..shards.max(1)).map(|_| Mailbox::default()).collect(),
+            stats: Stats::default(),
+            upstream,
+            upstream_signalled: AtomicBool::new(false),
+            store_failure_told: AtomicBool::new(false),
+            endpoints: RwLock::default(),
+            removal: Mutex::new(None),
+            routes_version: AtomicU64::new(0),
+            config,
+            store,
+        });
+        for queue in hub.store.queues() {
+            hub.register_queue(queue);
+        }
+        hub.store.set_listener(Arc::new(Ready(Arc::downgrade(&hub))));
+        hub
+    }
+
+    /// Options in force.
+    pub fn config(&self) -> &EngineConfig {
+        &self.config
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Events for the control plane.
+    pub fn control(&self) -> &ControlQueue {
+        &self.control
+    }
+
+    /// Totals.
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// Mailbox of a shard.
+    pub fn mailbox(&self, shard: usize) -> Option<&Mailbox> {
+        self.mailboxes.get(shard)
+    }
+
+    /// Sends a request to the shard that owns `conn`.
+    pub fn command(&self, conn: ConnId, command: Command) {
+        if let Some(mailbox) = self.mailboxes.get(conn.shard()) {
+            mailbox.post(|mail| mail.commands.push(command));
+        }
+    }
+
+    /// Sends a request to every shard.
+    pub fn command_all(&self, make: impl Fn() -> Command) {
+        for mailbox in &self.mailboxes {
+            mailbox.post(|mail| mail.commands.push(make()));
+        }
+    }
+
+    /// The routes in force.
+    pub fn routing_table(&self) -> Arc<RoutingTable> {
+        self.routing.load_full()
+    }
+
+    /// Replaces all routes at once, or none. Endpoints that no route uses any more are removed with what
+    /// waits in them (store section 1.7).
+    ///
+    /// # Errors
+    /// [`RoutesError`]; the routes in force stay.
+    pub fn set_routes(&self, routes: &[RouteDecl], default_ttl_secs: i64) -> Result<(), RoutesError> {
+        let compiled =
+            RouteSet::compile(&self.config.edge_device_id, routes).map_err(RoutesError::Compile)?;
+        let version = self.routes_version.fetch_add(1, Ordering::SeqCst) + 1;
+        let table = RoutingTable::build(version, compiled, default_ttl_secs, |endpoint, priority| {
+            self.open_queue(endpoint, priority)
+        })?;
+        let unused = self.unused_endpoints(&table);
+        self.routing.store(Arc::new(table));
+        *self.removal.lock() = Some(Removal { endpoints: unused, shards_left: self.mailboxes.len() });
+        self.command_all(|| Command::RoutesChanged);
+        Ok(())
+    }
+
+    fn unused_endpoints(&self, table: &RoutingTable) -> Vec<String> {
+        let endpoints = self.endpoints.read();
+        endpoints.by_id.keys().filter(|id| !table.uses_endpoint(id)).cloned().collect()
+    }
+
+    fn open_queue(&self, endpoint: &str, priority: u32) -> Result<QueueId, StoreError> {
+        let queue = self.store.open_queue(endpoint, priority)?;
+        let id = queue.id();
+        self.register_queue(queue);
+        Ok(id)
+    }
+
+    fn register_queue(&self, queue: Queue) {
+        let mut endpoints = self.endpoints.write();
+        let endpoint = endpoints
+            .by_id
+            .entry(queue.endpoint().to_owned())
+            .or_insert_with(|| Arc::new(Endpoint::new(queue.endpoint())))
+            .clone();
+        endpoints.by_queue.insert(queue.id(), endpoint.clone());
+        endpoint.add_queue(queue);
+    }
+
+    /// Called by each shard once it works with the newest routes; the last one removes what is unused.
+    pub(crate) fn shard_saw_routes(&self) {
+        let mut removal = self.removal.lock();
+        let Some(pending) = removal.as_mut() else { return };
+        pending.shards_left = pending.shards_left.saturating_sub(1);
+        if pending.shards_left > 0 {
+            return;
+        }
+        let endpoints = removal.take().map(|removal| removal.endpoints).unwrap_or_default();
+        drop(removal);
+        for id in endpoints {
+            self.remove_endpoint(&id);
+        }
+    }
+
+    fn remove_endpoint(&self, id: &str) {
+        if self.routing.load().uses_endpoint(id) {
+            return; // came back with a later change of routes
+        }
+        {
+            let mut endpoints = self.endpoints.write();
+            endpoints.by_id.remove(id);
+            endpoints.by_queue.retain(|_, endpoint| endpoint.id() != id);
+        }
+        match self.store.remove_endpoint(id) {
+            Ok(dropped) => self.stats.dropped.add(&["endpoint_removed", "", ""], dropped),
+            Err(error) => log::error!("cannot remove the queues of {id}: {error}"),
+        }
+    }
+
+    /// The endpoints whose messages belong to the module with this prefix, with `conn` as their consumer.
+    pub(crate) fn attach(&self, prefix: &str, conn: ConnId) -> Vec<Arc<Endpoint>> {
+        let mut endpoints = self.endpoints.write();
+        endpoints.consumers.insert(prefix.to_owned(), conn);
+        let found: Vec<_> = endpoints
+            .by_id
+            .values()
+            .filter(|endpoint| !endpoint.is_upstream() && endpoint.id().starts_with(prefix))
+            .cloned()
+            .collect();
+        for endpoint in &found {
+            endpoint.attach(conn);
+        }
+        found
+    }
+
+    /// Whether `conn` is still the consumer of the module with this prefix.
+    pub(crate) fn is_consumer(&self, prefix: &str, conn: ConnId) -> bool {
+        self.endpoints.read().consumers.get(prefix) == Some(&conn)
+    }
+
+    /// Ends the consumption by `conn`.
+    pub(crate) fn detach(&self, prefix: &str, conn: ConnId, bound: &[Arc<Endpoint>]) {
+        let mut endpoints = self.endpoints.write();
+        if endpoints.consumers.get(prefix) == Some(&conn) {
+            endpoints.consumers.remove(prefix);
+        }
+        for endpoint in bound {
+            endpoint.detach(conn);
+        }
+    }
+
+    /// The connection that a queue with something ready is to be drained to.
+    pub(crate) fn consumer_of(&self, queue: QueueId) -> Option<ConnId> {
+        self.endpoints.read().by_queue.get(&queue)?.consumer()
+    }
+
+    /// Called by the store, on any thread, when a queue has something to lease.
+    fn queue_ready(&self, queue: QueueId) {
+        let endpoint = self.endpoints.read().by_queue.get(&queue).cloned();
+        let Some(endpoint) = endpoint else { return };
+        if endpoint.is_upstream() {
+            self.signal_upstream();
+        } else if let Some(conn) = endpoint.consumer()
+            && let Some(mailbox) = self.mailboxes.get(conn.shard())
+        {
+            mailbox.post(|mail| mail.ready.push(queue));
+        }
+    }
+
+    fn signal_upstream(&self) {
+        if !self.upstream_signalled.swap(true, Ordering::AcqRel) {
+            // Never dropped: without it the control plane would not look. At most one is in the queue.
+            self.control.push_always(ControlEvent::UpstreamReady);
+        }
+    }
+
+    /// Leases and encodes messages for the parent hub: at most one outstanding batch per sender.
+    pub fn upstream_take(
+        &self,
+        batch_msgs_max: usize,
+        batch_bytes_max: usize,
+        senders_max: usize,
+        now: UnixMs,
+    ) -> Result<Vec<crate::upstream::UpstreamBatch>, StoreError> {
+        self.upstream_signalled.store(false, Ordering::Release);
+        let Some(endpoint) = self.upstream_endpoint() else { return Ok(Vec::new()) };
+        let limits = crate::upstream::TakeLimits { batch_msgs_max, batch_bytes_max, senders_max };
+        self.upstream.lock().take(&endpoint, limits, now, &self.stats)
+    }
+
+    /// Ends an outstanding batch.
+    pub fn upstream_settle(&self, token: u64, outcome: crate::upstream::Outcome) {
+        self.upstream.lock().settle(token, outcome, &self.stats);
+    }
+
+    /// Returns every outstanding batch to its sender's line, in order.
+    pub fn upstream_link_down(&self) {
+        self.upstream.lock().link_down();
+    }
+
+    fn upstream_endpoint(&self) -> Option<Arc<Endpoint>> {
+        self.endpoints.read().by_id.get(UPSTREAM_ID).cloned()
+    }
+
+    /// Every queue with its length: endpoint, priority, messages.
+    pub fn queue_lengths(&self) -> Vec<(String, u32, u64)> {
+        self.store
+            .queues()
+            .iter()
+            .map(|queue| (queue.endpoint().to_owned(), queue.priority(), queue.len()))
+            .collect()
+    }
+
+    /// Tells the control plane, once, that the store failed for good.
+    pub(crate) fn tell_store_failed(&self, error: &StoreError) {
+        if !self.store_failure_told.swap(true, Ordering::AcqRel) {
+            self.control.push_always(ControlEvent::StoreFailed { detail: error.to_string() });
+        }
+    }
+}

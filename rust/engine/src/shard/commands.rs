@@ -1,0 +1,242 @@
+//! What other threads left in the mailbox: answers of the control plane, finished commits, ready queues.
+
+use std::sync::Arc;
+
+use edgehub_mqtt::{
+    ConnectReturnCode, PacketId, QoS, SubAckCode, encode_publish_header, encode_suback, encode_unsuback,
+};
+use edgehub_store::{CommitWaiter, StoreError};
+
+use super::Shard;
+use super::conn::{Delivery, Phase, Session};
+use crate::control::CloseReason;
+use crate::grants::Grants;
+use crate::hub::Hub;
+use crate::ids::ConnId;
+use crate::mailbox::{Command, Filters, Mail};
+
+/// Brings the store's word on a commit back to the shard that waits for it.
+pub(super) struct ShardWaiter {
+    pub hub: Arc<Hub>,
+    pub shard: usize,
+}
+
+impl CommitWaiter for ShardWaiter {
+    fn committed(&self, ticket: u64) {
+        if let Some(mailbox) = self.hub.mailboxes.get(self.shard) {
+            mailbox.post(|mail| mail.committed.push(ticket));
+        }
+    }
+
+    fn failed(&self, ticket: u64, error: &StoreError) {
+        self.hub.tell_store_failed(error);
+        if let Some(mailbox) = self.hub.mailboxes.get(self.shard) {
+            mailbox.post(|mail| mail.failed.push(ticket));
+        }
+    }
+}
+
+impl Shard {
+    /// Takes in the mail; `false` when there was none.
+    pub(super) fn take_mail(&mut self) -> bool {
+        let mut mail = std::mem::take(&mut self.mail);
+        let taken = self.hub.mailboxes.get(self.index).is_some_and(|mailbox| mailbox.take(&mut mail));
+        if taken {
+            self.work_on(&mut mail);
+        }
+        self.mail = mail;
+        taken
+    }
+
+    fn work_on(&mut self, mail: &mut Mail) {
+        for ticket in mail.committed.drain(..) {
+            self.acks.committed(ticket);
+        }
+        for ticket in mail.failed.drain(..) {
+            self.fail_commit(ticket);
+        }
+        self.release_acks();
+        for queue in mail.ready.drain(..) {
+            if let Some(conn) = self.hub.consumer_of(queue).filter(|conn| conn.shard() == self.index) {
+                self.mark_drain(conn.slot());
+            }
+        }
+        if mail.store_relieved && self.ingress.is_blocked() {
+            self.commit_batch();
+        }
+        for command in mail.commands.drain(..) {
+            self.execute(command);
+        }
+    }
+
+    fn execute(&mut self, command: Command) {
+        match command {
+            Command::Accept { conn, grants, session_present, filters } => {
+                self.accept(conn, *grants, session_present, &filters);
+            }
+            Command::Refuse { conn, code } => self.refuse(conn, code),
+            Command::SubAck { conn, packet_id, codes, filters } => {
+                self.suback(conn, packet_id, &codes, &filters);
+            }
+            Command::UnsubAck { conn, packet_id, removed, inputs_active } => {
+                self.unsuback(conn, packet_id, &removed, inputs_active);
+            }
+            Command::PubAck { conn, packet_id } => self.control_puback(conn, packet_id),
+            Command::Send { conn, topic, payload, qos } => self.control_send(conn, &topic, &payload, qos),
+            Command::Close { conn, reason } => {
+                if self.conn(conn).is_some() {
+                    self.begin_close(conn.slot(), CloseReason::Server, &reason);
+                }
+            }
+            Command::RoutesChanged => self.routes_changed(),
+        }
+    }
+
+    fn accept(&mut self, id: ConnId, grants: Grants, session_present: bool, filters: &Filters) {
+        let packet_ids = self.packet_ids();
+        let Some(conn) = self.conn_mut(id) else { return };
+        let Phase::AwaitVerdict { will } = &mut conn.phase else { return };
+        let mut session = Session::new(grants, will.take(), packet_ids);
+        session.add_filters(&filters.added);
+        conn.phase = Phase::Active(Box::new(session));
+        conn.pause.verdict = false;
+        self.write_connack(id, session_present, ConnectReturnCode::Accepted);
+        self.set_inputs_active(id, filters.inputs_active);
+        self.note_deadline(id.slot());
+        self.resume(id.slot());
+    }
+
+    fn refuse(&mut self, id: ConnId, code: u8) {
+        if !self.conn(id).is_some_and(|conn| matches!(conn.phase, Phase::AwaitVerdict { .. })) {
+            return;
+        }
+        let code = ConnectReturnCode::from_byte(code)
+            .filter(|code| *code != ConnectReturnCode::Accepted)
+            .unwrap_or(ConnectReturnCode::NotAuthorized);
+        self.write_connack(id, false, code);
+        self.begin_close(id.slot(), CloseReason::Refused, &format!("CONNACK {}", code.byte()));
+    }
+
+    fn suback(&mut self, id: ConnId, packet_id: u16, codes: &[u8], filters: &Filters) {
+        let Some(packet_id) = PacketId::new(packet_id) else { return };
+        let Some(session) = self.conn_mut(id).and_then(|conn| conn.session()) else { return };
+        session.add_filters(&filters.added);
+        let codes: Vec<SubAckCode> =
+            codes.iter().map(|code| SubAckCode::from_byte(*code).unwrap_or(SubAckCode::Failure)).collect();
+        self.write(id.slot(), |out| {
+            // The control plane answers every filter of the packet, which had at least one.
+            if let Err(error) = encode_suback(out, packet_id, &codes) {
+                log::error!("SUBACK {packet_id} cannot be written: {error}");
+            }
+        });
+        self.set_inputs_active(id, filters.inputs_active);
+        self.request_done(id);
+    }
+
+    fn unsuback(&mut self, id: ConnId, packet_id: u16, removed: &[String], inputs_active: bool) {
+        let Some(packet_id) = PacketId::new(packet_id) else { return };
+        let Some(session) = self.conn_mut(id).and_then(|conn| conn.session()) else { return };
+        session.remove_filters(removed);
+        self.write(id.slot(), |out| encode_unsuback(out, packet_id));
+        self.set_inputs_active(id, inputs_active);
+        self.request_done(id);
+    }
+
+    /// Joins the line of acknowledgements: earlier publishes may still wait for their commit.
+    fn control_puback(&mut self, id: ConnId, packet_id: u16) {
+        let Some(packet_id) = PacketId::new(packet_id) else { return };
+        if self.conn_mut(id).and_then(|conn| conn.session()).is_none() {
+            return;
+        }
+        self.commit_batch();
+        self.acks.expect(id, packet_id);
+        self.acks.seal(true);
+        self.release_acks();
+        self.request_done(id);
+    }
+
+    /// Answers of the control plane are not stored: they are sent once, to a filter that matches.
+    fn control_send(&mut self, id: ConnId, topic: &str, payload: &[u8], qos: u8) {
+        let now = self.now.mono;
+        let Some(session) = self.conn_mut(id).and_then(|conn| conn.session()) else { return };
+        let Some(granted) = session.granted(topic) else {
+            self.hub.stats.dropped.add(&["no_subscription", "", ""], 1);
+            return;
+        };
+        let qos = if qos == 0 { QoS::AtMostOnce } else { granted };
+        let mut packet_id = None;
+        if qos == QoS::AtLeastOnce {
+            packet_id = session.in_flight.insert(Delivery::of_control_plane(now)).ok();
+            if packet_id.is_none() {
+                self.hub.stats.dropped.add(&["client_does_not_ack", "", ""], 1);
+                return;
+            }
+        }
+        self.write(id.slot(), |out| {
+            let header =
+                encode_publish_header(out, false, qos, false, &[topic.as_bytes()], packet_id, payload.len());
+            match header {
+                Ok(()) => out.extend_from_slice(payload),
+                Err(error) => log::error!("publish to {topic} cannot be written: {error}"),
+            }
+        });
+    }
+
+    /// One request less is outstanding: packets behind it go on.
+    fn request_done(&mut self, id: ConnId) {
+        let Some(conn) = self.conn_mut(id) else { return };
+        if let Some(session) = conn.session() {
+            session.control_pending = session.control_pending.saturating_sub(1);
+            if session.control_pending == 0 && std::mem::take(&mut conn.pause.control) {
+                self.resume(id.slot());
+            }
+        }
+    }
+
+    /// Works on kept bytes and lets the driver read again, unless something else still holds the input.
+    pub(super) fn resume(&mut self, slot: usize) {
+        let Some(conn) = self.conns.get(slot).filter(|conn| !conn.pause.any()) else { return };
+        let id = conn.id;
+        if !conn.leftover.is_empty() {
+            self.process_leftover(id);
+        }
+        if self.conn(id).is_some_and(|conn| !conn.pause.any()) {
+            self.resumed.push(slot);
+        }
+    }
+
+    /// Tries again what found the control queue or the store full.
+    pub(super) fn retry_waiting(&mut self) {
+        for slot in std::mem::take(&mut self.waiting) {
+            let Some(conn) = self.conns.get_mut(slot) else { continue };
+            if let Some(event) = conn.pending_event.take() {
+                match self.hub.control.push(event) {
+                    Ok(()) => conn.pause.control_full = false,
+                    Err(event) => conn.pending_event = Some(event),
+                }
+            }
+            if conn.pause.store || conn.pause.control_full {
+                self.waiting.push(slot);
+            } else {
+                self.resume(slot);
+            }
+        }
+    }
+
+    fn routes_changed(&mut self) {
+        self.commit_batch();
+        self.ingress.reload_routes(&self.hub);
+        let active: Vec<ConnId> = self
+            .conns
+            .iter_mut()
+            .filter_map(|(_, conn)| {
+                let id = conn.id;
+                conn.session().filter(|session| session.inputs_active).map(|_| id)
+            })
+            .collect();
+        for id in active {
+            self.bind_inputs(id);
+        }
+        self.hub.shard_saw_routes();
+    }
+}

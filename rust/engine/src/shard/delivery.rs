@@ -1,0 +1,256 @@
+//! Messages on their way to modules: leases of the input queues become PUBLISH packets in the window.
+
+use edgehub_mqtt::{QoS, encode_publish_header};
+use edgehub_store::{Leased, Queue};
+use edgehub_types::{MessageView, MonoTime, SystemProperty};
+
+use super::Shard;
+use super::conn::{Conn, Delivery, InputBinding, Session};
+use crate::bag::encode_bag;
+use crate::endpoint::Endpoint;
+use crate::hub::Hub;
+use crate::ids::ConnId;
+use crate::stats::{Stats, Tally, bump};
+
+/// First wait after a missed acknowledgement; doubles up to [`RETRY_MAX_MS`] (protocol heads section 9.4).
+const RETRY_MIN_MS: u64 = 1000;
+const RETRY_MAX_MS: u64 = 60_000;
+/// A literal bag in a filter cannot be decided without the message; none of the clients uses one.
+const ANY_BAG: &str = "x";
+
+impl Shard {
+    /// Starts, changes or ends the consumption of the session's module inputs.
+    pub(super) fn set_inputs_active(&mut self, id: ConnId, active: bool) {
+        let Some(session) = self.conn_mut(id).and_then(|conn| conn.session()) else { return };
+        if session.grants.inputs_endpoint_prefix.is_empty() {
+            return;
+        }
+        if active {
+            session.inputs_active = true;
+            self.bind_inputs(id);
+        } else if std::mem::take(&mut session.inputs_active) {
+            let bound: Vec<_> = session.bindings.drain(..).map(|binding| binding.endpoint).collect();
+            let prefix = session.grants.inputs_endpoint_prefix.clone();
+            session.in_flight.drain();
+            self.hub.detach(&prefix, id, &bound);
+        }
+    }
+
+    /// Binds the session to the endpoints of its module, under its present filters.
+    pub(super) fn bind_inputs(&mut self, id: ConnId) {
+        let hub = self.hub.clone();
+        let Some(session) = self.conn_mut(id).and_then(|conn| conn.session()) else { return };
+        let prefix = &session.grants.inputs_endpoint_prefix;
+        if !session.bindings.is_empty() && !hub.is_consumer(prefix, id) {
+            return; // taken over by a newer connection
+        }
+        let endpoints = hub.attach(prefix, id);
+        session.bindings = endpoints.into_iter().map(|endpoint| binding(session, endpoint)).collect();
+        self.mark_drain(id.slot());
+    }
+
+    /// Delivers from every queue that was marked during the turn.
+    pub(super) fn drain_marked(&mut self) {
+        let mut marked = std::mem::take(&mut self.to_drain);
+        marked.sort_unstable();
+        marked.dedup();
+        for slot in marked.drain(..) {
+            self.drain(slot);
+        }
+        // Slots that were marked meanwhile are looked at in the next turn.
+        marked.append(&mut self.to_drain);
+        self.to_drain = marked;
+    }
+
+    fn drain(&mut self, slot: usize) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        let Some(session) = conn.session() else { return };
+        if session.retry_at.is_some_and(|at| now.mono < at) {
+            return;
+        }
+        session.retry_at = None;
+        session.delivery_blocked = false;
+        if session.bindings.iter().all(|binding| binding.endpoint.ready_queue().is_none()) {
+            return;
+        }
+        if conn.out.capacity() == 0 {
+            conn.out = self.pool.take();
+        }
+        let mut run = Run {
+            hub: &self.hub,
+            tally: &mut self.sent_tally,
+            bag: &mut self.scratch,
+            now: now.mono,
+            out_bytes_max: self.hub.config.out_bytes_max,
+        };
+        let result = run.drain(conn, now.unix);
+        if let Err(error) = result {
+            log::error!("cannot read messages for {}: {error}", self.conns[slot].peer);
+            self.hub.tell_store_failed(&error);
+        }
+        self.note_deadline(slot);
+        self.mark_dirty(slot);
+    }
+
+    /// An acknowledgement did not come in time: everything in flight is sent again, in order, after a wait.
+    pub(super) fn redeliver(&mut self, slot: usize) {
+        let now = self.now.mono;
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        let id = conn.id;
+        let Some(session) = conn.session() else { return };
+        bump(&self.hub.stats.redeliveries);
+        session.in_flight.drain();
+        let wait_ms = RETRY_MIN_MS.saturating_mul(1 << session.retries.min(6)).min(RETRY_MAX_MS);
+        session.retries += 1;
+        session.retry_at = Some(now.plus_ms(wait_ms));
+        for binding in &session.bindings {
+            binding.endpoint.redeliver(id);
+        }
+        self.note_deadline(slot);
+    }
+}
+
+fn binding(session: &Session, endpoint: std::sync::Arc<Endpoint>) -> InputBinding {
+    let topic_prefix = format!("{}{}/", session.grants.inputs_topic_prefix, endpoint.input());
+    let qos = session.granted(&format!("{topic_prefix}{ANY_BAG}"));
+    InputBinding { endpoint, topic_prefix: topic_prefix.into_bytes(), qos }
+}
+
+/// One pass over the queues of a session.
+struct Run<'a> {
+    hub: &'a Hub,
+    tally: &'a mut Tally,
+    bag: &'a mut Vec<u8>,
+    now: MonoTime,
+    out_bytes_max: usize,
+}
+
+impl Run<'_> {
+    fn drain(
+        &mut self,
+        conn: &mut Conn,
+        now: edgehub_types::UnixMs,
+    ) -> Result<(), edgehub_store::StoreError> {
+        let id = conn.id;
+        let Conn { phase, out, .. } = conn;
+        let super::conn::Phase::Active(session) = phase else { return Ok(()) };
+        for index in 0..session.bindings.len() {
+            // From the highest priority again after every lease (routing section 10.6).
+            while let Some(queue) = session.bindings[index].endpoint.ready_queue() {
+                if session.delivery_room() == 0 || out.len() >= self.out_bytes_max {
+                    session.delivery_blocked = true;
+                    return Ok(());
+                }
+                let endpoint = session.bindings[index].endpoint.clone();
+                let leased = endpoint.with_consumer(id, || self.lease(session, index, &queue, out, now));
+                match leased.transpose()? {
+                    Some(0) | None => break,
+                    Some(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lease(
+        &mut self,
+        session: &mut Session,
+        index: usize,
+        queue: &Queue,
+        out: &mut Vec<u8>,
+        now: edgehub_types::UnixMs,
+    ) -> Result<usize, edgehub_store::StoreError> {
+        let queue_index = session.queue_index(queue);
+        let room = session.delivery_room();
+        let bytes = self.out_bytes_max.saturating_sub(out.len());
+        let Session { bindings, in_flight, .. } = session;
+        let binding = &bindings[index];
+        let mut settled = Vec::new();
+        let count = queue.lease(now, room, bytes, |leased| {
+            let delivery =
+                Delivery { queue: queue_index, seq: leased.seq, epoch: leased.epoch, sent: self.now };
+            match self.encode(binding, &leased, queue.priority(), out, || in_flight.insert(delivery).ok()) {
+                Encoded::AwaitsAck => {}
+                Encoded::Settled => settled.push((leased.seq, leased.epoch)),
+            }
+            true
+        })?;
+        for (seq, epoch) in settled {
+            queue.ack(seq, epoch);
+        }
+        Ok(count)
+    }
+
+    fn encode(
+        &mut self,
+        binding: &InputBinding,
+        leased: &Leased<'_>,
+        priority: u32,
+        out: &mut Vec<u8>,
+        next_id: impl FnOnce() -> Option<edgehub_mqtt::PacketId>,
+    ) -> Encoded {
+        let stats = self.hub.stats();
+        let message = match MessageView::decode(leased.payload) {
+            Ok(message) => message,
+            Err(error) => {
+                log::error!("message {} of {} is damaged: {error}", leased.seq, binding.endpoint.id());
+                stats.dropped.add(&["damaged", "", ""], 1);
+                return Encoded::Settled;
+            }
+        };
+        let Some(qos) = binding.qos else {
+            stats.dropped.add(&["rejected", message.head.device, ""], 1);
+            return Encoded::Settled;
+        };
+        let qos = qos.min(wanted_qos(&message));
+        self.bag.clear();
+        encode_bag(&message, self.bag);
+        let packet_id = if qos == QoS::AtMostOnce { None } else { next_id() };
+        let topic = [binding.topic_prefix.as_slice(), self.bag.as_slice()];
+        if let Err(error) =
+            encode_publish_header(out, false, qos, false, &topic, packet_id, message.body.len())
+        {
+            log::error!("message {} of {} cannot be sent: {error}", leased.seq, binding.endpoint.id());
+            stats.dropped.add(&["not_encodable", message.head.device, ""], 1);
+            return Encoded::Settled;
+        }
+        out.extend_from_slice(message.body);
+        count_sent(self.tally, stats, &message, &binding.endpoint, priority);
+        if packet_id.is_some() { Encoded::AwaitsAck } else { Encoded::Settled }
+    }
+}
+
+enum Encoded {
+    AwaitsAck,
+    Settled,
+}
+
+/// Quality of service that the message asks for: property `mqtt-qos`, else 1 (M-031).
+fn wanted_qos(message: &MessageView<'_>) -> QoS {
+    match message.properties.application("mqtt-qos") {
+        Some(Some("0")) => QoS::AtMostOnce,
+        _ => QoS::AtLeastOnce,
+    }
+}
+
+fn count_sent(
+    tally: &mut Tally,
+    stats: &Stats,
+    message: &MessageView<'_>,
+    endpoint: &Endpoint,
+    priority: u32,
+) {
+    let output = message.properties.system(SystemProperty::OutputName).flatten().unwrap_or("");
+    let priority = priority_label(priority);
+    tally.count(
+        &stats.sent,
+        &[message.head.device, message.head.module, output, endpoint.target(), endpoint.input(), priority],
+    );
+}
+
+/// The few priorities there are, without formatting a number per message.
+pub(crate) fn priority_label(priority: u32) -> &'static str {
+    const LABELS: [&str; 10] = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"];
+    LABELS.get(priority as usize).copied().unwrap_or("2000000000")
+}

@@ -1,0 +1,318 @@
+//! From a PUBLISH to a record of the staged batch: properties, routes, targets. Nothing here allocates once
+//! its buffers are warm.
+
+use std::sync::Arc;
+
+use edgehub_mqtt::Publish;
+use edgehub_router::{Decisions, Lookup, MessageView as RouteMessage, Source};
+use edgehub_store::{Batch, Commit, StoreError, Target};
+use edgehub_types::{
+    MessageHead, MonoTime, Properties, PropertiesBuf, PropertyKey, SystemProperty, encode_message,
+};
+
+use super::{Now, Shard};
+use crate::bag::BagDecoder;
+use crate::control::{NoticeKind, WillMessage};
+use crate::grants::{Grants, Topic};
+use crate::hub::Hub;
+use crate::routing::RoutingTable;
+use crate::stats::{Stats, Tally};
+
+/// Characters of the system properties that the hub adds to every message before its size is taken:
+/// names of sender, message id and origin, a GUID, the longer origin (routing section 10.1).
+const ADDED_CHARS: usize = 18 + 18 + 13 + 36 + 22 + 10;
+
+/// Stages messages of one shard.
+pub(super) struct Ingress {
+    routing: Arc<RoutingTable>,
+    batch: Batch,
+    batch_bytes_max: usize,
+    bag: BagDecoder,
+    properties: PropertiesBuf,
+    decisions: Decisions,
+    targets: Vec<Target>,
+    received: Tally,
+    /// Since when the store takes nothing; the batch is kept and tried again.
+    blocked_since: Option<MonoTime>,
+}
+
+impl Ingress {
+    pub fn new(hub: &Hub) -> Self {
+        Self {
+            routing: hub.routing_table(),
+            batch: Batch::new(),
+            batch_bytes_max: hub.config().batch_bytes_max,
+            bag: BagDecoder::default(),
+            properties: PropertiesBuf::default(),
+            decisions: Decisions::default(),
+            targets: Vec::new(),
+            received: Tally::default(),
+            blocked_since: None,
+        }
+    }
+
+    pub fn reload_routes(&mut self, hub: &Hub) {
+        self.routing = hub.routing_table();
+    }
+
+    pub fn is_blocked(&self) -> bool {
+        self.blocked_since.is_some()
+    }
+
+    pub fn blocked_since(&self) -> Option<MonoTime> {
+        self.blocked_since
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.batch.len_bytes() >= self.batch_bytes_max
+    }
+
+    /// Stages a telemetry message for every queue that its routes choose.
+    ///
+    /// # Errors
+    /// Why the message is dropped; it is acknowledged all the same (section 1.3).
+    pub fn stage(
+        &mut self,
+        hub: &Hub,
+        now: Now,
+        grants: &Grants,
+        publish: &Publish<'_>,
+        bag: &str,
+    ) -> Result<(), (NoticeKind, String)> {
+        self.properties.clear();
+        if !bag.is_empty() {
+            let decoded = self.bag.decode(bag, &mut self.properties);
+            decoded.map_err(|error| (NoticeKind::BadProperties, error.to_string()))?;
+        }
+        self.mark(publish.retain, "mqtt-retain", "true");
+        self.mark(publish.dup, "mqtt-dup", "true");
+        self.check_size(hub, grants, publish)?;
+        self.route_and_push(hub, now, grants, publish.payload, publish.packet_id.is_some());
+        Ok(())
+    }
+
+    fn mark(&mut self, set: bool, name: &str, value: &str) {
+        if set {
+            // A constant name and value always fit.
+            let _ = self.properties.push(PropertyKey::Application(name), Some(value));
+        }
+    }
+
+    fn check_size(
+        &self,
+        hub: &Hub,
+        grants: &Grants,
+        publish: &Publish<'_>,
+    ) -> Result<(), (NoticeKind, String)> {
+        let max = hub.config().message_bytes_max;
+        let ids = grants.device_id.len() + grants.module_id.len();
+        let bound = publish.payload.len() + publish.topic.len() + ids + ADDED_CHARS + 64;
+        if bound <= max / 2 {
+            return Ok(()); // far below: the exact count cannot change the verdict
+        }
+        let size = publish.payload.len() + self.properties.as_properties().size_chars() + ids + ADDED_CHARS;
+        if size <= max {
+            return Ok(());
+        }
+        Err((
+            NoticeKind::MessageTooLarge,
+            format!("message of {size} bytes with its properties; at most {max}"),
+        ))
+    }
+
+    fn route_and_push(&mut self, hub: &Hub, now: Now, grants: &Grants, body: &[u8], qos1: bool) {
+        let properties = self.properties.as_properties();
+        let output = properties.system(SystemProperty::OutputName).flatten();
+        let stats = hub.stats();
+        let sender = sender_of(grants);
+        self.received.count(&stats.received, &[sender[0], sender[1], output.unwrap_or("")]);
+        let source = source_of(grants, output);
+        let view = RouteView { hub, grants, properties, body };
+        self.routing.routes.evaluate(source, &view, &mut self.decisions);
+        self.targets.clear();
+        let routing = &self.routing;
+        self.targets.extend(
+            self.decisions.iter().filter_map(|decision| routing.target(decision.route_index, now.unix)),
+        );
+        if self.targets.is_empty() {
+            count_drop(stats, "no_route", grants, output);
+            return;
+        }
+        let head =
+            MessageHead { enqueued: now.unix, qos1, device: &grants.device_id, module: &grants.module_id };
+        let hint = body.len() + properties.as_bytes().len() + head.device.len() + head.module.len() + 18;
+        // Ids and properties were checked against the limits of the format when the session was granted
+        // and when the bag was decoded; a batch has no limit that a single message could pass.
+        let pushed = self.batch.push(&self.targets, hint, |out| {
+            let _ = encode_message(out, &head, properties, body);
+        });
+        if let Err(error) = pushed {
+            log::error!("message of {} not staged: {error}", grants.identity());
+            count_drop(stats, "store_refused", grants, output);
+        }
+    }
+
+    /// Gives up the staged messages: the store could not take them.
+    pub fn give_up(&mut self, stats: &Stats) {
+        stats.unacked.add(&["storage_failure", "", ""], self.batch.len_msgs() as u64);
+        self.batch.clear();
+        self.blocked_since = None;
+    }
+
+    pub fn flush_tally(&mut self, stats: &Stats) {
+        self.received.flush(&stats.received);
+    }
+}
+
+/// Device and module part of the sender for the labels of a tally.
+fn sender_of(grants: &Grants) -> [&str; 2] {
+    [&grants.device_id, &grants.module_id]
+}
+
+fn count_drop(stats: &Stats, reason: &str, grants: &Grants, output: Option<&str>) {
+    stats.dropped.add(&[reason, &grants.identity(), output.unwrap_or("")], 1);
+}
+
+/// The message source (routing section 1.3).
+fn source_of<'a>(grants: &'a Grants, output: Option<&'a str>) -> Source<'a> {
+    if grants.module_id.is_empty() {
+        Source::Device
+    } else {
+        Source::Module { module: &grants.module_id, output }
+    }
+}
+
+/// A message as the route language sees it.
+struct RouteView<'a> {
+    hub: &'a Hub,
+    grants: &'a Grants,
+    properties: Properties<'a>,
+    body: &'a [u8],
+}
+
+impl RouteMessage for RouteView<'_> {
+    fn application_property(&self, name: &str) -> Lookup<'_> {
+        lookup(self.properties.application(name))
+    }
+
+    fn system_property(&self, name: &str) -> Lookup<'_> {
+        if let Some(property) = SystemProperty::from_name(name) {
+            return lookup(self.properties.system(property));
+        }
+        let own = |text| Lookup::Text(text);
+        match name {
+            "connectiondeviceid" => own(self.grants.device_id.as_str()),
+            "connectionmoduleid" if !self.grants.module_id.is_empty() => own(self.grants.module_id.as_str()),
+            "edgehuborigininterface" if self.grants.device_id == self.hub.config().edge_device_id => {
+                own("internal")
+            }
+            "edgehuborigininterface" => own("downstream"),
+            "modelid" => self.grants.model_id.as_deref().map_or(Lookup::Absent, own),
+            _ => Lookup::Absent,
+        }
+    }
+
+    fn body(&self) -> &[u8] {
+        self.body
+    }
+}
+
+fn lookup(found: Option<Option<&str>>) -> Lookup<'_> {
+    match found {
+        None => Lookup::Absent,
+        Some(None) => Lookup::Null,
+        Some(Some(text)) => Lookup::Text(text),
+    }
+}
+
+impl Shard {
+    /// Hands the staged batch to the store and lets acknowledgements go as far as they may.
+    pub(super) fn commit_batch(&mut self) {
+        if !self.ingress.batch.is_empty() {
+            if !self.append_batch() {
+                return;
+            }
+        } else if self.acks.has_open() {
+            // Publishes that matched no route: nothing to store, but earlier ones may still wait.
+            self.acks.seal(true);
+        }
+        self.release_acks();
+    }
+
+    /// `false` when the batch stays staged, or was given up.
+    fn append_batch(&mut self) -> bool {
+        let ticket = self.acks.next_ticket();
+        match self.hub.store.append(&mut self.ingress.batch, &self.waiter, ticket) {
+            Ok(commit) => {
+                self.acks.seal(commit == Commit::Done);
+                self.ingress.batch.clear();
+                self.unblock_store();
+                true
+            }
+            Err(error) => {
+                self.store_refused(&error);
+                false
+            }
+        }
+    }
+
+    fn store_refused(&mut self, error: &StoreError) {
+        if !error.is_retryable() {
+            self.hub.tell_store_failed(error);
+            self.fail_staged("the store failed");
+            return;
+        }
+        let since = *self.ingress.blocked_since.get_or_insert(self.now.mono);
+        let grace_ms = self.hub.config.store_full_grace_ms;
+        if self.now.mono >= since.plus_ms(grace_ms) {
+            log::warn!("store full for {grace_ms} ms, publishers are closed unacknowledged: {error}");
+            self.close_waiting_publishers();
+            self.fail_staged("the store is full");
+        }
+    }
+
+    fn close_waiting_publishers(&mut self) {
+        for slot in std::mem::take(&mut self.waiting) {
+            if self.conns.get(slot).is_some_and(|conn| conn.pause.store) {
+                self.begin_close(slot, crate::control::CloseReason::StoreError, "the store is full");
+            } else {
+                self.waiting.push(slot);
+            }
+        }
+    }
+
+    fn unblock_store(&mut self) {
+        if self.ingress.blocked_since.take().is_none() {
+            return;
+        }
+        for slot in 0..self.waiting.len() {
+            let slot = self.waiting[slot];
+            if let Some(conn) = self.conns.get_mut(slot) {
+                conn.pause.store = false;
+            }
+        }
+        self.retry_waiting();
+    }
+
+    /// Publishes a will like a message of its client (section 1.2.5); on a topic that is not the client's
+    /// telemetry it is dropped.
+    pub(super) fn publish_will(&mut self, grants: &Grants, will: &WillMessage) {
+        let Topic::Telemetry { bag } = grants.classify(&will.topic) else {
+            self.hub.stats.dropped.add(&["will_topic", &grants.identity(), ""], 1);
+            return;
+        };
+        let ingress = &mut self.ingress;
+        ingress.properties.clear();
+        if !bag.is_empty() && ingress.bag.decode(bag, &mut ingress.properties).is_err() {
+            self.hub.stats.dropped.add(&[NoticeKind::BadProperties.name(), &grants.identity(), ""], 1);
+            return;
+        }
+        ingress.mark(will.retain, "mqtt-retain", "true");
+        ingress.mark(true, "MessageType", "Will");
+        ingress.route_and_push(&self.hub, self.now, grants, &will.payload, will.qos > 0);
+    }
+
+    pub(super) fn mark_drain(&mut self, slot: usize) {
+        self.to_drain.push(slot);
+    }
+}

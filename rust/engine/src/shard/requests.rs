@@ -1,0 +1,116 @@
+//! Packets that the control plane answers. The event is put on the bounded queue; while that is full the
+//! connection waits with the event kept.
+
+use edgehub_mqtt::{Connect, Publish, Subscribe, Unsubscribe};
+
+use super::Shard;
+use super::conn::Phase;
+use super::input::Step;
+use crate::control::{ConnectRequest, ControlEvent, ControlPublish, WillMessage};
+use crate::ids::ConnId;
+
+impl Shard {
+    pub(super) fn request_connect(&mut self, id: ConnId, connect: &Connect<'_>) -> Step {
+        let will = connect.will.map(|will| WillMessage {
+            topic: will.topic.to_owned(),
+            payload: will.message.to_vec(),
+            qos: will.qos.bits(),
+            retain: will.retain,
+        });
+        let request = ConnectRequest {
+            client_id: connect.client_id.to_owned(),
+            username: connect.user_name.map(str::to_owned),
+            password: connect.password.map(<[u8]>::to_vec),
+            clean_session: connect.clean_session,
+            keep_alive_secs: connect.keep_alive_s,
+            will: will.clone(),
+        };
+        let keep_alive_ms = self.keep_alive_ms(connect.keep_alive_s);
+        let Some(conn) = self.conn_mut(id) else { return Step::Wait };
+        conn.keep_alive_ms = keep_alive_ms;
+        conn.phase = Phase::AwaitVerdict { will };
+        conn.pause.verdict = true;
+        let event = ControlEvent::Connect {
+            conn: id,
+            peer: conn.peer.clone(),
+            listener: conn.listener,
+            request: Box::new(request),
+        };
+        self.request(id, event);
+        Step::Done
+    }
+
+    /// 1.5 times what the client asked for; none or too much becomes the maximum (M-020).
+    fn keep_alive_ms(&self, keep_alive_secs: u16) -> u64 {
+        let max = self.hub.config.keep_alive_max_ms;
+        match u64::from(keep_alive_secs) * 1500 {
+            0 => max,
+            ms => ms.min(max),
+        }
+    }
+
+    pub(super) fn request_subscribe(&mut self, id: ConnId, subscribe: &Subscribe<'_>) -> Step {
+        if self.must_wait_for_control(id) {
+            return Step::Wait;
+        }
+        let filters = subscribe.filters().map(|(filter, qos)| (filter.to_owned(), qos.bits())).collect();
+        let event = ControlEvent::Subscribe { conn: id, packet_id: subscribe.packet_id.get(), filters };
+        self.request_answered(id, event);
+        Step::Done
+    }
+
+    pub(super) fn request_unsubscribe(&mut self, id: ConnId, unsubscribe: &Unsubscribe<'_>) -> Step {
+        if self.must_wait_for_control(id) {
+            return Step::Wait;
+        }
+        let filters = unsubscribe.filters().map(str::to_owned).collect();
+        let event = ControlEvent::Unsubscribe { conn: id, packet_id: unsubscribe.packet_id.get(), filters };
+        self.request_answered(id, event);
+        Step::Done
+    }
+
+    pub(super) fn request_publish(&mut self, id: ConnId, publish: &Publish<'_>) -> Step {
+        let packet_id = publish.packet_id.map(std::num::NonZero::get);
+        let event = ControlEvent::Publish {
+            conn: id,
+            publish: Box::new(ControlPublish {
+                packet_id,
+                topic: publish.topic.to_owned(),
+                payload: publish.payload.to_vec(),
+                retain: publish.retain,
+                dup: publish.dup,
+            }),
+        };
+        if packet_id.is_some() {
+            self.request_answered(id, event);
+        } else {
+            self.request(id, event);
+        }
+        Step::Done
+    }
+
+    /// Requests of one connection are answered one after the other.
+    fn must_wait_for_control(&mut self, id: ConnId) -> bool {
+        let Some(conn) = self.conn_mut(id) else { return true };
+        let pending = conn.session().is_some_and(|session| session.control_pending > 0);
+        conn.pause.control |= pending;
+        pending
+    }
+
+    fn request_answered(&mut self, id: ConnId, event: ControlEvent) {
+        if let Some(session) = self.conn_mut(id).and_then(|conn| conn.session()) {
+            session.control_pending += 1;
+        }
+        self.request(id, event);
+    }
+
+    fn request(&mut self, id: ConnId, event: ControlEvent) {
+        if let Err(event) = self.hub.control.push(event)
+            && let Some(conn) = self.conn_mut(id)
+        {
+            conn.pending_event = Some(event);
+            conn.pause.control_full = true;
+            self.waiting.push(id.slot());
+        }
+    }
+}

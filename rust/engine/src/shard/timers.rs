@@ -1,0 +1,105 @@
+//! Deadlines of connections. They are found by looking at all connections when the earliest one known has
+//! come: a few nanoseconds each, seldom, and nothing to maintain per packet.
+
+use edgehub_types::MonoTime;
+
+use super::Shard;
+use super::conn::{Conn, Phase};
+use crate::control::CloseReason;
+
+/// How soon something that found a full queue is tried again.
+const WAITING_RETRY_MS: u64 = 10;
+
+enum Due {
+    Nothing,
+    Close(CloseReason, String),
+    Redeliver,
+    Drain,
+}
+
+impl Shard {
+    /// When the next turn is due even without input; `None` when there is nothing to wait for.
+    pub fn deadline(&self) -> Option<MonoTime> {
+        let mut deadline = self.next_scan;
+        if !self.waiting.is_empty() || self.ingress.is_blocked() {
+            deadline = deadline.min(self.now.mono.plus_ms(WAITING_RETRY_MS));
+        }
+        (deadline != MonoTime(u64::MAX)).then_some(deadline)
+    }
+
+    /// Carries out what is due.
+    pub(super) fn run_timers(&mut self) {
+        if self.ingress.blocked_since().is_some() {
+            self.commit_batch();
+        }
+        if !self.waiting.is_empty() {
+            self.retry_waiting();
+        }
+        if self.now.mono >= self.next_scan {
+            self.scan();
+        }
+    }
+
+    fn scan(&mut self) {
+        self.next_scan = MonoTime(u64::MAX);
+        let slots: Vec<usize> = self.conns.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            match self.due(slot) {
+                Due::Nothing => {}
+                Due::Close(reason, detail) => self.begin_close(slot, reason, &detail),
+                Due::Redeliver => self.redeliver(slot),
+                Due::Drain => self.mark_drain(slot),
+            }
+            if let Some(next) = self.next_deadline(slot) {
+                self.next_scan = self.next_scan.min(next);
+            }
+        }
+    }
+
+    /// A deadline of this connection changed outside of a scan.
+    pub(super) fn note_deadline(&mut self, slot: usize) {
+        if let Some(next) = self.next_deadline(slot) {
+            self.next_scan = self.next_scan.min(next);
+        }
+    }
+
+    fn due(&mut self, slot: usize) -> Due {
+        let now = self.now.mono;
+        let (connect_ms, ack_ms) = (self.hub.config.connect_timeout_ms, self.hub.config.ack_timeout_ms);
+        let Some(conn) = self.conns.get_mut(slot) else { return Due::Nothing };
+        let (opened, idle_until) = (conn.opened, conn.last_activity.plus_ms(conn.keep_alive_ms));
+        match &mut conn.phase {
+            Phase::AwaitConnect if now >= opened.plus_ms(connect_ms) => {
+                Due::Close(CloseReason::ConnectTimeout, format!("no CONNECT within {connect_ms} ms"))
+            }
+            Phase::Active(_) if now >= idle_until => Due::Close(
+                CloseReason::KeepAliveTimeout,
+                format!("nothing received for {} ms", now.0 - conn.last_activity.0),
+            ),
+            Phase::Active(session) => {
+                if session.in_flight.oldest().is_some_and(|(_, d)| now >= d.sent.plus_ms(ack_ms)) {
+                    Due::Redeliver
+                } else if session.retry_at.is_some_and(|at| now >= at) {
+                    Due::Drain
+                } else {
+                    Due::Nothing
+                }
+            }
+            _ => Due::Nothing,
+        }
+    }
+
+    fn next_deadline(&self, slot: usize) -> Option<MonoTime> {
+        let config = &self.hub.config;
+        let conn: &Conn = self.conns.get(slot)?;
+        match &conn.phase {
+            Phase::AwaitConnect => Some(conn.opened.plus_ms(config.connect_timeout_ms)),
+            Phase::Active(session) => {
+                let idle = conn.last_activity.plus_ms(conn.keep_alive_ms);
+                let ack = session.in_flight.oldest().map(|(_, d)| d.sent.plus_ms(config.ack_timeout_ms));
+                [Some(idle), ack, session.retry_at].into_iter().flatten().min()
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! The loop of one I/O thread.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use edgehub_engine::{CloseReason, ConnId, Hub, Now, Shard};
+use edgehub_types::{Clock, MonoTime};
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use parking_lot::Mutex;
+use rustls::ServerConfig;
+use slab::Slab;
+
+use crate::link::{Link, Progress};
+use crate::listener::Listener;
+
+/// Tokens from here on are listeners; below are connections.
+const LISTENER_BASE: usize = 1 << 30;
+/// Token of the wake-up.
+pub(crate) const WAKE: Token = Token(usize::MAX);
+const EVENTS_MAX: usize = 1024;
+/// Connections accepted in one turn; the rest waits in the kernel so that clients are served meanwhile.
+const ACCEPTS_MAX: usize = 64;
+/// Sockets read in one turn before what they brought is committed and answered.
+const READS_MAX: usize = 256;
+/// Longest sleep; a turn without work costs nothing worth saving.
+const SLEEP_MAX: Duration = Duration::from_secs(3600);
+
+/// What the rest of the process asks of an I/O thread.
+pub(crate) enum NetCommand {
+    Listen(Listener),
+    CloseListener(u32),
+    Adopt {
+        stream: TcpStream,
+        peer: SocketAddr,
+        listener: u32,
+        tls: Option<Arc<ServerConfig>>,
+    },
+    /// Accept more from the listener with this key.
+    AcceptAgain(usize),
+    /// Finish what is in flight until this time, then end.
+    Stop {
+        deadline: MonoTime,
+    },
+}
+
+/// Commands on their way to one thread.
+pub(crate) struct Inbox {
+    pub commands: Mutex<Vec<NetCommand>>,
+    pub waker: mio::Waker,
+}
+
+impl Inbox {
+    pub fn post(&self, command: NetCommand) {
+        self.commands.lock().push(command);
+        if let Err(error) = self.waker.wake() {
+            log::error!("cannot wake an I/O thread: {error}");
+        }
+    }
+}
+
+/// One I/O thread: poll, sockets and the shard they belong to.
+pub(crate) struct IoThread {
+    poll: Poll,
+    inboxes: Vec<Arc<Inbox>>,
+    index: usize,
+    shard: Shard,
+    links: Slab<Link>,
+    listeners: Slab<Listener>,
+    clock: Arc<dyn Clock>,
+    buffer: Vec<u8>,
+    to_read: VecDeque<usize>,
+    next_thread: usize,
+    stop_at: Option<MonoTime>,
+}
+
+impl IoThread {
+    pub fn new(
+        poll: Poll,
+        inboxes: Vec<Arc<Inbox>>,
+        index: usize,
+        hub: Arc<Hub>,
+        clock: Arc<dyn Clock>,
+        read_bytes: usize,
+    ) -> Self {
+        Self {
+            poll,
+            inboxes,
+            index,
+            shard: Shard::new(hub, index),
+            links: Slab::new(),
+            listeners: Slab::new(),
+            clock,
+            buffer: vec![0; read_bytes],
+            to_read: VecDeque::new(),
+            next_thread: 0,
+            stop_at: None,
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub fn run(mut self) {
+        let mut events = Events::with_capacity(EVENTS_MAX);
+        loop {
+            let timeout = self.sleep();
+            if let Err(error) = self.poll.poll(&mut events, timeout)
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                log::error!("polling failed, the I/O thread ends: {error}");
+                return;
+            }
+            if self.turn(&events) {
+                return;
+            }
+        }
+    }
+
+    fn sleep(&mut self) -> Option<Duration> {
+        if !self.to_read.is_empty() || !self.shard.may_sleep() {
+            return Some(Duration::ZERO);
+        }
+        let stop = self.stop_at.map(|at| at.min(self.clock.mono().plus_ms(5)));
+        let deadline = [self.shard.deadline(), stop].into_iter().flatten().min();
+        Some(deadline.map_or(SLEEP_MAX, |at| at.since(self.clock.mono()).min(SLEEP_MAX)))
+    }
+
+    /// `true` when the thread is to end.
+    fn turn(&mut self, events: &Events) -> bool {
+        let now = Now { mono: self.clock.mono(), unix: self.clock.unix() };
+        self.shard.begin_turn(now);
+        let mut woken = false;
+        for event in events {
+            woken |= event.token() == WAKE;
+            self.note(event);
+        }
+        if woken {
+            self.take_commands();
+        }
+        self.read_ready();
+        self.shard.finish_turn();
+        self.flush();
+        while let Some((key, id)) = self.shard.pop_resumed() {
+            self.queue_read(key, id);
+        }
+        self.stop_at.is_some_and(|at| self.try_stop(at, now.mono))
+    }
+
+    fn note(&mut self, event: &Event) {
+        let key = event.token().0;
+        if event.token() == WAKE {
+            return;
+        }
+        if key >= LISTENER_BASE {
+            self.accept(key - LISTENER_BASE);
+            return;
+        }
+        let Some(link) = self.links.get_mut(key) else { return };
+        let id = link.id;
+        if event.is_readable() || event.is_read_closed() || event.is_error() {
+            link.readable = true;
+            link.read_closed |= event.is_read_closed() || event.is_error();
+            self.queue_read(key, id);
+        }
+        if event.is_writable() {
+            self.flush_link(key, id);
+        }
+    }
+
+    /// Puts a socket in the line of those to read, if its shard takes input.
+    fn queue_read(&mut self, key: usize, id: ConnId) {
+        if let Some(link) = self.links.get_mut(key)
+            && link.id == id
+            && link.readable
+            && !link.queued
+            && self.shard.wants_input(id)
+        {
+            link.queued = true;
+            self.to_read.push_back(key);
+        }
+    }
+
+    fn read_ready(&mut self) {
+        if self.stop_at.is_some() {
+            self.to_read.clear();
+            return;
+        }
+        for _ in 0..self.to_read.len().min(READS_MAX) {
+            let Some(key) = self.to_read.pop_front() else { return };
+            self.read_link(key);
+        }
+    }
+
+    fn read_link(&mut self, key: usize) {
+        let Some(link) = self.links.get_mut(key) else { return };
+        link.queued = false;
+        let id = link.id;
+        if !self.shard.wants_input(id) {
+            return;
+        }
+        match link.read(&mut self.shard, &mut self.buffer) {
+            Progress::Blocked => {}
+            Progress::More => self.queue_read(key, id),
+            Progress::Ended(reason, detail) => {
+                self.shard.eof(id, reason, &detail);
+                self.drop_link(key);
+                return;
+            }
+        }
+        if self.links.get(key).is_some_and(Link::wants_write) {
+            self.flush_link(key, id);
+        }
+    }
+
+    fn flush(&mut self) {
+        while let Some((key, id)) = self.shard.pop_dirty() {
+            self.flush_link(key, id);
+        }
+    }
+
+    fn flush_link(&mut self, key: usize, id: ConnId) {
+        let Some(link) = self.links.get_mut(key).filter(|link| link.id == id) else {
+            self.shard.forget(id);
+            return;
+        };
+        let Some(out) = self.shard.out(id) else { return };
+        let had_bytes = !out.is_empty();
+        match link.write(out) {
+            Progress::Ended(reason, detail) => {
+                self.shard.eof(id, reason, &detail);
+                self.drop_link(key);
+            }
+            // A closing connection gets one attempt: an answer of a few bytes always fits.
+            _ if self.shard.is_closing(id) => {
+                link.shut_down();
+                self.drop_link(key);
+            }
+            _ if had_bytes => self.shard.written(id),
+            _ => {}
+        }
+    }
+
+    fn drop_link(&mut self, key: usize) {
+        if self.links.contains(key) {
+            let link = self.links.remove(key);
+            self.shard.forget(link.id);
+        }
+    }
+
+    fn accept(&mut self, key: usize) {
+        for _ in 0..ACCEPTS_MAX {
+            let Some(listener) = self.listeners.get(key) else { return };
+            let (id, tls) = (listener.id, listener.tls.clone());
+            match listener.socket.accept() {
+                Ok((stream, peer)) => self.place(stream, peer, id, tls),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    log::warn!("cannot accept connections: {error}");
+                    break;
+                }
+            }
+        }
+        // More may wait, and the edge is spent: look again in the next turn.
+        self.inboxes[self.index].post(NetCommand::AcceptAgain(key));
+    }
+
+    /// Gives a new connection to the next thread in turn.
+    fn place(&mut self, stream: TcpStream, peer: SocketAddr, listener: u32, tls: Option<Arc<ServerConfig>>) {
+        let target = self.next_thread % self.inboxes.len();
+        self.next_thread = self.next_thread.wrapping_add(1);
+        if target == self.index {
+            self.adopt(stream, peer, listener, tls);
+        } else {
+            self.inboxes[target].post(NetCommand::Adopt { stream, peer, listener, tls });
+        }
+    }
+
+    fn adopt(
+        &mut self,
+        mut stream: TcpStream,
+        peer: SocketAddr,
+        listener: u32,
+        tls: Option<Arc<ServerConfig>>,
+    ) {
+        let entry = self.links.vacant_entry();
+        let key = entry.key();
+        let Some(id) = self.shard.open(key, peer.to_string(), listener) else {
+            log::warn!("connection of {peer} refused: too many connections");
+            return;
+        };
+        let registered = stream.set_nodelay(true).and_then(|()| {
+            self.poll.registry().register(&mut stream, Token(key), Interest::READABLE | Interest::WRITABLE)
+        });
+        let link = registered
+            .map_err(|error| error.to_string())
+            .and_then(|()| Link::new(stream, tls, id).map_err(|error| error.to_string()));
+        match link {
+            Ok(link) => {
+                entry.insert(link);
+                self.queue_read(key, id);
+            }
+            Err(detail) => {
+                self.shard.eof(id, CloseReason::TlsError, &detail);
+                self.shard.forget(id);
+            }
+        }
+    }
+
+    fn take_commands(&mut self) {
+        let commands = std::mem::take(&mut *self.inboxes[self.index].commands.lock());
+        for command in commands {
+            match command {
+                NetCommand::Listen(listener) => self.add_listener(listener),
+                NetCommand::CloseListener(id) => self.listeners.retain(|_, listener| listener.id != id),
+                NetCommand::Adopt { stream, peer, listener, tls } => self.adopt(stream, peer, listener, tls),
+                NetCommand::AcceptAgain(key) => self.accept(key),
+                NetCommand::Stop { deadline } => {
+                    self.listeners.clear();
+                    self.stop_at = Some(deadline);
+                }
+            }
+        }
+    }
+
+    fn add_listener(&mut self, mut listener: Listener) {
+        let entry = self.listeners.vacant_entry();
+        let token = Token(LISTENER_BASE + entry.key());
+        match self.poll.registry().register(&mut listener.socket, token, Interest::READABLE) {
+            Ok(()) => {
+                entry.insert(listener);
+            }
+            Err(error) => log::error!("cannot watch listener {}: {error}", listener.id),
+        }
+    }
+
+    /// Ends when nothing waits for a commit any more, or the time is up.
+    fn try_stop(&mut self, at: MonoTime, now: MonoTime) -> bool {
+        if self.shard.has_pending_acks() && now < at {
+            return false;
+        }
+        self.shard.close_all();
+        self.shard.finish_turn();
+        self.flush();
+        for (_, link) in &mut self.links {
+            link.shut_down();
+        }
+        true
+    }
+}

@@ -1,0 +1,177 @@
+//! One socket, plain or TLS: received bytes to the shard, the shard's bytes out.
+
+use std::io::{self, BufRead, Read, Write};
+use std::sync::Arc;
+
+use edgehub_engine::{CloseReason, ConnId, Shard};
+use mio::net::TcpStream;
+use rustls::{ServerConfig, ServerConnection};
+
+/// What a read or a write left behind.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Nothing more for now; the poll will tell.
+    Blocked,
+    /// More can be done at once.
+    More,
+    /// The transport is finished.
+    Ended(CloseReason, String),
+}
+
+/// A connection's socket.
+pub(crate) struct Link {
+    stream: TcpStream,
+    tls: Option<Box<ServerConnection>>,
+    pub id: ConnId,
+    /// The socket may have bytes; an edge was seen and not yet read to its end.
+    pub readable: bool,
+    /// The peer sent its last byte: read on until that is seen, whatever a short read says.
+    pub read_closed: bool,
+    /// Waits in the list of sockets to read.
+    pub queued: bool,
+}
+
+impl Link {
+    pub fn new(stream: TcpStream, tls: Option<Arc<ServerConfig>>, id: ConnId) -> Result<Self, rustls::Error> {
+        let tls = tls.map(ServerConnection::new).transpose()?.map(Box::new);
+        Ok(Self { stream, tls, id, readable: true, read_closed: false, queued: false })
+    }
+
+    pub fn stream_mut(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// Reads once, at most as much as `buffer` holds, and feeds it to the shard.
+    pub fn read(&mut self, shard: &mut Shard, buffer: &mut [u8]) -> Progress {
+        let count = match self.stream.read(buffer) {
+            Ok(0) => return Progress::Ended(CloseReason::Eof, String::new()),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.readable = false;
+                return Progress::Blocked;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Progress::More,
+            Err(error) => return Progress::Ended(CloseReason::Reset, error.to_string()),
+        };
+        // With an edge-triggered poll a short read means the socket is empty: the next byte is a new edge.
+        let drained = count < buffer.len() && !self.read_closed;
+        let bytes = buffer.get(..count).unwrap_or_default();
+        match &mut self.tls {
+            None => shard.feed(self.id, bytes),
+            Some(tls) => {
+                if let Err(detail) = feed_tls(tls, bytes, self.id, shard) {
+                    self.send_alert();
+                    return Progress::Ended(CloseReason::TlsError, detail);
+                }
+            }
+        }
+        self.readable = !drained;
+        if drained { Progress::Blocked } else { Progress::More }
+    }
+
+    /// Whether TLS itself has something to send, such as its part of the handshake.
+    pub fn wants_write(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+    }
+
+    /// Writes as much as the socket takes; what was written leaves `out`.
+    pub fn write(&mut self, out: &mut Vec<u8>) -> Progress {
+        let result = match &mut self.tls {
+            None => write_plain(&mut self.stream, out),
+            Some(tls) => write_tls(tls, &mut self.stream, out),
+        };
+        match result {
+            Ok(true) => Progress::More,
+            Ok(false) => Progress::Blocked,
+            Err(error) => Progress::Ended(CloseReason::Reset, error.to_string()),
+        }
+    }
+
+    /// Ends the TLS session properly and the stream with it; errors do not matter any more.
+    pub fn shut_down(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            let _ = tls.write_tls(&mut self.stream);
+        }
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+    }
+
+    fn send_alert(&mut self) {
+        if let Some(tls) = &mut self.tls {
+            let _ = tls.write_tls(&mut self.stream);
+        }
+    }
+}
+
+fn feed_tls(
+    tls: &mut ServerConnection,
+    mut bytes: &[u8],
+    id: ConnId,
+    shard: &mut Shard,
+) -> Result<(), String> {
+    while !bytes.is_empty() {
+        tls.read_tls(&mut bytes).map_err(|error| error.to_string())?;
+        tls.process_new_packets().map_err(|error| error.to_string())?;
+        feed_plaintext(tls, id, shard);
+    }
+    Ok(())
+}
+
+/// Hands on what was decrypted, without a copy.
+fn feed_plaintext(tls: &mut ServerConnection, id: ConnId, shard: &mut Shard) {
+    let mut reader = tls.reader();
+    // An error here means no more plaintext, or the peer's end, which the socket tells as well.
+    while let Ok(chunk) = reader.fill_buf() {
+        if chunk.is_empty() {
+            return;
+        }
+        let len = chunk.len();
+        shard.feed(id, chunk);
+        reader.consume(len);
+    }
+}
+
+/// `true` when everything was written.
+fn write_plain(stream: &mut TcpStream, out: &mut Vec<u8>) -> io::Result<bool> {
+    let mut written = 0;
+    let result = loop {
+        let Some(rest) = out.get(written..).filter(|rest| !rest.is_empty()) else { break Ok(true) };
+        match stream.write(rest) {
+            Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => break Err(error),
+        }
+    };
+    remove_front(out, written);
+    result
+}
+
+fn write_tls(tls: &mut ServerConnection, stream: &mut TcpStream, out: &mut Vec<u8>) -> io::Result<bool> {
+    loop {
+        if !out.is_empty() {
+            // Takes as much as the session's own buffer allows.
+            let taken = tls.writer().write(out)?;
+            remove_front(out, taken);
+        }
+        if !tls.wants_write() {
+            return Ok(out.is_empty());
+        }
+        match tls.write_tls(stream) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn remove_front(out: &mut Vec<u8>, count: usize) {
+    if count == out.len() {
+        out.clear();
+    } else {
+        out.drain(..count);
+    }
+}

@@ -1,0 +1,129 @@
+//! Starting and stopping the I/O threads.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
+
+use edgehub_engine::{Hub, Waker};
+use edgehub_types::Clock;
+use mio::Poll;
+use parking_lot::Mutex;
+
+use crate::error::NetError;
+use crate::io_thread::{Inbox, IoThread, NetCommand, WAKE};
+use crate::listener::{Listener, bind};
+use crate::tls::{TlsIdentity, server_config};
+
+/// Most threads that are ever useful: beyond, hand-overs cost more than they bring.
+const THREADS_MAX: usize = 4;
+
+/// Options of the I/O threads.
+#[derive(Debug, Clone)]
+pub struct NetConfig {
+    /// Bytes read from one socket in one go; one buffer per thread.
+    pub read_bytes: usize,
+    /// Connections that wait in the kernel to be accepted.
+    pub listen_backlog: u32,
+}
+
+impl Default for NetConfig {
+    fn default() -> Self {
+        Self { read_bytes: 256 * 1024, listen_backlog: 200 }
+    }
+}
+
+/// The number of threads for a wish: 0 is one, until a measured load asks for more. Never more than the
+/// cores that the process may use.
+pub(crate) fn thread_count(wish: usize) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    wish.clamp(1, THREADS_MAX).min(cores.max(1))
+}
+
+struct InboxWaker(Arc<Inbox>);
+
+impl Waker for InboxWaker {
+    fn wake(&self) {
+        if let Err(error) = self.0.waker.wake() {
+            log::error!("cannot wake an I/O thread: {error}");
+        }
+    }
+}
+
+/// The running I/O threads.
+pub struct IoThreads {
+    inboxes: Vec<Arc<Inbox>>,
+    handles: Mutex<Vec<JoinHandle<()>>>,
+    clock: Arc<dyn Clock>,
+    config: NetConfig,
+    next_listener: AtomicU32,
+}
+
+impl IoThreads {
+    /// How many shards a hub needs for a wish of `io_threads`, 0 for the default.
+    pub fn shards_for(io_threads: usize) -> usize {
+        thread_count(io_threads)
+    }
+
+    /// Starts one thread per shard of the hub.
+    ///
+    /// # Errors
+    /// [`NetError::Thread`].
+    pub fn start(hub: &Arc<Hub>, config: NetConfig, clock: Arc<dyn Clock>) -> Result<Self, NetError> {
+        let mut polls = Vec::new();
+        let mut inboxes = Vec::new();
+        for index in 0.. {
+            let Some(mailbox) = hub.mailbox(index) else { break };
+            let poll = Poll::new()?;
+            let waker = mio::Waker::new(poll.registry(), WAKE)?;
+            let inbox = Arc::new(Inbox { commands: Mutex::default(), waker });
+            mailbox.set_waker(Arc::new(InboxWaker(inbox.clone())));
+            polls.push(poll);
+            inboxes.push(inbox);
+        }
+        let mut handles = Vec::new();
+        for (index, poll) in polls.into_iter().enumerate() {
+            let (inboxes, hub, clock) = (inboxes.clone(), hub.clone(), clock.clone());
+            let read_bytes = config.read_bytes;
+            let run = move || IoThread::new(poll, inboxes, index, hub, clock, read_bytes).run();
+            handles.push(std::thread::Builder::new().name(format!("edgehub-io-{index}")).spawn(run)?);
+        }
+        Ok(Self { inboxes, handles: Mutex::new(handles), clock, config, next_listener: AtomicU32::new(1) })
+    }
+
+    /// Opens a listener; `port` 0 is any free port. Its number and port.
+    ///
+    /// # Errors
+    /// [`NetError::Listen`], [`NetError::Certificate`], [`NetError::Stopped`].
+    pub fn listen(&self, host: &str, port: u16, tls: Option<&TlsIdentity>) -> Result<(u32, u16), NetError> {
+        if self.handles.lock().is_empty() {
+            return Err(NetError::Stopped);
+        }
+        let tls = tls.map(server_config).transpose()?;
+        let (socket, port) = bind(host, port, self.config.listen_backlog)?;
+        let id = self.next_listener.fetch_add(1, Ordering::Relaxed);
+        self.inboxes[0].post(NetCommand::Listen(Listener { id, socket, tls }));
+        Ok((id, port))
+    }
+
+    /// Closes a listener; its connections live on.
+    pub fn close_listener(&self, id: u32) {
+        self.inboxes[0].post(NetCommand::CloseListener(id));
+    }
+
+    /// Finishes what is in flight for at most `drain_ms`, closes all sessions and ends the threads.
+    pub fn stop(&self, drain_ms: u64) {
+        let deadline = self.clock.mono().plus_ms(drain_ms);
+        let handles = std::mem::take(&mut *self.handles.lock());
+        if handles.is_empty() {
+            return;
+        }
+        for inbox in &self.inboxes {
+            inbox.post(NetCommand::Stop { deadline });
+        }
+        for handle in handles {
+            if handle.join().is_err() {
+                log::error!("an I/O thread ended by a panic");
+            }
+        }
+    }
+}
