@@ -1,0 +1,1 @@
+"""Small pieces without policy that several packages share."""

@@ -1,0 +1,1 @@
+"""Settings from the environment and the desired properties of `$edgeHub`."""

@@ -1,0 +1,1 @@
+"""Protocol heads: they turn events of the core into decisions and answers."""

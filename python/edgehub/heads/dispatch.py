@@ -1,0 +1,31 @@
+"""Sorts events of the core to those who handle them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgehub._core import Event
+    from edgehub.heads.mqtt import MqttHead
+
+
+def event_handler(
+    head: MqttHead, *, upstream_ready: Callable[[], None], store_failed: Callable[[str], None]
+) -> Callable[[Event], None]:
+    """A function that takes any event.
+
+    Events are told apart by the name of their class, so that nothing here has to import the core.
+    """
+    handlers: dict[str, Callable[[Any], None]] = {
+        "ConnectEvent": head.on_connect,
+        "SubscribeEvent": head.on_subscribe,
+        "UnsubscribeEvent": head.on_unsubscribe,
+        "PublishEvent": head.on_publish,
+        "NoticeEvent": head.on_notice,
+        "ClosedEvent": head.on_closed,
+        "UpstreamReadyEvent": lambda event: upstream_ready(),
+        "StoreFailedEvent": lambda event: store_failed(event.detail),
+    }
+    return lambda event: handlers[type(event).__name__](event)

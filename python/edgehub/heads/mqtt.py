@@ -1,0 +1,371 @@
+"""The MQTT head: decides on CONNECT, SUBSCRIBE and control topics; telemetry never comes here.
+
+Order and codes of CONNECT: heads spec 1.2.2; sessions: 1.2.4; takeover: 5.1. A client whose identity is
+cached is answered in the same turn of the loop. A client that the cache refuses and fresh data may
+accept waits for the parent hub as a task of its own connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from edgehub.common.state import StateError
+from edgehub.heads.base import Lanes, Step
+from edgehub.heads.refusals import RefusalLog
+from edgehub.hub.connections import Client, ClientLimitError, Connections
+from edgehub.identity.authenticator import Authenticator, AuthRequest
+from edgehub.protocol.connect import ConnectCode, ConnectRefusedError, ConnectRequest, read_connect
+from edgehub.protocol.sessions import SUBACK_FAILURE, SessionOpening, SubscribeOutcome, open_session
+from edgehub.protocol.topics import (
+    METHOD_RESPONSE_PREFIX,
+    TWIN_PREFIX,
+    SubscriptionKind,
+    TopicError,
+    classify_filter,
+    grants_for,
+    parse_method_response,
+    parse_twin_topic,
+    twin_response_topic,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgehub._core import (
+        ClosedEvent,
+        ConnectEvent,
+        NoticeEvent,
+        PublishEvent,
+        SubscribeEvent,
+        UnsubscribeEvent,
+    )
+    from edgehub.common.clock import Clock
+    from edgehub.common.ids import IdentityId
+    from edgehub.hub.ports import GrantsFactory, SessionCore
+    from edgehub.hub.session_store import SessionStore
+
+AUTH_WAITS_MAX = 64
+"""Clients that may wait for the parent hub's answer at once; further ones get code 3 and try again."""
+TWIN_STATUS = 501
+"""Answer to twin requests of clients, which this version does not serve."""
+CONTROL_QOS = 1
+"""Quality of service of answers, capped by the client's subscription."""
+
+log = logging.getLogger(__name__)
+
+
+class ClientObserver(Protocol):
+    """Learns about clients; for counters and for the `clients` section of the `$edgeHub` twin."""
+
+    def connected(self, identity: IdentityId) -> None: ...
+    def disconnected(self, identity: IdentityId) -> None: ...
+    def refused(self, claimed: str, *, not_authenticated: bool) -> None:
+        """A CONNECT was refused. `claimed` is the client's word, not checked."""
+        ...
+
+
+class MqttHead:
+    """Answers the events of MQTT connections.
+
+    :param grants: makes the core's grants from keyword arguments.
+    """
+
+    def __init__(
+        self,
+        core: SessionCore,
+        grants: GrantsFactory,
+        authenticator: Authenticator,
+        connections: Connections,
+        sessions: SessionStore,
+        clock: Clock,
+        *,
+        edge_device_id: str,
+        observers: Sequence[ClientObserver] = (),
+    ) -> None:
+        self._core = core
+        self._grants = grants
+        self._authenticator = authenticator
+        self._connections = connections
+        self._sessions = sessions
+        self._clock = clock
+        self._edge_device_id = edge_device_id
+        self._observers = observers
+        self._lanes = Lanes(core.close)
+        self._auth_waits: set[int] = set()
+        self._refusals = RefusalLog(log, clock)
+        self._accepting = True
+
+    async def drain(self) -> None:
+        """Refuses new clients from now on and waits for the requests in progress."""
+        self._accepting = False
+        await self._lanes.drain()
+
+    # Events of the core. Each goes to the lane of its connection.
+
+    def on_connect(self, event: ConnectEvent) -> None:
+        self._lanes.submit(event.conn, lambda: self._connect(event))
+
+    def on_subscribe(self, event: SubscribeEvent) -> None:
+        self._lanes.submit(event.conn, lambda: self._subscribe(event))
+
+    def on_unsubscribe(self, event: UnsubscribeEvent) -> None:
+        self._lanes.submit(event.conn, lambda: self._unsubscribe(event))
+
+    def on_publish(self, event: PublishEvent) -> None:
+        self._lanes.submit(event.conn, lambda: self._publish(event))
+
+    def on_notice(self, event: NoticeEvent) -> None:
+        client = self._connections.by_conn(event.conn)
+        name = client.identity if client is not None else f"connection {event.conn}"
+        log.warning("Client %s: %s: %s", name, event.kind.replace("_", " "), event.detail)
+
+    def on_closed(self, event: ClosedEvent) -> None:
+        # A client that left while it waited for its CONNACK needs no answer any more (DEV-26); whatever
+        # else it asked for before it left is still done, in order.
+        if event.conn in self._auth_waits:
+            self._auth_waits.discard(event.conn)
+            self._lanes.abandon(event.conn)
+        self._lanes.submit(event.conn, lambda: self._closed(event), last=True)
+
+    # CONNECT
+
+    def _connect(self, event: ConnectEvent) -> Step:
+        try:
+            request = read_connect(event.client_id, event.username, event.password)
+            if not self._accepting:
+                raise ConnectRefusedError(ConnectCode.SERVER_UNAVAILABLE, "shutting down", event.client_id)
+            auth = AuthRequest(request.identity, request.token, request.auth_chain)
+            verdict = self._authenticator.check(auth)
+            if verdict.accepted:
+                return self._open(event, request, auth)
+            if not self._authenticator.may_refresh(verdict):
+                raise ConnectRefusedError(ConnectCode.NOT_AUTHORIZED, verdict.reason, event.client_id)
+            if len(self._auth_waits) >= AUTH_WAITS_MAX:
+                reason = f"{AUTH_WAITS_MAX} clients already wait for the parent hub; {verdict.reason}"
+                raise ConnectRefusedError(ConnectCode.SERVER_UNAVAILABLE, reason, event.client_id)
+        except ConnectRefusedError as refusal:
+            self._refuse(event, refusal)
+            return None
+        # Counted here and not in the task: a slice of events may start many before any of them runs.
+        self._auth_waits.add(event.conn)
+        return self._authenticate_and_open(event, request, auth)
+
+    async def _authenticate_and_open(
+        self, event: ConnectEvent, request: ConnectRequest, auth: AuthRequest
+    ) -> None:
+        try:
+            verdict = await self._authenticator.authenticate(auth)
+        finally:
+            self._auth_waits.discard(event.conn)
+        if verdict.accepted:
+            step = self._open(event, request, auth)
+            if step is not None:
+                await step
+        else:
+            self._refuse(
+                event, ConnectRefusedError(ConnectCode.NOT_AUTHORIZED, verdict.reason, event.client_id)
+            )
+
+    def _open(self, event: ConnectEvent, request: ConnectRequest, auth: AuthRequest) -> Step:
+        """Opens the session of an authenticated client; waits only to delete a stored one."""
+        try:
+            self._connections.check_room(request.identity)
+            opening = open_session(clean=event.clean_session, stored=self._sessions.load(request.identity))
+            forgotten = self._sessions.forget(request.identity) if opening.forget_stored else None
+        except (ClientLimitError, StateError) as error:
+            self._refuse_unavailable(event, str(error))
+            return None
+        if forgotten is not None:
+            return self._accept_after(forgotten, event, request, auth, opening)
+        self._accept(event, request, auth, opening)
+        return None
+
+    async def _accept_after(
+        self,
+        forgotten: asyncio.Future[None],
+        event: ConnectEvent,
+        request: ConnectRequest,
+        auth: AuthRequest,
+        opening: SessionOpening,
+    ) -> None:
+        try:
+            await forgotten
+            self._connections.check_room(request.identity)
+        except (ClientLimitError, StateError) as error:
+            self._refuse_unavailable(event, str(error))
+            return
+        self._accept(event, request, auth, opening)
+
+    def _accept(
+        self, event: ConnectEvent, request: ConnectRequest, auth: AuthRequest, opening: SessionOpening
+    ) -> None:
+        """CONNACK 0, then the takeover: the new connection is in place before the old one is closed."""
+        spec = grants_for(request.identity, self._edge_device_id, request.model_id)
+        grants = self._grants(
+            device_id=spec.device_id,
+            module_id=spec.module_id,
+            telemetry_topics=spec.telemetry_topics,
+            inputs_endpoint_prefix=spec.inputs_endpoint_prefix,
+            inputs_topic_prefix=spec.inputs_topic_prefix,
+            model_id=spec.model_id,
+        )
+        session = opening.session
+        client = Client(event.conn, auth, session, event.peer, request.client_type)
+        self._core.accept(
+            event.conn,
+            grants,
+            session_present=opening.present,
+            subscriptions=session.granted(),
+            inputs_active=session.inputs_active,
+        )
+        superseded = self._connections.register(client)
+        if superseded is not None:
+            self._core.close(superseded.conn, f"taken over by {event.peer}")
+        self._log_accepted(client, opening.present, superseded)
+        for observer in self._observers:
+            observer.connected(client.identity)
+
+    def _log_accepted(self, client: Client, session_present: bool, superseded: Client | None) -> None:
+        instead = f", in place of {superseded.peer}" if superseded is not None else ""
+        session = "session restored" if session_present else "new session"
+        log.info("Client %s connected from %s (%s%s)", client.identity, client.peer, session, instead)
+
+    def _refuse_unavailable(self, event: ConnectEvent, reason: str) -> None:
+        self._refuse(event, ConnectRefusedError(ConnectCode.SERVER_UNAVAILABLE, reason, event.client_id))
+
+    def _refuse(self, event: ConnectEvent, refusal: ConnectRefusedError) -> None:
+        self._core.refuse(event.conn, refusal.code)
+        self._refusals.refused(event.peer, event.client_id, refusal)
+        for observer in self._observers:
+            observer.refused(refusal.claimed, not_authenticated=refusal.code == ConnectCode.NOT_AUTHORIZED)
+
+    # SUBSCRIBE and UNSUBSCRIBE: answered after the session is stored.
+
+    def _subscribe(self, event: SubscribeEvent) -> Step:
+        client = self._connections.by_conn(event.conn)
+        if client is None:
+            return None
+        known = set(client.session.subscriptions)
+        outcome = client.session.subscribe(event.filters, int(self._clock.wall_s() * 1000))
+        self._log_filters(client, event, outcome, known)
+        stored = self._store(client, changed=outcome.changed)
+        if stored is not None:
+            return self._suback_after(stored, client, event.packet_id, outcome)
+        self._suback(client, event.packet_id, outcome)
+        return None
+
+    async def _suback_after(
+        self, stored: asyncio.Future[None], client: Client, packet_id: int, outcome: SubscribeOutcome
+    ) -> None:
+        if await self._is_stored(stored, client):
+            self._suback(client, packet_id, outcome)
+
+    def _suback(self, client: Client, packet_id: int, outcome: SubscribeOutcome) -> None:
+        self._core.suback(
+            client.conn, packet_id, outcome.codes, outcome.added, inputs_active=client.session.inputs_active
+        )
+
+    def _unsubscribe(self, event: UnsubscribeEvent) -> Step:
+        client = self._connections.by_conn(event.conn)
+        if client is None:
+            return None
+        changed = client.session.unsubscribe(event.filters)
+        stored = self._store(client, changed=changed)
+        if stored is not None:
+            return self._unsuback_after(stored, client, event)
+        self._unsuback(client, event)
+        return None
+
+    async def _unsuback_after(
+        self, stored: asyncio.Future[None], client: Client, event: UnsubscribeEvent
+    ) -> None:
+        if await self._is_stored(stored, client):
+            self._unsuback(client, event)
+
+    def _unsuback(self, client: Client, event: UnsubscribeEvent) -> None:
+        self._core.unsuback(
+            event.conn, event.packet_id, event.filters, inputs_active=client.session.inputs_active
+        )
+
+    def _store(self, client: Client, *, changed: bool) -> asyncio.Future[None] | None:
+        """Starts storing the session if it has to be; a session that cannot be stored ends the connection."""
+        if not client.session.must_store(changed=changed):
+            return None
+        try:
+            stored = self._sessions.save(client.identity, client.session)
+        except StateError as error:
+            failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            failed.set_exception(error)
+            return failed
+        client.session.stored = True
+        return stored
+
+    async def _is_stored(self, stored: asyncio.Future[None], client: Client) -> bool:
+        try:
+            await stored
+        except StateError as error:
+            log.error("Session of %s is not stored: %s", client.identity, error)
+            self._core.close(client.conn, "session not stored")
+            return False
+        return True
+
+    def _log_filters(
+        self, client: Client, event: SubscribeEvent, outcome: SubscribeOutcome, known: set[str]
+    ) -> None:
+        for (topic_filter, _), code in zip(event.filters, outcome.codes, strict=True):
+            if code == SUBACK_FAILURE:
+                log.warning("Client %s: subscription to %.200s refused: limit", client.identity, topic_filter)
+            elif topic_filter not in known and classify_filter(topic_filter) is SubscriptionKind.UNKNOWN:
+                log.info("Client %s subscribed to %s, where nothing is sent", client.identity, topic_filter)
+
+    # Control topics
+
+    def _publish(self, event: PublishEvent) -> Step:
+        client = self._connections.by_conn(event.conn)
+        if client is None:
+            return None
+        try:
+            self._serve(client, event)
+        except TopicError as error:
+            log.warning("Client %s: %s in topic %s", client.identity, error, event.topic)
+            if error.closes:
+                self._core.close(event.conn, f"bad topic: {error}")
+                return None
+        if event.packet_id != 0:
+            self._core.puback(event.conn, event.packet_id)
+        return None
+
+    def _serve(self, client: Client, event: PublishEvent) -> None:
+        if event.topic.startswith(TWIN_PREFIX):
+            self._twin_request(client, event)
+        elif event.topic.startswith(METHOD_RESPONSE_PREFIX):
+            response = parse_method_response(event.topic)
+            log.info("Client %s: no call waits for the method response %s", client.identity, response.rid)
+        else:
+            raise TopicError("unknown control topic", closes=False)
+
+    def _twin_request(self, client: Client, event: PublishEvent) -> None:
+        request = parse_twin_topic(event.topic)
+        if request.rid is None:
+            log.warning("Client %s: reported properties are not served in this version", client.identity)
+            return
+        self._core.send(event.conn, twin_response_topic(TWIN_STATUS, request.rid), b"", CONTROL_QOS)
+
+    # The end of a connection
+
+    def _closed(self, event: ClosedEvent) -> Step:
+        client = self._connections.unregister(event.conn)
+        if client is None:
+            self._refusals.closed(event)
+            return None
+        detail = f": {event.detail}" if event.detail else ""
+        log.info("Client %s from %s disconnected (%s%s)", client.identity, event.peer, event.reason, detail)
+        for observer in self._observers:
+            observer.disconnected(client.identity)
+        return None
+
+    def disconnect(self, client: Client, reason: str) -> None:
+        """Closes a client from our side, for example because its token expired."""
+        self._core.close(client.conn, reason)

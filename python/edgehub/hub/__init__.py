@@ -1,0 +1,1 @@
+"""The hub's own state: connections, sessions, routes, and the twin of `$edgeHub`."""

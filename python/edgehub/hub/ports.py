@@ -1,0 +1,176 @@
+"""What the hub needs from outside, as protocols: the core, and the link to the parent hub.
+
+Only `edgehub.app` knows the real classes; tests put fakes here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+
+if TYPE_CHECKING:
+    from edgehub._core import Event, Grants, RouteFault, UpstreamBatch
+
+RouteTuple: TypeAlias = tuple[str, str, int | None, int]
+"""Name, text, priority or None, time to live in seconds or 0 to inherit."""
+
+
+class SessionCore(Protocol):
+    """The part of `edgehub._core.Engine` that answers connections. Calls for a connection that is gone
+    are ignored by the core."""
+
+    def accept(
+        self,
+        conn: int,
+        grants: Grants,
+        *,
+        session_present: bool,
+        subscriptions: Sequence[tuple[str, int]] = (),
+        inputs_active: bool = False,
+    ) -> None: ...
+    def refuse(self, conn: int, code: int) -> None: ...
+    def suback(
+        self,
+        conn: int,
+        packet_id: int,
+        codes: bytes,
+        added: Sequence[tuple[str, int]],
+        *,
+        inputs_active: bool,
+    ) -> None: ...
+    def unsuback(self, conn: int, packet_id: int, removed: Sequence[str], *, inputs_active: bool) -> None: ...
+    def puback(self, conn: int, packet_id: int) -> None: ...
+    def send(self, conn: int, topic: str, payload: bytes, qos: int) -> None: ...
+    def close(self, conn: int, reason: str) -> None: ...
+
+
+class EventCore(Protocol):
+    """The part of the engine that hands out events."""
+
+    def event_fd(self) -> int: ...
+    def next_events(self, events_max: int = 256) -> list[Event]: ...
+
+
+class RoutesCore(Protocol):
+    """The part of the engine that takes routes."""
+
+    def set_routes(self, routes: Sequence[RouteTuple], *, default_ttl_secs: int) -> None: ...
+
+
+class MetricsCore(Protocol):
+    """The part of the engine that counts."""
+
+    def metrics(self) -> dict[str, object]: ...
+
+
+class UpstreamCore(Protocol):
+    """The part of the engine that lends messages to the link."""
+
+    def upstream_take(
+        self, batch_msgs_max: int, batch_bytes_max: int, senders_max: int
+    ) -> list[UpstreamBatch]: ...
+    def upstream_settle(self, token: int, outcome: str) -> None: ...
+    def upstream_link_down(self) -> None: ...
+
+
+class HubCore(SessionCore, EventCore, RoutesCore, MetricsCore, UpstreamCore, Protocol):
+    """All of `edgehub._core.Engine` that the hub uses."""
+
+    def start(self) -> None: ...
+    def stop(self, drain_ms: int) -> None: ...
+    def listen(
+        self, host: str, port: int, tls_chain_pem: bytes | None = None, tls_key_pem: bytes | None = None
+    ) -> tuple[int, int]: ...
+    def close_listener(self, listener: int) -> None: ...
+
+
+class EngineFactory(Protocol):
+    """`edgehub._core.Engine`."""
+
+    def __call__(  # noqa: PLR0913 - the options of the core
+        self,
+        *,
+        edge_device_id: str,
+        storage_dir: str | None = None,
+        sync: str = "group",
+        sync_interval_ms: int = 1000,
+        sync_min_interval_ms: int = 0,
+        io_threads: int = 0,
+        low_memory: bool = False,
+        pooled_buffers: bool = True,
+        packet_bytes_max: int = 262144,
+        connect_timeout_ms: int = 60000,
+        keep_alive_max_ms: int = 600000,
+        ack_timeout_ms: int = 30000,
+        connections_max: int = 4096,
+        listen_backlog: int = 200,
+    ) -> HubCore: ...
+
+
+class CoreModule(Protocol):
+    """`edgehub._core`, or a stand-in."""
+
+    @property
+    def Engine(self) -> EngineFactory: ...
+    @property
+    def Grants(self) -> GrantsFactory: ...
+    @property
+    def CoreError(self) -> type[Exception]: ...
+    @property
+    def check_routes(self) -> CheckRoutes: ...
+
+
+class GrantsFactory(Protocol):
+    """`edgehub._core.Grants`, or a stand-in."""
+
+    def __call__(
+        self,
+        *,
+        device_id: str,
+        module_id: str | None = None,
+        telemetry_topics: Sequence[str],
+        inputs_endpoint_prefix: str | None = None,
+        inputs_topic_prefix: str | None = None,
+        model_id: str | None = None,
+    ) -> Grants: ...
+
+
+CheckRoutes: TypeAlias = "Callable[[str, Sequence[RouteTuple]], Sequence[RouteFault]]"
+"""`edgehub._core.check_routes`: edge device id and routes -> faults."""
+
+
+class HubTwin(Protocol):
+    """The twin of this hub's own module `$edgeHub` at the parent hub."""
+
+    async def get_desired(self) -> Mapping[str, Any]:
+        """The whole desired document with `$version`.
+
+        :raises EdgehubError: no answer.
+        """
+        ...
+
+    async def patch_reported(self, patch: Mapping[str, Any]) -> None:
+        """Merges a patch into the reported properties.
+
+        :raises EdgehubError: no answer, or refused.
+        """
+        ...
+
+
+DesiredPatchHandler: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+
+class UpstreamLink(Protocol):
+    """The connection to the parent hub."""
+
+    async def start(self) -> None:
+        """Starts connecting in the background and returns at once."""
+        ...
+
+    async def stop(self) -> None:
+        """Finishes what is in flight, within its own time limit, and disconnects."""
+        ...
+
+    def messages_ready(self) -> None:
+        """There may be messages to take from the core."""
+        ...

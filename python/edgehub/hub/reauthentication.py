@@ -1,0 +1,73 @@
+"""Checks live connections again: by the clock, and when identities change (heads spec 4.5)."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from edgehub.common.ids import EDGE_HUB_MODULE_ID
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgehub.hub.connections import Client, Connections
+    from edgehub.identity.authenticator import Authenticator
+    from edgehub.identity.scope import ScopeDiff
+
+PERIOD_S = 300.0
+CHECKS_PER_SLICE = 100
+"""Clients checked before other work of the loop gets its turn."""
+
+log = logging.getLogger(__name__)
+
+
+class Reauthenticator:
+    """Closes connections whose credentials no longer hold. Never asks the parent hub.
+
+    :param disconnect: closes a client with a reason.
+    """
+
+    def __init__(
+        self,
+        connections: Connections,
+        authenticator: Authenticator,
+        disconnect: Callable[[Client, str], None],
+    ) -> None:
+        self._connections = connections
+        self._authenticator = authenticator
+        self._disconnect = disconnect
+
+    async def run(self) -> None:
+        """Sweeps every five minutes, until cancelled."""
+        while True:
+            await asyncio.sleep(PERIOD_S)
+            await self.sweep()
+
+    async def sweep(self) -> None:
+        """One round over all clients, in slices."""
+        log.info("Reauthenticating connected clients")
+        for number, client in enumerate(self._connections, 1):
+            self._recheck(client)
+            if number % CHECKS_PER_SLICE == 0:
+                await asyncio.sleep(0)
+
+    def scope_changed(self, diff: ScopeDiff) -> None:
+        """Closes clients that left the scope; checks those that, or whose device, changed (I-014, I-015)."""
+        removed = set(diff.removed)
+        touched = {identity.id for identity in diff.changed} | removed
+        for client in self._connections:
+            if client.identity in removed:
+                self._disconnect(client, "identity removed")
+            elif client.auth.auth_chain is not None or {client.identity, client.identity.device} & touched:
+                self._recheck(client)
+
+    def _recheck(self, client: Client) -> None:
+        if client.identity.module_id == EDGE_HUB_MODULE_ID:
+            return
+        # The sweep may run over a list that is older than the last turn of the loop.
+        if self._connections.by_conn(client.conn) is not client:
+            return
+        verdict = self._authenticator.check(client.auth)
+        if not verdict.accepted:
+            self._disconnect(client, f"reauthentication failed: {verdict.reason}")

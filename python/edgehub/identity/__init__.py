@@ -1,0 +1,1 @@
+"""Who may connect: identities, tokens, the device scope, and secrets at rest."""

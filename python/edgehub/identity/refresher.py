@@ -1,0 +1,190 @@
+"""Keeps the scope cache up to date from the parent hub, and its last good copy on disk.
+
+A full refresh runs at start, every `DeviceScopeCacheRefreshRateSecs`, when the link comes back and on
+demand; at most one runs at a time and others join it (heads spec 4.4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Protocol
+
+from edgehub.common.state import Change, StateError, StateStore, log_failure
+from edgehub.errors import EdgehubError
+from edgehub.identity.scope import NESTING_MAX, RefreshPolicy, ScopeCache, ScopeDiff
+from edgehub.identity.scope_wire import ScopeFormatError, decode_scope_page, encode_identity
+from edgehub.identity.sealing import Sealer, SealError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from edgehub.common.clock import Clock
+    from edgehub.common.ids import IdentityId
+    from edgehub.identity.model import ServiceIdentity
+
+BUCKET = "scope"
+
+log = logging.getLogger(__name__)
+
+
+class ScopeApiError(EdgehubError):
+    """A scope call failed; the cache stays as it is."""
+
+
+class ScopeApi(Protocol):
+    """Where identities come from."""
+
+    async def list_identities(self, edge_device_id: str) -> Sequence[ServiceIdentity]:
+        """All identities in the scope of one edge device, itself included.
+
+        :raises ScopeApiError: no answer, or not a usable one.
+        """
+        ...
+
+    async def get_identity(self, identity_id: IdentityId) -> Sequence[ServiceIdentity]:
+        """One identity, a module with its device; empty when it does not exist or is not in scope.
+
+        :raises ScopeApiError: no answer, or not a usable one.
+        """
+        ...
+
+
+class ScopeRefresher:
+    """Drives one cache from one API.
+
+    :param api: None for a hub whose identities never change.
+    :param sealer: None keeps nothing on disk.
+    :param on_diff: told of every change that a refresh made.
+    """
+
+    def __init__(
+        self,
+        cache: ScopeCache,
+        policy: RefreshPolicy,
+        api: ScopeApi | None,
+        clock: Clock,
+        *,
+        edge_device_id: str,
+        state: StateStore,
+        sealer: Sealer | None,
+    ) -> None:
+        self._cache = cache
+        self._policy = policy
+        self._api = api
+        self._clock = clock
+        self._edge_device_id = edge_device_id
+        self._state = state
+        self._sealer = sealer
+        self._running: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self.on_diff: Callable[[ScopeDiff], None] = lambda diff: None
+
+    def load_stored(self) -> int:
+        """Fills the cache with the last good copy, so that known clients connect while offline (I-013)."""
+        if self._sealer is None:
+            return 0
+        found: list[ServiceIdentity] = []
+        unreadable = 0
+        for key, sealed in self._state.items(BUCKET):
+            try:
+                found.extend(decode_scope_page(self._sealer.open(sealed, _place(key))).identities)
+            except (SealError, ScopeFormatError):
+                unreadable += 1
+        if unreadable:
+            log.warning(
+                "%d stored identities cannot be read and are ignored until the next refresh", unreadable
+            )
+        self._cache.replace_all(found)
+        return len(found)
+
+    def can_refresh(self) -> bool:
+        return self._api is not None and self._policy.loaded
+
+    async def refresh_one(self, identity_id: IdentityId) -> None:
+        if self._api is None or not self._policy.take_one(identity_id, self._clock.monotonic_s()):
+            return
+        try:
+            found = await self._api.get_identity(identity_id)
+        except ScopeApiError as error:
+            log.warning("Could not refresh the identity %s: %s", identity_id, error)
+            return
+        self._publish(self._cache.apply_one(identity_id, found))
+
+    async def refresh_all(self) -> None:
+        if self._running is None:
+            if self._api is None or not self._policy.may_refresh_all(self._clock.monotonic_s()):
+                return
+            self._running = asyncio.create_task(self._refresh_now(self._api))
+        # Shielded: a client that leaves must not stop the refresh for the others.
+        await asyncio.shield(self._running)
+
+    def request_refresh(self) -> None:
+        """Asks the loop of `run` for a full refresh now, for example because the link is back."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Refreshes by the clock and on request, until cancelled."""
+        while self._api is not None:
+            delay_s = self._policy.next_full_s(self._clock.monotonic_s())
+            try:
+                await asyncio.wait_for(self._wake.wait(), delay_s)
+            except TimeoutError:
+                pass
+            else:
+                self._wake.clear()
+                if self._policy.loaded and not self._policy.may_refresh_all(self._clock.monotonic_s()):
+                    continue
+            if self._running is None:
+                self._running = asyncio.create_task(self._refresh_now(self._api))
+            await asyncio.shield(self._running)
+
+    async def _refresh_now(self, api: ScopeApi) -> None:
+        succeeded = False
+        try:
+            found = await self._walk(api)
+            self._publish(self._cache.replace_all(found))
+            succeeded = True
+            log.info("Device scope refreshed: %d identities", len(self._cache))
+        except ScopeApiError as error:
+            log.warning("Could not refresh the device scope: %s", error)
+        finally:
+            self._policy.full_finished(self._clock.monotonic_s(), succeeded=succeeded)
+            self._running = None
+
+    async def _walk(self, api: ScopeApi) -> list[ServiceIdentity]:
+        """Lists this edge device and, breadth first, the edge devices below it."""
+        found: dict[IdentityId, ServiceIdentity] = {}
+        level, seen = [self._edge_device_id], {self._edge_device_id}
+        for _ in range(NESTING_MAX + 1):
+            below = []
+            for edge_device_id in level:
+                listed = await api.list_identities(edge_device_id)
+                found.update((item.id, item) for item in listed)
+                below += [item.id.device_id for item in listed if item.is_edge]
+            level = [device_id for device_id in dict.fromkeys(below) if device_id not in seen]
+            seen.update(level)
+        return list(found.values())
+
+    def _publish(self, diff: ScopeDiff) -> None:
+        if not diff:
+            return
+        self._store(diff)
+        self.on_diff(diff)
+
+    def _store(self, diff: ScopeDiff) -> None:
+        if self._sealer is None:
+            return
+        changes: list[Change] = []
+        for identity in (*diff.added, *diff.changed):
+            key = str(identity.id)
+            changes.append((BUCKET, key, self._sealer.seal(encode_identity(identity), _place(key))))
+        changes.extend((BUCKET, str(gone), None) for gone in diff.removed)
+        try:
+            log_failure(self._state.write(changes), "The device scope")
+        except StateError as error:
+            log.warning("Could not store the device scope: %s", error)
+
+
+def _place(key: str) -> str:
+    return f"{BUCKET}/{key}"

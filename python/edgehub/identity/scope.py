@@ -1,0 +1,175 @@
+"""The device scope cache: who may connect here, and when to ask the parent hub again.
+
+Pure state: pages of identities go in, look-ups and differences come out, time is passed in
+(heads spec 4.3, 4.4, 4.6).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from edgehub.common.ids import EDGE_HUB_MODULE_ID, IdentityId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from edgehub.identity.model import ServiceIdentity
+
+NESTING_MAX = 5
+"""Edge devices between a leaf and the root (heads spec 10)."""
+FIRST_LOAD_RETRY_S = 60.0
+"""Gap between attempts until the first full load succeeds."""
+TRACKED_REFRESHES_MAX = 10_000
+"""Identities whose last refresh is remembered; the oldest is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeDiff:
+    """What a refresh changed."""
+
+    added: tuple[ServiceIdentity, ...] = ()
+    changed: tuple[ServiceIdentity, ...] = ()
+    removed: tuple[IdentityId, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+
+class ScopeCache:
+    """Identities by id. `edge_device_id` is this device, the root of all chains."""
+
+    def __init__(self, edge_device_id: str) -> None:
+        self._edge_device_id = edge_device_id
+        self._identities: dict[IdentityId, ServiceIdentity] = {}
+
+    def __len__(self) -> int:
+        return len(self._identities)
+
+    def get(self, identity_id: IdentityId) -> ServiceIdentity | None:
+        return self._identities.get(identity_id)
+
+    def all(self) -> tuple[ServiceIdentity, ...]:
+        """Every identity, in no particular order."""
+        return tuple(self._identities.values())
+
+    def replace_all(self, identities: Iterable[ServiceIdentity]) -> ScopeDiff:
+        """Takes the result of a full refresh; what is not in it is removed."""
+        fresh = {identity.id: identity for identity in identities}
+        removed = tuple(known for known in self._identities if known not in fresh)
+        diff = self._compare(fresh.values(), removed)
+        self._identities = fresh
+        return diff
+
+    def apply_one(self, target: IdentityId, found: Iterable[ServiceIdentity]) -> ScopeDiff:
+        """Takes the answer for one identity, which may include its device. A target that is not in it is
+        removed; a device takes its modules along."""
+        fresh = {identity.id: identity for identity in found}
+        removed = () if target in fresh else self._with_modules(target)
+        diff = self._compare(fresh.values(), removed)
+        for gone in removed:
+            del self._identities[gone]
+        self._identities.update(fresh)
+        return diff
+
+    def chain_to(self, identity_id: IdentityId) -> tuple[str, ...] | None:
+        """Ids from an identity up to this edge device (`leaf/m`, `leaf`, `edge2`, `edge1`), or None when
+        the cache knows no such way (heads spec 4.6)."""
+        device = self._identities.get(identity_id.device)
+        if device is None or identity_id not in self._identities:
+            return None
+        chain = [str(identity_id)] if identity_id.is_module else []
+        for _ in range(NESTING_MAX + 1):
+            chain.append(device.id.device_id)
+            if device.id.device_id == self._edge_device_id:
+                return tuple(chain)
+            parent = self._parent_of(device)
+            if parent is None:
+                return None
+            device = parent
+        return None
+
+    def child_edges(self, edge_device_id: str) -> tuple[str, ...]:
+        """Edge devices directly below another, for the walk of a full refresh."""
+        parent = self._identities.get(IdentityId(edge_device_id))
+        if parent is None or not parent.device_scope:
+            return ()
+        children = (item for item in self._identities.values() if item.is_edge and item.id != parent.id)
+        return tuple(item.id.device_id for item in children if parent.device_scope in item.parent_scopes)
+
+    def _parent_of(self, device: ServiceIdentity) -> ServiceIdentity | None:
+        scopes = set(device.parent_scopes)
+        if not device.is_edge and device.device_scope:
+            scopes.add(device.device_scope)
+        edges = (item for item in self._identities.values() if item.is_edge and item.id != device.id)
+        return next((item for item in edges if item.device_scope in scopes), None)
+
+    def _compare(self, fresh: Iterable[ServiceIdentity], removed: tuple[IdentityId, ...]) -> ScopeDiff:
+        added, changed = [], []
+        for identity in fresh:
+            before = self._identities.get(identity.id)
+            if before is None:
+                added.append(identity)
+            elif before != identity:
+                changed.append(identity)
+        return ScopeDiff(tuple(added), tuple(changed), removed)
+
+    def _with_modules(self, target: IdentityId) -> tuple[IdentityId, ...]:
+        if target not in self._identities:
+            return ()
+        if target.is_module:
+            return (target,)
+        return tuple(known for known in self._identities if known.device_id == target.device_id)
+
+
+class RefreshPolicy:
+    """When the parent hub may be asked again (heads spec 4.3, 4.4, I-011, I-012). Times are monotonic.
+
+    :param period_s: between full refreshes.
+    :param gap_s: least time between two refreshes of one identity, and between two full ones on demand.
+    """
+
+    def __init__(self, *, period_s: float, gap_s: float) -> None:
+        self._period_s = period_s
+        self._gap_s = gap_s
+        self._loaded = False
+        self._last_full_s: float | None = None
+        self._last_one_s: OrderedDict[IdentityId, float] = OrderedDict()
+
+    @property
+    def loaded(self) -> bool:
+        """Whether a full refresh ever succeeded; before, single refreshes are skipped."""
+        return self._loaded
+
+    def full_finished(self, now_s: float, *, succeeded: bool) -> None:
+        """Records the end of a full refresh."""
+        self._last_full_s = now_s
+        self._loaded = self._loaded or succeeded
+
+    def may_refresh_all(self, now_s: float) -> bool:
+        """Whether a full refresh on demand is allowed now."""
+        return self._last_full_s is None or now_s - self._last_full_s >= self._gap_s
+
+    def next_full_s(self, now_s: float) -> float:
+        """Seconds until the next full refresh by the clock."""
+        if self._last_full_s is None:
+            return 0.0
+        period_s = self._period_s if self._loaded else min(FIRST_LOAD_RETRY_S, self._period_s)
+        return max(0.0, self._last_full_s + period_s - now_s)
+
+    def take_one(self, identity_id: IdentityId, now_s: float) -> bool:
+        """Whether one identity may be refreshed now; if so, it counts as done."""
+        last_s = self._last_one_s.get(identity_id)
+        if not self._loaded or (last_s is not None and now_s - last_s < self._gap_s):
+            return False
+        self._last_one_s[identity_id] = now_s
+        self._last_one_s.move_to_end(identity_id)
+        if len(self._last_one_s) > TRACKED_REFRESHES_MAX:
+            self._last_one_s.popitem(last=False)
+        return True
+
+
+def edge_hub_of(device_id: str) -> IdentityId:
+    """The `$edgeHub` module of an edge device."""
+    return IdentityId(device_id, EDGE_HUB_MODULE_ID)

@@ -1,0 +1,97 @@
+"""What Python counts itself: events of the control plane, never per message."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgehub.common.clock import Clock
+    from edgehub.common.ids import IdentityId
+
+IDS_MAX = 10_000
+"""Distinct ids of one counter; later ones are counted together as `other`. Ids of refused clients are
+whatever an outsider writes."""
+WINDOW_S = 600.0
+SAMPLES_MAX = 1000
+QUANTILES = (0.1, 0.5, 0.9, 0.99)
+
+
+class IdCounter:
+    """A counter per id with bounded memory."""
+
+    def __init__(self, ids_max: int = IDS_MAX) -> None:
+        self._counts: Counter[str] = Counter()
+        self._ids_max = ids_max
+
+    def add(self, label: str) -> None:
+        if label not in self._counts and len(self._counts) >= self._ids_max:
+            label = "other"
+        self._counts[label] += 1
+
+    def items(self) -> list[tuple[str, int]]:
+        return sorted(self._counts.items())
+
+
+class Summary:
+    """Count and sum since start, quantiles over the last ten minutes."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.sum = 0.0
+        self._samples: deque[tuple[float, float]] = deque(maxlen=SAMPLES_MAX)
+
+    def observe(self, value: float, now_s: float) -> None:
+        self.count += 1
+        self.sum += value
+        self._samples.append((now_s, value))
+
+    def quantiles(self, now_s: float) -> list[tuple[float, float]]:
+        """Quantile and value; not a number without a sample in the window."""
+        values = sorted(value for at_s, value in self._samples if now_s - at_s <= WINDOW_S)
+        if not values:
+            return [(quantile, float("nan")) for quantile in QUANTILES]
+        return [(quantile, values[int(quantile * (len(values) - 1))]) for quantile in QUANTILES]
+
+
+class HubTotals:
+    """Counters of the control plane; a `ClientObserver` of the heads and told of the link's state."""
+
+    def __init__(self, clock: Clock, hub_host: str) -> None:
+        self._clock = clock
+        self._hub_host = hub_host
+        self.connect_success = IdCounter()
+        self.connect_failed = IdCounter()
+        self.disconnect = IdCounter()
+        self.offline_count = 0
+        self.offline_duration_s = Summary()
+        self._offline_since_s: float | None = clock.monotonic_s()
+
+    def connected(self, identity: IdentityId) -> None:
+        self.connect_success.add(long_id(identity, self._hub_host))
+
+    def disconnected(self, identity: IdentityId) -> None:
+        self.disconnect.add(long_id(identity, self._hub_host))
+
+    def refused(self, claimed: str, *, not_authenticated: bool) -> None:
+        if not_authenticated:
+            self.connect_failed.add(claimed)
+
+    def link_up(self) -> None:
+        """The parent hub can be reached. The first time also counts as the end of being offline."""
+        if self._offline_since_s is not None:
+            now_s = self._clock.monotonic_s()
+            self.offline_duration_s.observe(now_s - self._offline_since_s, now_s)
+            self._offline_since_s = None
+
+    def link_down(self) -> None:
+        """The parent hub cannot be reached any more."""
+        if self._offline_since_s is None:
+            self.offline_count += 1
+            self._offline_since_s = self._clock.monotonic_s()
+
+
+def long_id(identity: IdentityId, hub_host: str) -> str:
+    """The id text of the connect and disconnect counters."""
+    module = "" if identity.module_id is None else f"; ModuleId: {identity.module_id}"
+    return f"DeviceId: {identity.device_id}{module} [IotHubHostName: {hub_host}]"

@@ -1,0 +1,184 @@
+"""Topics of the MQTT head: kinds of subscription filters, control topics, and what an identity may do.
+
+Telemetry topics never reach Python; they are part of the grant that the core applies per message.
+Rules: heads spec 1.4, 1.5, 1.7, 1.8. All literals are case-sensitive.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from edgehub.errors import EdgehubError
+
+if TYPE_CHECKING:
+    from edgehub.common.ids import IdentityId
+
+TWIN_PREFIX = "$iothub/twin/"
+METHOD_RESPONSE_PREFIX = "$iothub/methods/res/"
+METHOD_STATUS_UNREADABLE = 400_000
+"""Status a caller gets when the answering module sent something else than an integer (M-044)."""
+
+_MODULE_FILTER = re.compile(r"devices/.+/modules/.+/#")
+_INT32 = re.compile(r"[+-]?\d{1,10}", re.ASCII)
+
+
+class TopicError(EdgehubError):
+    """A control topic that cannot be served.
+
+    :param closes: whether the connection ends for it (heads spec 1.3); else the publish is dropped and
+        acknowledged.
+    """
+
+    def __init__(self, problem: str, *, closes: bool) -> None:
+        super().__init__(problem)
+        self.closes = closes
+
+
+class SubscriptionKind(Enum):
+    """What a filter subscribes to; decides what is set up for the client."""
+
+    METHODS = auto()
+    DESIRED_PROPERTIES = auto()
+    CLOUD_TO_DEVICE = auto()
+    TWIN_RESPONSE = auto()
+    MODULE_MESSAGES = auto()
+    UNKNOWN = auto()
+
+
+def classify_filter(topic_filter: str) -> SubscriptionKind:
+    """Kind of a filter by its text; the first rule that fits wins (heads spec 1.5, M-025)."""
+    if topic_filter.startswith("$iothub/methods/POST/"):
+        return SubscriptionKind.METHODS
+    if topic_filter.startswith("$iothub/twin/PATCH/properties/desired/"):
+        return SubscriptionKind.DESIRED_PROPERTIES
+    if topic_filter.endswith("messages/devicebound/#"):
+        return SubscriptionKind.CLOUD_TO_DEVICE
+    if topic_filter == "$iothub/twin/res/#":
+        return SubscriptionKind.TWIN_RESPONSE
+    if _MODULE_FILTER.fullmatch(topic_filter):
+        return SubscriptionKind.MODULE_MESSAGES
+    return SubscriptionKind.UNKNOWN
+
+
+class TwinOperation(Enum):
+    """The two things a client may ask of its twin over MQTT."""
+
+    GET = auto()
+    PATCH_REPORTED = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class TwinRequest:
+    """A publish below `$iothub/twin/`.
+
+    :param rid: request id, echoed verbatim; None only for a patch that wants no answer (M-048).
+    """
+
+    operation: TwinOperation
+    rid: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MethodResponse:
+    """A publish below `$iothub/methods/res/`.
+
+    :param status: as sent, or `METHOD_STATUS_UNREADABLE`.
+    """
+
+    status: int
+    rid: str
+
+
+def parse_twin_topic(topic: str) -> TwinRequest:
+    """Reads a topic that starts with `TWIN_PREFIX` (heads spec 1.7).
+
+    :raises TopicError: closes the connection: another operation, an extra segment, or a GET without `$rid`.
+    """
+    path, values = _split_topic(topic.removeprefix(TWIN_PREFIX))
+    rid = values.get("$rid") or None
+    if path == "GET":
+        if rid is None:
+            raise TopicError("twin GET without $rid", closes=True)
+        return TwinRequest(TwinOperation.GET, rid)
+    if path == "PATCH/properties/reported":
+        return TwinRequest(TwinOperation.PATCH_REPORTED, rid)
+    raise TopicError(f"unknown twin operation {path!r}", closes=True)
+
+
+def parse_method_response(topic: str) -> MethodResponse:
+    """Reads a topic that starts with `METHOD_RESPONSE_PREFIX` (heads spec 1.8, DEV-28).
+
+    :raises TopicError: does not close: the publish is dropped and acknowledged.
+    """
+    path, values = _split_topic(topic.removeprefix(METHOD_RESPONSE_PREFIX))
+    rid = values.get("$rid")
+    if not rid or "/" in path:
+        raise TopicError("expected $iothub/methods/res/{status}/?$rid={id}", closes=False)
+    return MethodResponse(_status(path), rid)
+
+
+def twin_response_topic(status: int, rid: str) -> str:
+    """Topic of the answer to a twin request."""
+    return f"$iothub/twin/res/{status}/?$rid={rid}"
+
+
+def topic_properties(text: str) -> dict[str, str]:
+    """Properties after the `?` of a control topic. They are not percent-decoded (M-050)."""
+    values: dict[str, str] = {}
+    for pair in text.split("&"):
+        if pair:
+            key, _, value = pair.partition("=")
+            values[key] = value
+    return values
+
+
+def _split_topic(rest: str) -> tuple[str, dict[str, str]]:
+    path, _, properties = rest.partition("/?")
+    return path.removesuffix("/"), topic_properties(properties)
+
+
+def _status(text: str) -> int:
+    if _INT32.fullmatch(text) and -(2**31) <= int(text) < 2**31:
+        return int(text)
+    return METHOD_STATUS_UNREADABLE
+
+
+@dataclass(frozen=True, slots=True)
+class GrantSpec:
+    """What a session may do, in the words of `edgehub._core.Grants`."""
+
+    device_id: str
+    module_id: str | None
+    telemetry_topics: tuple[str, ...]
+    inputs_endpoint_prefix: str | None
+    inputs_topic_prefix: str | None
+    model_id: str | None
+
+
+def grants_for(identity: IdentityId, edge_device_id: str, model_id: str | None = None) -> GrantSpec:
+    """Grants of an authenticated identity: it speaks for itself alone (DEV-6).
+
+    Only modules of this edge device have inputs, for only they can be named in a route. SDKs percent-encode
+    ids in topics, so both spellings of a telemetry topic are granted where they differ.
+    """
+    spellings = dict.fromkeys((_base_topic(identity), _base_topic(identity, encoded=True)))
+    telemetry_topics = tuple(f"{base}/messages/events" for base in spellings)
+    endpoint_prefix = topic_prefix = None
+    if identity.is_module and identity.device_id == edge_device_id:
+        endpoint_prefix = f"{identity}/"
+        topic_prefix = f"{_base_topic(identity)}/inputs/"
+    return GrantSpec(
+        identity.device_id, identity.module_id, telemetry_topics, endpoint_prefix, topic_prefix, model_id
+    )
+
+
+def _base_topic(identity: IdentityId, *, encoded: bool = False) -> str:
+    def spelled(text: str) -> str:
+        return quote(text, safe="") if encoded else text
+
+    base = f"devices/{spelled(identity.device_id)}"
+    return base if identity.module_id is None else f"{base}/modules/{spelled(identity.module_id)}"
