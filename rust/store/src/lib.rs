@@ -1,1 +1,49 @@
 //! Persistent queues with a time to live over one shared journal.
+//!
+//! A [`Store`] keeps FIFO queues, one per endpoint and priority. A sender collects the messages of one read in a
+//! [`Batch`] and calls [`Store::append`]; the body of a message is written once, whatever the number of queues it goes to. A
+//! consumer takes messages with [`Queue::lease`] and gives them back with [`Queue::ack`]; what it never acknowledges
+//! is delivered again.
+//!
+//! Invariants:
+//! - Nothing is committed before it is as durable as the [`SyncPolicy`] says, and nothing can be leased before it is committed.
+//! - Numbers in a queue rise by one, begin with 0 and are never given twice; checkpoints never move back.
+//! - A message is not delivered after its expiry.
+//! - After a failed write or sync the store takes nothing more ([`StoreError::Poisoned`]).
+//! - The store opens whatever is damaged, and says what was lost ([`Recovery`]); or it says why not.
+//!
+//! The files are described in `docs/store-format.md`, [`format`](mod@format) reads and writes them. On the hot path there is one write
+//! and one lock per batch, one lock per batch and queue, and no allocation per message.
+
+mod batch;
+mod commit;
+mod config;
+mod error;
+pub mod format;
+mod index;
+mod journal;
+mod keeper;
+mod lease;
+mod queue;
+mod recovery;
+mod segment;
+mod shared;
+mod stats;
+mod storage;
+mod store;
+mod tail;
+mod thread;
+
+pub use batch::{Batch, QueueId, Target};
+pub use commit::{Commit, CommitWaiter};
+pub use config::{
+    BATCH_BYTES_MAX, ENDPOINT_BYTES_MAX, Media, PAYLOAD_BYTES_MAX, QUEUES_MAX, StoreConfig, SyncPolicy,
+    TARGETS_MAX,
+};
+pub use error::StoreError;
+pub use lease::Leased;
+pub use recovery::Recovery;
+pub use shared::QueueListener;
+pub use stats::StoreStats;
+pub use storage::FileStorage;
+pub use store::{Queue, Store};

@@ -1,0 +1,26 @@
+//! The bytes of the journal: segment header, batch and record. No I/O; see `docs/store-format.md`.
+
+mod batch;
+mod bytes;
+mod record;
+mod segment;
+
+pub use batch::{BATCH_HEADER_BYTES, BatchHeader, BatchView, Checkpoint, Range};
+pub(crate) use batch::{TABLE_ENTRY_BYTES, put_checkpoint, put_range};
+pub use record::{MESSAGE_KIND, QUEUE_DEFINED_KIND, QUEUE_REMOVED_KIND, RecordView, Records};
+pub(crate) use record::{
+    RECORD_HEAD_BYTES, TARGET_BYTES, finish_record, put_queue_defined, put_queue_removed,
+};
+pub(crate) use segment::SEGMENT_HEADER_BYTES_MAX;
+pub use segment::{QueueRow, SegmentHeader, SegmentHeaderError};
+
+/// The version that this program writes; older ones it reads, newer ones it refuses.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Addresses and message numbers stay below this; a larger one is damage.
+pub(crate) const NUMBER_MAX: u64 = 1 << 62;
+
+/// Rounds up to a multiple of eight, the alignment of batches.
+pub(crate) const fn align8(n: u64) -> u64 {
+    (n + 7) & !7
+}

@@ -1,0 +1,310 @@
+//! The place where the log grows: the active segment, numbers, addresses.
+
+use std::io;
+use std::sync::Arc;
+
+use edgehub_types::{Storage, StorageFile};
+
+use crate::StoreError;
+use crate::batch::{BatchInner, Placement, QueueId};
+use crate::format::{Checkpoint, QueueRow, SegmentHeader};
+use crate::queue::QueueInner;
+use crate::segment::{Segment, SegmentMeta, SegmentSet};
+
+const CHECKPOINT_RESERVE_BYTES: u64 = 64 << 10;
+
+/// Queues by id; the place of id `n` is `n - 1`.
+pub(crate) type QueueTable = Vec<Option<Arc<QueueInner>>>;
+
+/// The segment that is appended to.
+pub(crate) struct Active {
+    pub segment: Arc<Segment>,
+    /// Address of the next batch.
+    pub position: u64,
+}
+
+/// A prepared file for the segment after the active one.
+pub(crate) struct Spare {
+    pub name: String,
+    pub number: u64,
+    pub file: Box<dyn StorageFile>,
+    pub bytes: u64,
+}
+
+/// What a sync has to cover.
+pub(crate) struct Unsynced {
+    pub segments: Vec<Arc<Segment>>,
+    /// The log is durable below this when all of them are synced.
+    pub upto: u64,
+    /// The folder has names that are not durable.
+    pub folder: bool,
+}
+
+/// Whether messages or only checkpoints and definitions are to be written; the latter may use the reserve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Content {
+    Messages,
+    Control,
+}
+
+/// State of the log's end. Guarded by one lock, taken once per batch.
+pub(crate) struct Journal {
+    storage: Arc<dyn Storage>,
+    segment_bytes: u64,
+    preallocate: bool,
+    salt: u64,
+    /// Next number of every queue, by `id - 1`.
+    pub seqs: Vec<u64>,
+    pub active: Option<Active>,
+    pub spare: Option<Spare>,
+    next_number: u64,
+    next_base: u64,
+    log_end: u64,
+    durable: u64,
+    sealed_unsynced: Vec<Arc<Segment>>,
+    active_unsynced: bool,
+    folder_unsynced: bool,
+    header: Vec<u8>,
+    /// Buffers for batches of the store's own.
+    pub control: BatchInner,
+    pub checkpoints: Vec<Checkpoint>,
+}
+
+/// Where a recovered log goes on.
+#[derive(Debug, Default)]
+pub(crate) struct LogEnd {
+    pub salt: u64,
+    pub seqs: Vec<u64>,
+    pub next_number: u64,
+    pub next_base: u64,
+    pub end: u64,
+}
+
+impl Journal {
+    pub fn new(storage: Arc<dyn Storage>, segment_bytes: u64, preallocate: bool, end: LogEnd) -> Self {
+        Self {
+            storage,
+            segment_bytes,
+            preallocate,
+            salt: end.salt,
+            seqs: end.seqs,
+            active: None,
+            spare: None,
+            next_number: end.next_number,
+            next_base: end.next_base,
+            log_end: end.end,
+            durable: end.next_base,
+            sealed_unsynced: Vec::new(),
+            active_unsynced: false,
+            folder_unsynced: false,
+            header: Vec::new(),
+            control: BatchInner::default(),
+            checkpoints: Vec::new(),
+        }
+    }
+
+    pub fn durable(&self) -> u64 {
+        self.durable
+    }
+
+    pub fn set_durable(&mut self, upto: u64) {
+        self.durable = self.durable.max(upto);
+    }
+
+    /// Whether written bytes wait for a sync; with `sealed_only`, those of full segments.
+    pub fn has_unsynced(&self, sealed_only: bool) -> bool {
+        !self.sealed_unsynced.is_empty() || (!sealed_only && self.active_unsynced)
+    }
+
+    /// Takes the list of what a sync has to cover.
+    pub fn take_unsynced(&mut self, sealed_only: bool) -> Unsynced {
+        let mut segments = std::mem::take(&mut self.sealed_unsynced);
+        let mut upto = self.active.as_ref().map_or(self.log_end, |active| active.segment.meta.base);
+        if let Some(active) = self.active.as_ref().filter(|_| !sealed_only) {
+            upto = active.position;
+            if std::mem::take(&mut self.active_unsynced) {
+                segments.push(Arc::clone(&active.segment));
+            }
+        }
+        Unsynced { segments, upto, folder: std::mem::take(&mut self.folder_unsynced) }
+    }
+
+    /// Whether `bytes` fit into the active segment.
+    pub fn fits(&self, bytes: usize, content: Content) -> bool {
+        let Some(active) = &self.active else { return false };
+        let reserve = if content == Content::Messages { self.reserve() } else { 0 };
+        active.position + bytes as u64 + reserve <= active.segment.meta.limit
+    }
+
+    fn reserve(&self) -> u64 {
+        CHECKPOINT_RESERVE_BYTES.min(self.segment_bytes / 16)
+    }
+
+    /// Begins another segment, with room for `bytes`.
+    ///
+    /// # Errors
+    /// A retryable one: nothing was written. Others are of a write.
+    pub fn roll(
+        &mut self,
+        bytes: u64,
+        segments: &SegmentSet,
+        queues: &QueueTable,
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let mut header = self.next_header(queues, now_ms);
+        header.encode(&mut self.header);
+        let capacity = self.segment_bytes.max(self.header.len() as u64 + bytes + self.reserve());
+        let spare = self.take_file(capacity)?;
+        header.number = spare.number;
+        header.encode(&mut self.header);
+        spare.file.write_all_at(&self.header, 0).map_err(StoreError::io("write", &spare.name))?;
+        self.seal_active();
+        let meta = SegmentMeta::new(self.next_base, self.next_base + spare.bytes, 0, false);
+        let segment = Arc::new(Segment { meta, name: spare.name, file: spare.file });
+        segments.push(Arc::clone(&segment));
+        let position = self.next_base + self.header.len() as u64;
+        self.next_base = segment.meta.limit;
+        self.log_end = position;
+        self.active = Some(Active { segment, position });
+        self.active_unsynced = true;
+        Ok(())
+    }
+
+    fn next_header(&self, queues: &QueueTable, created_ms: u64) -> SegmentHeader {
+        SegmentHeader {
+            header_bytes: 0,
+            number: 0,
+            base: self.next_base,
+            prev_end: self.log_end,
+            durable: self.durable,
+            salt: self.salt,
+            created_ms,
+            queues: queues.iter().flatten().map(|queue| self.row(queue)).collect(),
+        }
+    }
+
+    fn row(&self, queue: &QueueInner) -> QueueRow {
+        let (head_seq, removed) = queue.snapshot();
+        let next_seq = self.next_seq(queue.id);
+        let endpoint = queue.endpoint.to_string();
+        QueueRow { id: queue.id.0, priority: queue.priority, next_seq, head_seq, removed, endpoint }
+    }
+
+    /// Number that the next message of a queue gets.
+    pub fn next_seq(&self, queue: QueueId) -> u64 {
+        self.seqs.get(queue.0 as usize - 1).copied().unwrap_or_default()
+    }
+
+    fn take_file(&mut self, bytes: u64) -> Result<Spare, StoreError> {
+        if let Some(spare) = self.spare.take_if(|spare| spare.bytes >= bytes) {
+            return Ok(spare);
+        }
+        let number = self.reserve_number();
+        let spare = create_segment(&*self.storage, number, bytes, self.preallocate)?;
+        self.folder_unsynced = true;
+        Ok(spare)
+    }
+
+    /// Number for a new file.
+    pub fn reserve_number(&mut self) -> u64 {
+        let number = self.next_number;
+        self.next_number += 1;
+        number
+    }
+
+    /// Whether a file for the next segment should be prepared now.
+    pub fn wants_spare(&self) -> bool {
+        self.preallocate
+            && self.spare.is_none()
+            && self.active.as_ref().is_none_or(|active| {
+                let meta = &active.segment.meta;
+                active.position - meta.base > (meta.limit - meta.base) / 2
+            })
+    }
+
+    pub fn segment_bytes(&self) -> u64 {
+        self.segment_bytes
+    }
+
+    fn seal_active(&mut self) {
+        let Some(active) = self.active.take() else { return };
+        active.segment.meta.seal();
+        if std::mem::take(&mut self.active_unsynced) {
+            self.sealed_unsynced.push(active.segment);
+        }
+    }
+
+    /// Gives numbers to the messages of a batch and completes its bytes. The batch fits into the active segment.
+    pub fn seal(&mut self, batch: &mut BatchInner, offset: u64, written_ms: u64) -> u64 {
+        let address = self.log_end + offset;
+        for slot in &mut batch.slots {
+            if let Some(next) = self.seqs.get_mut(slot.queue.0 as usize - 1) {
+                slot.first_seq = *next;
+                *next += u64::from(slot.count);
+            }
+        }
+        let place = Placement { salt: self.salt, address, durable: self.durable, written_ms };
+        batch.seal(&place, &self.checkpoints);
+        self.checkpoints.clear();
+        address
+    }
+
+    /// Writes sealed bytes at the end of the log.
+    ///
+    /// # Errors
+    /// The system's; what was written is unknown then, and the store must take no more.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let Some(active) = &mut self.active else {
+            return Err(StoreError::io("write", "journal")(io::ErrorKind::NotFound.into()));
+        };
+        let segment = &active.segment;
+        let offset = segment.offset(active.position);
+        segment.file.write_all_at(bytes, offset).map_err(StoreError::io("write", &segment.name))?;
+        active.position += bytes.len() as u64;
+        self.log_end = active.position;
+        self.active_unsynced = true;
+        Ok(())
+    }
+
+    /// The first queue of a batch that this store does not have.
+    pub fn unknown_queue(&self, batch: &BatchInner) -> Option<QueueId> {
+        let max = self.seqs.len() as u32;
+        batch.slots.iter().map(|slot| slot.queue).find(|queue| queue.0 == 0 || queue.0 > max)
+    }
+}
+
+/// Name of a segment.
+pub(crate) fn segment_name(number: u64) -> String {
+    format!("journal-{number:012}.seg")
+}
+
+/// Makes a file for a segment and allocates its space.
+///
+/// # Errors
+/// [`StoreError::DiskFull`], [`StoreError::NoSegment`]; the file is gone then.
+pub(crate) fn create_segment(
+    storage: &dyn Storage,
+    number: u64,
+    bytes: u64,
+    preallocate: bool,
+) -> Result<Spare, StoreError> {
+    let name = segment_name(number);
+    let file = storage.open(&name, true).map_err(|source| refused(&name, bytes, source))?;
+    if preallocate && let Err(source) = file.set_len(bytes) {
+        drop(file);
+        if let Err(error) = storage.remove(&name) {
+            log::warn!("cannot remove {name}, of which no space could be allocated: {error}");
+        }
+        return Err(refused(&name, bytes, source));
+    }
+    Ok(Spare { name, number, file, bytes })
+}
+
+fn refused(name: &str, bytes: u64, source: io::Error) -> StoreError {
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            StoreError::DiskFull { file: name.to_owned(), bytes, source }
+        }
+        _ => StoreError::NoSegment { file: name.to_owned(), source },
+    }
+}

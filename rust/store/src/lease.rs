@@ -1,0 +1,291 @@
+//! Reading messages for delivery.
+
+use std::sync::Arc;
+
+use edgehub_types::UnixMs;
+use parking_lot::Mutex;
+
+use crate::StoreError;
+use crate::format::RecordView;
+use crate::queue::{Budget, Changes, Planned, QueueInner};
+use crate::segment::Segment;
+use crate::shared::Shared;
+use crate::stats::add;
+
+/// Records are read from a file in runs of about this many bytes.
+const READ_AHEAD_BYTES: usize = 64 << 10;
+/// Two records are read in one call when there is no more than this between them.
+const READ_GAP_BYTES: u64 = 16 << 10;
+/// Messages chosen under one lock.
+const PLAN_MAX: usize = 256;
+/// Buffers kept for the next lease, and how large such a buffer may be.
+const SCRATCHES_MAX: usize = 4;
+const SCRATCH_BYTES_MAX: usize = 2 * READ_AHEAD_BYTES;
+
+/// A message handed out for delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leased<'a> {
+    /// Number of the message in its queue.
+    pub seq: u64,
+    /// Lease epoch; give it back with the acknowledgement.
+    pub epoch: u32,
+    /// When it must no longer be delivered.
+    pub expires_at: UnixMs,
+    /// Whether it was leased before, since the start of this process.
+    pub redelivered: bool,
+    /// The payload.
+    pub payload: &'a [u8],
+}
+
+#[derive(Default)]
+pub(crate) struct Scratch {
+    bytes: Vec<u8>,
+    plan: Vec<Planned>,
+}
+
+/// Buffers for leases that are running: none is held by an idle queue.
+#[derive(Default)]
+pub(crate) struct ScratchPool {
+    free: Mutex<Vec<Scratch>>,
+}
+
+impl ScratchPool {
+    fn take(&self) -> Scratch {
+        self.free.lock().pop().unwrap_or_default()
+    }
+
+    fn give(&self, mut scratch: Scratch) {
+        scratch.bytes.clear();
+        scratch.bytes.shrink_to(SCRATCH_BYTES_MAX);
+        scratch.plan.clear();
+        let mut free = self.free.lock();
+        if free.len() < SCRATCHES_MAX {
+            free.push(scratch);
+        }
+    }
+}
+
+/// Ends the lease of a queue also when the receiver panics.
+struct LeaseGuard<'a>(&'a QueueInner);
+
+impl Drop for LeaseGuard<'_> {
+    fn drop(&mut self) {
+        self.0.end_lease();
+    }
+}
+
+/// Limits that are left during one lease.
+struct Left {
+    msgs: usize,
+    bytes: usize,
+    done: usize,
+    stopped: bool,
+}
+
+impl Shared {
+    /// See [`crate::Queue::lease`].
+    pub fn lease(
+        &self,
+        queue: &Arc<QueueInner>,
+        now: UnixMs,
+        msgs_max: usize,
+        bytes_max: usize,
+        mut deliver: impl FnMut(Leased<'_>) -> bool,
+    ) -> Result<usize, StoreError> {
+        if !queue.has_ready() || msgs_max == 0 {
+            return Ok(0);
+        }
+        if !queue.begin_lease() {
+            return Err(StoreError::LeaseBusy { queue: queue.id });
+        }
+        let _guard = LeaseGuard(queue);
+        let mut scratch = self.scratches.take();
+        let mut left = Left { msgs: msgs_max, bytes: bytes_max, done: 0, stopped: false };
+        let mut result = Ok(());
+        while result.is_ok() && !left.stopped && left.msgs > 0 {
+            scratch.plan.clear();
+            let epoch = self.plan(queue, now, &left, &mut scratch.plan);
+            if scratch.plan.is_empty() {
+                break;
+            }
+            result = self.load(&mut scratch);
+            let from = match &result {
+                Ok(()) => self.deliver(queue, now, epoch, &scratch, &mut left, &mut deliver),
+                Err(_) => scratch.plan.first(),
+            };
+            if let Some(from) = from {
+                queue.put_back(from.seq, epoch);
+            }
+        }
+        self.scratches.give(scratch);
+        result.map(|()| left.done)
+    }
+
+    fn plan(&self, queue: &Arc<QueueInner>, now: UnixMs, left: &Left, plan: &mut Vec<Planned>) -> u32 {
+        let budget = Budget {
+            msgs: left.msgs.min(PLAN_MAX),
+            bytes: left.bytes.min(READ_AHEAD_BYTES),
+            first: left.done == 0 || left.bytes > READ_AHEAD_BYTES,
+        };
+        let (epoch, changes) = queue.plan(&self.segments, now, budget, plan);
+        self.settle(queue, changes);
+        epoch
+    }
+
+    /// Fills the scratch buffer with the planned records.
+    fn load(&self, scratch: &mut Scratch) -> Result<(), StoreError> {
+        let Scratch { bytes, plan } = scratch;
+        bytes.clear();
+        let ranges: &[Planned] = plan;
+        let mut hits = HitList::default();
+        self.tail.copy(
+            bytes,
+            |index| ranges.get(index).map(|p| (p.entry.address, p.entry.len() as usize)),
+            |index, at| hits.note(index, at),
+        );
+        // The tail is the newest part, so what it has is the end of the plan.
+        let cold = hits.first.unwrap_or(plan.len());
+        let mut at = hits.at;
+        for planned in plan.get_mut(cold..).unwrap_or_default() {
+            planned.at = Some(at);
+            at += planned.entry.len();
+        }
+        self.load_cold(bytes, plan.get_mut(..cold).unwrap_or_default())
+    }
+
+    fn load_cold(&self, bytes: &mut Vec<u8>, mut plan: &mut [Planned]) -> Result<(), StoreError> {
+        while let Some(first) = plan.first() {
+            let start = first.entry.address;
+            let segment = self.segments.find(start);
+            let (count, end) = run(plan, segment.as_ref().map_or(start, |segment| segment.meta.limit));
+            let (now, later) = plan.split_at_mut(count);
+            plan = later;
+            let base = bytes.len();
+            bytes.resize(base + (end - start) as usize, 0);
+            let got = match &segment {
+                Some(segment) => {
+                    self.read_segment(segment, start, bytes.get_mut(base..).unwrap_or_default())?
+                }
+                None => 0,
+            };
+            for planned in now {
+                let offset = (planned.entry.address - start) as usize;
+                planned.cold = true;
+                planned.at = (offset + planned.entry.len() as usize <= got).then_some((base + offset) as u32);
+            }
+        }
+        Ok(())
+    }
+
+    fn read_segment(&self, segment: &Segment, address: u64, buf: &mut [u8]) -> Result<usize, StoreError> {
+        add(&self.counters.reads, 1);
+        segment.file.read_at(buf, segment.offset(address)).map_err(StoreError::io("read", &segment.name))
+    }
+
+    /// Hands out what was loaded. Returns the first that was not taken.
+    fn deliver<'s>(
+        &self,
+        queue: &Arc<QueueInner>,
+        now: UnixMs,
+        epoch: u32,
+        scratch: &'s Scratch,
+        left: &mut Left,
+        deliver: &mut impl FnMut(Leased<'_>) -> bool,
+    ) -> Option<&'s Planned> {
+        for planned in &scratch.plan {
+            let Some((expires_at, payload)) = scratch.message(planned, queue.id.0) else {
+                self.discard_damaged(queue, planned.seq);
+                continue;
+            };
+            if expires_at <= now {
+                if let Some(changes) = queue.discard(&self.segments, planned.seq) {
+                    self.settle(queue, Changes { expired: 1, ..changes });
+                }
+                continue;
+            }
+            let redelivered = planned.entry.is_released();
+            if !deliver(Leased { seq: planned.seq, epoch, expires_at, redelivered, payload }) {
+                left.stopped = true;
+                return Some(planned);
+            }
+            left.done += 1;
+            left.msgs -= 1;
+            left.bytes = left.bytes.saturating_sub(planned.entry.len() as usize);
+        }
+        None
+    }
+
+    /// Nothing to be done when it was acknowledged or removed meanwhile: then its segment may be gone.
+    fn discard_damaged(&self, queue: &Arc<QueueInner>, seq: u64) {
+        if let Some(changes) = queue.discard(&self.segments, seq) {
+            log::error!("{}: message {seq} cannot be read any more, it is skipped", queue.id);
+            add(&self.counters.damaged, 1);
+            self.settle(queue, changes);
+        }
+    }
+
+    /// See [`crate::Queue::read`].
+    pub fn read(
+        &self,
+        queue: &Arc<QueueInner>,
+        seq: u64,
+        receive: impl FnOnce(Leased<'_>),
+    ) -> Result<bool, StoreError> {
+        let Some((epoch, entry)) = queue.leased(seq) else { return Ok(false) };
+        let mut scratch = self.scratches.take();
+        scratch.plan.push(Planned { seq, entry, at: None, cold: false });
+        let loaded = self.load(&mut scratch);
+        let planned = scratch.plan.first();
+        let message = planned.and_then(|planned| scratch.message(planned, queue.id.0));
+        let found = loaded.is_ok() && message.is_some();
+        if let Some((expires_at, payload)) = message.filter(|_| found) {
+            receive(Leased { seq, epoch, expires_at, redelivered: true, payload });
+        }
+        self.scratches.give(scratch);
+        loaded.map(|()| found)
+    }
+}
+
+impl Scratch {
+    /// Expiry for this queue and payload of a loaded record; `None` when it is damaged.
+    fn message(&self, planned: &Planned, queue: u32) -> Option<(UnixMs, &[u8])> {
+        let at = planned.at? as usize;
+        let record = self.bytes.get(at..at + planned.entry.len() as usize)?;
+        let view =
+            if planned.cold { RecordView::decode(record) } else { RecordView::decode_trusted(record) }?;
+        let RecordView::Message { payload, .. } = view else { return None };
+        let (_, expires_at) = view.targets().find(|(id, _)| *id == queue)?;
+        Some((expires_at, payload))
+    }
+}
+
+#[derive(Default)]
+struct HitList {
+    first: Option<usize>,
+    at: u32,
+}
+
+impl HitList {
+    fn note(&mut self, index: usize, at: usize) {
+        if self.first.is_none() {
+            (self.first, self.at) = (Some(index), at as u32);
+        }
+    }
+}
+
+/// How many of the planned records one read call covers, and where it ends. It stays below `limit`, the end of
+/// the segment that the first lies in.
+fn run(plan: &[Planned], limit: u64) -> (usize, u64) {
+    let start = plan.first().map_or(0, |planned| planned.entry.address);
+    let mut end = start;
+    for (count, planned) in plan.iter().enumerate() {
+        let next = planned.entry.address;
+        let next_end = next + u64::from(planned.entry.len());
+        let near = next.saturating_sub(end) <= READ_GAP_BYTES && next_end - start <= READ_AHEAD_BYTES as u64;
+        if count > 0 && (!near || next_end > limit) {
+            return (count, end);
+        }
+        end = next_end;
+    }
+    (plan.len(), end)
+}

@@ -1,0 +1,327 @@
+//! The state of one queue: what is leased, what is done, what is ready.
+//!
+//! `entries[..cursor]` are leased or done, `entries[cursor..]` are ready (or done, when a consumer that went
+//! away had acknowledged them out of order). The checkpoint is the number of the first entry.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use edgehub_types::UnixMs;
+use parking_lot::Mutex;
+
+use crate::batch::{BatchInner, QueueId, Slot};
+use crate::index::{Entry, SeqIndex};
+use crate::segment::{SegmentMeta, SegmentSet};
+
+/// What happened to a queue and must be told to the rest of the store once its lock is free.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// Entries that left the index.
+    pub popped: usize,
+    /// Messages that were found expired.
+    pub expired: u64,
+    /// The checkpoint moved and nobody knows yet.
+    pub newly_dirty: bool,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct QueueState {
+    pub index: SeqIndex,
+    pub cursor: usize,
+    pub epoch: u32,
+    pub removed: bool,
+    dirty: bool,
+    segment: Option<Arc<SegmentMeta>>,
+}
+
+/// A queue; the handle that others hold is [`crate::Queue`].
+#[derive(Debug)]
+pub(crate) struct QueueInner {
+    pub id: QueueId,
+    pub endpoint: Arc<str>,
+    pub priority: u32,
+    state: Mutex<QueueState>,
+    ready: AtomicU64,
+    len: AtomicU64,
+    leasing: AtomicBool,
+}
+
+/// A message chosen for delivery.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Planned {
+    pub seq: u64,
+    pub entry: Entry,
+    /// Where its record is in the scratch buffer, if it could be read.
+    pub at: Option<u32>,
+    /// Whether it came from a file, so that its checksum is still to be checked.
+    pub cold: bool,
+}
+
+/// How much may be chosen.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Budget {
+    pub msgs: usize,
+    pub bytes: usize,
+    /// Whether one message may exceed `bytes`, so that a large one does not block the queue.
+    pub first: bool,
+}
+
+impl QueueInner {
+    pub fn new(id: QueueId, endpoint: Arc<str>, priority: u32, index: SeqIndex, removed: bool) -> Self {
+        let len = index.len() as u64;
+        Self {
+            id,
+            endpoint,
+            priority,
+            state: Mutex::new(QueueState { index, removed, ..QueueState::default() }),
+            ready: AtomicU64::new(len),
+            len: AtomicU64::new(len),
+            leasing: AtomicBool::new(false),
+        }
+    }
+
+    pub fn len(&self) -> u64 {
+        self.len.load(Ordering::Relaxed)
+    }
+
+    pub fn has_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire) > 0
+    }
+
+    pub fn is_removed(&self) -> bool {
+        self.state.lock().removed
+    }
+
+    pub fn epoch(&self) -> u32 {
+        self.state.lock().epoch
+    }
+
+    /// Checkpoint and whether the endpoint is removed.
+    pub fn snapshot(&self) -> (u64, bool) {
+        let state = self.state.lock();
+        (state.index.head(), state.removed)
+    }
+
+    /// The checkpoint, which the caller is about to write.
+    pub fn take_checkpoint(&self) -> u64 {
+        let mut state = self.state.lock();
+        state.dirty = false;
+        state.index.head()
+    }
+
+    /// Adds the entries of a committed batch. Returns whether the queue was not ready before and is now, and how
+    /// many were dropped because the endpoint is removed.
+    pub fn publish(&self, batch: &BatchInner, slot: &Slot, address: u64) -> (bool, u64) {
+        let mut state = self.state.lock();
+        let mut dropped = 0;
+        for (seq, entry) in (slot.first_seq..).zip(batch.entries(slot, address)) {
+            if state.removed || seq < state.index.next() {
+                dropped += 1;
+            } else {
+                state.index.push(seq, entry);
+            }
+        }
+        let count = u64::from(slot.count);
+        state.index.advance_to(slot.first_seq + count);
+        let added = count - dropped;
+        self.set_len(|len| len + added);
+        (self.set_ready(|ready| ready + added) == 0 && added > 0, dropped)
+    }
+
+    /// Marks one leased message as done, unless the lease is over.
+    pub fn ack(&self, segments: &SegmentSet, seq: u64, epoch: u32) -> Changes {
+        let mut state = self.state.lock();
+        if state.epoch != epoch || !self.complete(&mut state, segments, seq) {
+            return Changes::default();
+        }
+        Self::pop(&mut state)
+    }
+
+    /// Like [`QueueInner::ack`] for many.
+    pub fn ack_all(&self, segments: &SegmentSet, seqs: &[u64], epoch: u32) -> Changes {
+        let mut state = self.state.lock();
+        if state.epoch != epoch {
+            return Changes::default();
+        }
+        for seq in seqs {
+            self.complete(&mut state, segments, *seq);
+        }
+        Self::pop(&mut state)
+    }
+
+    /// Marks a leased message that turned out to be expired or unreadable as done; `None` when it is already.
+    pub fn discard(&self, segments: &SegmentSet, seq: u64) -> Option<Changes> {
+        let mut state = self.state.lock();
+        self.complete(&mut state, segments, seq).then(|| Self::pop(&mut state))
+    }
+
+    fn complete(&self, state: &mut QueueState, segments: &SegmentSet, seq: u64) -> bool {
+        let Some(at) = state.index.position(seq).filter(|at| *at < state.cursor) else { return false };
+        let done = Self::set_done(state, segments, at);
+        if done {
+            self.set_len(|len| len - 1);
+        }
+        done
+    }
+
+    /// Marks an entry and counts it out of its segment; false when it was done before.
+    fn set_done(state: &mut QueueState, segments: &SegmentSet, at: usize) -> bool {
+        let Some(entry) = state.index.get_mut(at).filter(|entry| !entry.is_done()) else { return false };
+        entry.set_done();
+        let address = entry.address;
+        release(&mut state.segment, segments, address);
+        true
+    }
+
+    fn pop(state: &mut QueueState) -> Changes {
+        let popped = state.index.pop_done();
+        if popped == 0 {
+            return Changes::default();
+        }
+        state.cursor = state.cursor.saturating_sub(popped);
+        let newly_dirty = !std::mem::replace(&mut state.dirty, true);
+        Changes { popped, expired: 0, newly_dirty }
+    }
+
+    /// Ends all leases: what is not done is ready again, in order.
+    pub fn release_all(&self) {
+        let mut state = self.state.lock();
+        state.epoch = state.epoch.wrapping_add(1);
+        let cursor = std::mem::take(&mut state.cursor);
+        let mut back = 0;
+        for entry in state.index.iter_mut().take(cursor).filter(|entry| !entry.is_done()) {
+            entry.set_released();
+            back += 1;
+        }
+        self.set_ready(|ready| ready + back);
+    }
+
+    /// Chooses the next messages, skipping what is done and dropping what is expired. Returns the lease epoch.
+    pub fn plan(
+        &self,
+        segments: &SegmentSet,
+        now: UnixMs,
+        budget: Budget,
+        plan: &mut Vec<Planned>,
+    ) -> (u32, Changes) {
+        let mut state = self.state.lock();
+        let (mut bytes, mut skipped, mut expired) = (0, 0, 0);
+        while plan.len() < budget.msgs {
+            let Some(entry) = state.index.get(state.cursor) else { break };
+            let len = entry.len() as usize;
+            if entry.is_done() {
+                skipped += 1;
+            } else if entry.is_expired(now) {
+                let at = state.cursor;
+                Self::set_done(&mut state, segments, at);
+                expired += 1;
+            } else if bytes + len <= budget.bytes || (budget.first && plan.is_empty()) {
+                bytes += len;
+                plan.push(Planned { seq: state.index.seq_at(state.cursor), entry, at: None, cold: false });
+            } else {
+                break;
+            }
+            state.cursor += 1;
+        }
+        let taken = plan.len() as u64 + expired;
+        self.set_ready(|ready| ready - taken);
+        self.set_len(|len| len - expired);
+        let changes = if expired + skipped > 0 { Self::pop(&mut state) } else { Changes::default() };
+        (state.epoch, Changes { expired, ..changes })
+    }
+
+    /// Puts back what was chosen from `seq` on and not delivered, unless all leases ended meanwhile.
+    pub fn put_back(&self, seq: u64, epoch: u32) {
+        let mut state = self.state.lock();
+        if state.epoch != epoch {
+            return;
+        }
+        let cursor = state.cursor;
+        let Some(at) = state.index.position(seq).filter(|at| *at < cursor) else { return };
+        let back =
+            (at..cursor).filter(|at| state.index.get(*at).is_some_and(|entry| !entry.is_done())).count();
+        state.cursor = at;
+        self.set_ready(|ready| ready + back as u64);
+    }
+
+    /// A leased message by number.
+    pub fn leased(&self, seq: u64) -> Option<(u32, Entry)> {
+        let state = self.state.lock();
+        let at = state.index.position(seq).filter(|at| *at < state.cursor)?;
+        let entry = state.index.get(at).filter(|entry| !entry.is_done())?;
+        Some((state.epoch, entry))
+    }
+
+    /// Drops expired messages at the front that nobody leases, at most `max`.
+    pub fn expire_front(&self, segments: &SegmentSet, now: UnixMs, max: usize) -> Changes {
+        if !self.has_ready() {
+            return Changes::default();
+        }
+        let mut state = self.state.lock();
+        if state.cursor > 0 {
+            return Changes::default();
+        }
+        let mut expired = 0;
+        while expired < max && state.index.get(expired).is_some_and(|e| e.is_done() || e.is_expired(now)) {
+            expired += 1;
+        }
+        let fresh = (0..expired).filter(|at| Self::set_done(&mut state, segments, *at)).count() as u64;
+        self.set_ready(|ready| ready - fresh);
+        self.set_len(|len| len - fresh);
+        Changes { expired: fresh, ..Self::pop(&mut state) }
+    }
+
+    /// Drops all messages below `below`; returns how many were wanted and what left the index.
+    pub fn remove(&self, segments: &SegmentSet, below: u64) -> (u64, usize) {
+        let mut state = self.state.lock();
+        let entries: Vec<Entry> = state.index.iter().filter(|entry| !entry.is_done()).copied().collect();
+        for entry in &entries {
+            release(&mut state.segment, segments, entry.address);
+        }
+        let popped = state.index.len();
+        state.index.clear();
+        state.index.advance_to(below);
+        state.cursor = 0;
+        state.epoch = state.epoch.wrapping_add(1);
+        state.removed = true;
+        self.set_len(|_| 0);
+        self.set_ready(|_| 0);
+        (entries.len() as u64, popped)
+    }
+
+    /// The endpoint is back.
+    pub fn revive(&self) {
+        self.state.lock().removed = false;
+    }
+
+    /// Only one lease at a time; false when there is one.
+    pub fn begin_lease(&self) -> bool {
+        !self.leasing.swap(true, Ordering::Acquire)
+    }
+
+    pub fn end_lease(&self) {
+        self.leasing.store(false, Ordering::Release);
+    }
+
+    /// Counters are written under the lock of the state only, so a plain store is enough. Returns the old value.
+    fn set_ready(&self, change: impl FnOnce(u64) -> u64) -> u64 {
+        let old = self.ready.load(Ordering::Relaxed);
+        self.ready.store(change(old), Ordering::Release);
+        old
+    }
+
+    fn set_len(&self, change: impl FnOnce(u64) -> u64) {
+        let old = self.len.load(Ordering::Relaxed);
+        self.len.store(change(old), Ordering::Relaxed);
+    }
+}
+
+/// Counts one message out of the segment it lies in. Neighbours mostly share one, so the last is remembered.
+fn release(cache: &mut Option<Arc<SegmentMeta>>, segments: &SegmentSet, address: u64) {
+    if let Some(segment) = cache.as_ref().filter(|segment| segment.contains(address)) {
+        segment.drop_live(1);
+    } else if let Some(segment) = segments.find(address) {
+        segment.meta.drop_live(1);
+        *cache = Some(Arc::clone(&segment.meta));
+    }
+}

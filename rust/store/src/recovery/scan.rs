@@ -1,0 +1,189 @@
+//! Finding the batches of one segment, whatever is between them.
+
+use edgehub_types::StorageFile;
+
+use crate::format::{BATCH_HEADER_BYTES, BatchHeader, BatchView};
+
+const WINDOW_BYTES: usize = 1 << 20;
+const SECTOR_BYTES: usize = 4096;
+const STEP: usize = 8;
+const MAGIC: [u8; 4] = *b"EHB1";
+
+/// A part of a file in memory. What the disk cannot read any more is read as zeros.
+pub(super) struct Window<'f> {
+    file: &'f dyn StorageFile,
+    bytes: Vec<u8>,
+    start: u64,
+}
+
+impl<'f> Window<'f> {
+    pub fn new(file: &'f dyn StorageFile) -> Self {
+        Self { file, bytes: Vec::new(), start: 0 }
+    }
+
+    /// Bytes from `offset`; fewer than `len` only at the end of the file.
+    pub fn get(&mut self, offset: u64, len: usize) -> &[u8] {
+        let loaded = self.start..=self.start + self.bytes.len() as u64;
+        if !(loaded.contains(&offset) && loaded.contains(&(offset + len as u64))) {
+            self.load(offset, len.max(WINDOW_BYTES));
+        }
+        let from = (offset - self.start) as usize;
+        let to = (from + len).min(self.bytes.len());
+        self.bytes.get(from..to).unwrap_or_default()
+    }
+
+    fn load(&mut self, offset: u64, len: usize) {
+        self.start = offset;
+        self.bytes.clear();
+        self.bytes.resize(len, 0);
+        let got = match self.file.read_at(&mut self.bytes, offset) {
+            Ok(got) => got,
+            Err(error) => {
+                log::error!("part of a journal segment cannot be read: {error}");
+                self.load_sectors(offset)
+            }
+        };
+        self.bytes.truncate(got);
+    }
+
+    fn load_sectors(&mut self, offset: u64) -> usize {
+        let mut at = offset;
+        for sector in self.bytes.chunks_mut(SECTOR_BYTES) {
+            match self.file.read_at(sector, at) {
+                Ok(got) if got < sector.len() => return (at - offset) as usize + got,
+                Ok(_) => {}
+                Err(_) => sector.fill(0),
+            }
+            at += sector.len() as u64;
+        }
+        (at - offset) as usize
+    }
+}
+
+/// What a scan comes across.
+pub(super) enum Found<'a> {
+    /// A whole batch.
+    Batch(BatchView<'a>),
+    /// Something else, with a batch or an announced length behind it.
+    Damaged {
+        address: u64,
+        bytes: u64,
+        /// The batch's header could be read, and said this.
+        durable: Option<u64>,
+    },
+    /// No further batch; so many bytes up to the last one that is not zero.
+    Rest { address: u64, nonzero: u64 },
+}
+
+/// Walks over the batches of a segment.
+pub(super) struct Scan<'f> {
+    window: Window<'f>,
+    base: u64,
+    salt: u64,
+    offset: u64,
+    end: u64,
+}
+
+impl<'f> Scan<'f> {
+    /// From `offset` up to `end`, both offsets in the file.
+    pub fn new(file: &'f dyn StorageFile, base: u64, salt: u64, offset: u64, end: u64) -> Self {
+        Self { window: Window::new(file), base, salt, offset, end }
+    }
+
+    /// The next find, in order; `None` at the end.
+    pub fn next(&mut self) -> Option<Found<'_>> {
+        if self.offset >= self.end {
+            return None;
+        }
+        let start = self.offset;
+        let address = self.base + start;
+        let Some(header) = self.header_at(start) else { return Some(self.skip(start)) };
+        let bytes = u64::from(header.bytes).min(self.end - start);
+        self.offset = start + bytes;
+        let damaged = Found::Damaged { address, bytes, durable: Some(header.durable) };
+        let batch = BatchView::decode(header, self.window.get(start, header.bytes as usize));
+        Some(batch.filter(|_| bytes == u64::from(header.bytes)).map_or(damaged, Found::Batch))
+    }
+
+    fn skip(&mut self, start: u64) -> Found<'static> {
+        let address = self.base + start;
+        let mut nonzero = 0;
+        let mut at = start;
+        while at < self.end {
+            let len = ((self.end - at) as usize).min(WINDOW_BYTES);
+            let (candidate, last) = search(self.window.get(at, len), at == start);
+            if let Some(offset) = candidate.map(|offset| at + offset as u64) {
+                if self.header_at(offset).is_some() {
+                    self.offset = offset;
+                    return Found::Damaged { address, bytes: offset - start, durable: None };
+                }
+                nonzero = offset + STEP as u64 - start;
+                at = offset + STEP as u64;
+                continue;
+            }
+            if let Some(last) = last {
+                nonzero = at + last as u64 - start;
+            }
+            at += len as u64;
+        }
+        self.offset = self.end;
+        Found::Rest { address, nonzero: nonzero.min(self.end - start) }
+    }
+
+    fn header_at(&mut self, offset: u64) -> Option<BatchHeader> {
+        let (salt, address) = (self.salt, self.base + offset);
+        let header = BatchHeader::decode(self.window.get(offset, BATCH_HEADER_BYTES))?;
+        (header.salt == salt && header.address == address).then_some(header)
+    }
+}
+
+/// Offset of the next thing that looks like a batch (not at zero when `skip_first`), and the end of the last
+/// step before it that is not zero.
+fn search(bytes: &[u8], skip_first: bool) -> (Option<usize>, Option<usize>) {
+    let mut last = None;
+    for (index, step) in bytes.chunks(STEP).enumerate() {
+        let at = index * STEP;
+        if step.starts_with(&MAGIC) && !(skip_first && at == 0) {
+            return (Some(at), last);
+        }
+        if step.iter().any(|byte| *byte != 0) {
+            last = Some(at + step.len());
+        }
+    }
+    (None, last)
+}
+
+/// Salt and base address of a segment whose header is damaged, from the first batch in it. A known salt must
+/// match: what a message carries is no evidence.
+pub(super) fn find_origin(file: &dyn StorageFile, len: u64, salt: Option<u64>) -> Option<(u64, u64)> {
+    let mut window = Window::new(file);
+    let mut at = 0;
+    while at < len {
+        let (candidate, _) = search(window.get(at, WINDOW_BYTES), false);
+        let Some(offset) = candidate.map(|offset| at + offset as u64) else {
+            at += WINDOW_BYTES as u64;
+            continue;
+        };
+        let header = BatchHeader::decode(window.get(offset, BATCH_HEADER_BYTES));
+        let known = header.filter(|header| salt.is_none_or(|salt| salt == header.salt));
+        if let Some((salt, base)) = known.and_then(|h| Some((h.salt, h.address.checked_sub(offset)?))) {
+            return Some((salt, base));
+        }
+        at = offset + STEP as u64;
+    }
+    None
+}
+
+/// Bytes of a file up to its last one that is not zero.
+pub(super) fn nonzero_bytes(file: &dyn StorageFile, len: u64) -> u64 {
+    let mut window = Window::new(file);
+    let (mut at, mut nonzero) = (0, 0);
+    while at < len {
+        let bytes = window.get(at, WINDOW_BYTES);
+        if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
+            nonzero = at + last as u64 + 1;
+        }
+        at += WINDOW_BYTES as u64;
+    }
+    nonzero
+}

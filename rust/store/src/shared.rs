@@ -1,0 +1,280 @@
+//! What all handles of one store share.
+//!
+//! Order of the locks, outermost first: keeper, journal, queue table, dirty list, state of a queue. The gather
+//! lock, the tail cache and the segment list are innermost and never held while another is taken.
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use edgehub_types::{Clock, Storage};
+use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
+
+use crate::StoreError;
+use crate::batch::{BatchInner, CHECKPOINTS_PER_BATCH, QueueId};
+use crate::config::{StoreConfig, SyncPolicy};
+use crate::format::Checkpoint;
+use crate::journal::{Content, Journal, QueueTable};
+use crate::keeper::{Gather, Keeper};
+use crate::lease::ScratchPool;
+use crate::queue::{Changes, QueueInner};
+use crate::segment::SegmentSet;
+use crate::stats::{Counters, add};
+use crate::tail::TailCache;
+
+/// Learns what happens in a store. Called without locks, from the thread that appended or from the store's own:
+/// implementations must be short and must not block.
+pub trait QueueListener: Send + Sync {
+    /// Messages were committed to a queue that had nothing to lease before.
+    fn ready(&self, queue: QueueId);
+
+    /// [`crate::Store::pressure`] had said true and would say false now.
+    fn pressure_ended(&self) {}
+}
+
+/// What a store can run into for good.
+#[derive(Default)]
+pub(crate) struct Health {
+    poison: OnceLock<Arc<StoreError>>,
+    closed: AtomicBool,
+    /// No further segment could be allocated at the last try.
+    pub disk_full: AtomicBool,
+}
+
+/// Quantities that have a limit.
+#[derive(Default)]
+pub(crate) struct Load {
+    pub index_entries: AtomicUsize,
+    pub unsynced: AtomicUsize,
+    pressed: AtomicBool,
+}
+
+pub(crate) struct Shared {
+    pub config: StoreConfig,
+    /// As configured, `None` in memory.
+    pub policy: SyncPolicy,
+    pub in_memory: bool,
+    pub storage: Arc<dyn Storage>,
+    pub clock: Arc<dyn Clock>,
+    pub segments: SegmentSet,
+    pub tail: TailCache,
+    pub journal: Mutex<Journal>,
+    pub queues: RwLock<QueueTable>,
+    pub dirty: Mutex<Vec<Arc<QueueInner>>>,
+    pub gather: Mutex<Gather>,
+    pub gathered: Condvar,
+    pub keeper: Mutex<Keeper>,
+    pub health: Health,
+    pub load: Load,
+    pub counters: Counters,
+    pub scratches: ScratchPool,
+    pub listener: OnceLock<Arc<dyn QueueListener>>,
+}
+
+impl Shared {
+    /// # Errors
+    /// [`StoreError::Poisoned`], [`StoreError::Closed`].
+    pub fn check_open(&self) -> Result<(), StoreError> {
+        if let Some(cause) = self.poison() {
+            return Err(StoreError::Poisoned { cause });
+        }
+        if self.health.closed.load(Ordering::Acquire) { Err(StoreError::Closed) } else { Ok(()) }
+    }
+
+    pub fn poison(&self) -> Option<Arc<StoreError>> {
+        self.health.poison.get().cloned()
+    }
+
+    /// Refuses everything from now on. Returns what the callers are told.
+    pub fn set_poison(&self, error: StoreError) -> StoreError {
+        log::error!("the store stops accepting messages: {error}");
+        let cause = Arc::clone(self.health.poison.get_or_init(|| Arc::new(error)));
+        StoreError::Poisoned { cause }
+    }
+
+    pub fn set_closed(&self) {
+        self.health.closed.store(true, Ordering::Release);
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.health.closed.load(Ordering::Acquire)
+    }
+
+    /// Makes room for one batch, in a new segment if need be; `written` bytes are placed but not written yet.
+    ///
+    /// # Errors
+    /// Retryable ones, then nothing changed; others poison the store.
+    pub fn make_room(&self, journal: &mut Journal, bytes: usize, content: Content) -> Result<(), StoreError> {
+        if journal.fits(bytes, content) {
+            return Ok(());
+        }
+        let rolled = journal.roll(bytes as u64, &self.segments, &self.queues.read(), self.clock.unix().0);
+        self.health.disk_full.store(rolled.is_err(), Ordering::Relaxed);
+        rolled.map_err(|error| if error.is_retryable() { error } else { self.set_poison(error) })
+    }
+
+    /// Writes sealed bytes at the end of the log, and keeps them for readers.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`].
+    pub fn write(&self, journal: &mut Journal, address: u64, bytes: &[u8]) -> Result<(), StoreError> {
+        journal.write(bytes).map_err(|error| self.set_poison(error))?;
+        self.tail.append(address, bytes);
+        add(&self.counters.writes, 1);
+        add(&self.counters.bytes_written, bytes.len() as u64);
+        Ok(())
+    }
+
+    /// Moves waiting checkpoints into the journal's list for the next batch, as many as one batch takes.
+    pub fn collect_checkpoints(&self, journal: &mut Journal) {
+        let room = CHECKPOINTS_PER_BATCH.saturating_sub(journal.checkpoints.len());
+        let mut dirty = self.dirty.lock();
+        if dirty.is_empty() {
+            return;
+        }
+        let kept = dirty.len().saturating_sub(room);
+        add(&self.counters.checkpoints, (dirty.len() - kept) as u64);
+        for queue in dirty.drain(kept..) {
+            let head_seq = queue.take_checkpoint();
+            journal.checkpoints.push(Checkpoint { queue: queue.id.0, head_seq });
+        }
+    }
+
+    /// Writes a batch without messages: the records in `journal.control` and waiting checkpoints.
+    ///
+    /// # Errors
+    /// As [`Shared::make_room`] and [`Shared::write`].
+    pub fn write_control(&self, journal: &mut Journal) -> Result<(), StoreError> {
+        let mut control = std::mem::take(&mut journal.control);
+        let written = self.write_control_of(journal, &mut control);
+        control.clear();
+        journal.control = control;
+        written
+    }
+
+    fn write_control_of(&self, journal: &mut Journal, control: &mut BatchInner) -> Result<(), StoreError> {
+        self.collect_checkpoints(journal);
+        self.make_room(journal, control.sealed_bytes_max(journal.checkpoints.len()), Content::Control)?;
+        let address = journal.seal(control, 0, self.clock.unix().0);
+        self.write(journal, address, &control.buf)
+    }
+
+    /// Puts the entries of a written batch into their queues and notes which became ready.
+    pub fn publish(&self, batch: &mut BatchInner, address: u64) {
+        let queues = self.queues.read();
+        let segment = self.segments.find(address);
+        let entries = batch.entries_total() as u64;
+        if let Some(segment) = &segment {
+            segment.meta.add_live(entries);
+        }
+        let mut lost = 0;
+        let mut woken = std::mem::take(&mut batch.woken);
+        for slot in &batch.slots {
+            let Some(Some(queue)) = queues.get(slot.queue.0 as usize - 1) else {
+                lost += u64::from(slot.count);
+                continue;
+            };
+            let (ready, dropped) = queue.publish(batch, slot, address);
+            lost += dropped;
+            if ready {
+                woken.push(slot.queue);
+            }
+        }
+        batch.woken = woken;
+        self.count_published(batch, lost);
+        if let Some(segment) = segment.filter(|_| lost > 0) {
+            segment.meta.drop_live(lost);
+        }
+    }
+
+    fn count_published(&self, batch: &BatchInner, lost: u64) {
+        add(&self.counters.batches, 1);
+        add(&self.counters.appended_msgs, batch.records_total() as u64);
+        add(&self.counters.appended_entries, batch.entries_total() as u64);
+        if lost > 0 {
+            add(&self.counters.removed, lost);
+            self.load.index_entries.fetch_sub(lost as usize, Ordering::Relaxed);
+        }
+    }
+
+    /// Tells the listener which queues became ready. No lock is held.
+    pub fn wake(&self, queues: &[QueueId]) {
+        if let Some(listener) = self.listener.get() {
+            for queue in queues {
+                listener.ready(*queue);
+            }
+        }
+    }
+
+    /// Takes note of what happened in a queue, after its lock was released.
+    pub fn settle(&self, queue: &Arc<QueueInner>, changes: Changes) {
+        if changes.expired > 0 {
+            add(&self.counters.expired, changes.expired);
+        }
+        if changes.newly_dirty {
+            self.dirty.lock().push(Arc::clone(queue));
+        }
+        if changes.popped > 0 {
+            self.load.index_entries.fetch_sub(changes.popped, Ordering::Relaxed);
+            self.relieve();
+        }
+    }
+
+    /// Reserves index entries for a batch.
+    ///
+    /// # Errors
+    /// [`StoreError::IndexFull`].
+    pub fn reserve_entries(&self, count: usize) -> Result<(), StoreError> {
+        let max = self.config.index_entries_max;
+        let entries = self.load.index_entries.fetch_add(count, Ordering::Relaxed) + count;
+        if entries > max {
+            self.load.index_entries.fetch_sub(count, Ordering::Relaxed);
+            return Err(StoreError::IndexFull { entries, max });
+        }
+        Ok(())
+    }
+
+    /// Whether senders should be held back, in percent of the lowest limit reached.
+    fn load_percent(&self) -> usize {
+        let percent = |used: usize, max: usize| used.saturating_mul(100) / max.max(1);
+        let index = self.load.index_entries.load(Ordering::Relaxed);
+        let unsynced = self.load.unsynced.load(Ordering::Relaxed);
+        let mut load = percent(index, self.config.index_entries_max - self.config.index_entries_max / 8)
+            .max(percent(unsynced, self.config.unsynced_bytes_max));
+        if self.in_memory {
+            let max = self.config.memory_bytes_max - self.config.memory_bytes_max / 8;
+            load = load.max(percent(self.segments.totals().1 as usize, max as usize));
+        }
+        if self.health.disk_full.load(Ordering::Relaxed) { load.max(100) } else { load }
+    }
+
+    /// See [`crate::Store::pressure`].
+    pub fn pressure(&self) -> bool {
+        if self.load_percent() >= 100 {
+            self.load.pressed.store(true, Ordering::Relaxed);
+            return true;
+        }
+        self.relieve();
+        self.load.pressed.load(Ordering::Relaxed)
+    }
+
+    /// Ends the pressure when the load has fallen to four fifths of the limit.
+    pub fn relieve(&self) {
+        if self.load.pressed.load(Ordering::Relaxed)
+            && self.load_percent() <= 80
+            && self.load.pressed.swap(false, Ordering::Relaxed)
+            && let Some(listener) = self.listener.get()
+        {
+            listener.pressure_ended();
+        }
+    }
+
+    /// The journal, unless the store is closed or poisoned.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`], [`StoreError::Closed`].
+    pub fn open_journal(&self) -> Result<MutexGuard<'_, Journal>, StoreError> {
+        let journal = self.journal.lock();
+        self.check_open()?;
+        Ok(journal)
+    }
+}

@@ -1,0 +1,189 @@
+//! A store on a folder that can fail, on virtual time, without a thread.
+#![allow(dead_code)] // each test file uses its own part
+#![allow(clippy::unwrap_used)] // a test may panic
+
+use std::sync::Arc;
+
+use edgehub_store::{
+    Batch, Commit, CommitWaiter, Leased, Media, Queue, QueueId, QueueListener, Recovery, Store, StoreConfig,
+    StoreError, SyncPolicy, Target,
+};
+use edgehub_testkit::{FaultyStorage, VirtualClock};
+use edgehub_types::{Clock, UnixMs};
+use parking_lot::Mutex;
+
+pub const NEVER: UnixMs = UnixMs::MAX;
+pub const START: UnixMs = UnixMs(1_700_000_000_000);
+
+/// Remembers what it was told.
+#[derive(Default)]
+pub struct Tickets {
+    pub committed: Mutex<Vec<u64>>,
+    pub failed: Mutex<Vec<u64>>,
+}
+
+impl CommitWaiter for Tickets {
+    fn committed(&self, ticket: u64) {
+        self.committed.lock().push(ticket);
+    }
+
+    fn failed(&self, ticket: u64, _error: &StoreError) {
+        self.failed.lock().push(ticket);
+    }
+}
+
+/// Remembers which queues became ready.
+#[derive(Default)]
+pub struct Ready {
+    pub queues: Mutex<Vec<QueueId>>,
+    pub relieved: Mutex<u32>,
+}
+
+impl QueueListener for Ready {
+    fn ready(&self, queue: QueueId) {
+        self.queues.lock().push(queue);
+    }
+
+    fn pressure_ended(&self) {
+        *self.relieved.lock() += 1;
+    }
+}
+
+pub fn config(sync: SyncPolicy) -> StoreConfig {
+    StoreConfig {
+        sync,
+        segment_bytes: 4096,
+        tail_cache_bytes: 1000,
+        background_thread: false,
+        ..StoreConfig::small()
+    }
+}
+
+/// A store with all that is needed to drive it.
+pub struct Rig {
+    pub disk: FaultyStorage,
+    pub clock: Arc<VirtualClock>,
+    pub store: Store,
+    pub report: Recovery,
+    pub tickets: Arc<Tickets>,
+    pub waiter: Arc<dyn CommitWaiter>,
+    pub config: StoreConfig,
+    batch: Batch,
+    next_ticket: u64,
+}
+
+impl Rig {
+    pub fn new(config: StoreConfig) -> Self {
+        Self::on(FaultyStorage::new(), config, Arc::new(VirtualClock::at(START)))
+    }
+
+    pub fn on(disk: FaultyStorage, config: StoreConfig, clock: Arc<VirtualClock>) -> Self {
+        Self::try_on(disk, config, clock).unwrap()
+    }
+
+    pub fn try_on(
+        disk: FaultyStorage,
+        config: StoreConfig,
+        clock: Arc<VirtualClock>,
+    ) -> Result<Self, StoreError> {
+        Self::with_media(Media::Disk(Arc::new(disk.clone())), disk, config, clock)
+    }
+
+    pub fn in_memory(config: StoreConfig) -> Self {
+        let clock = Arc::new(VirtualClock::at(START));
+        Self::with_media(Media::Memory, FaultyStorage::new(), config, clock).unwrap()
+    }
+
+    fn with_media(
+        media: Media,
+        disk: FaultyStorage,
+        config: StoreConfig,
+        clock: Arc<VirtualClock>,
+    ) -> Result<Self, StoreError> {
+        let (store, report) = Store::open(media, config.clone(), Arc::<VirtualClock>::clone(&clock))?;
+        let tickets = Arc::new(Tickets::default());
+        let waiter: Arc<dyn CommitWaiter> = Arc::<Tickets>::clone(&tickets);
+        Ok(Self { disk, clock, store, report, tickets, waiter, config, batch: Batch::new(), next_ticket: 0 })
+    }
+
+    /// The same folder after the end of the process.
+    pub fn killed(self) -> Self {
+        let disk = self.disk.after_kill();
+        Self::on(disk, self.config, self.clock)
+    }
+
+    pub fn now(&self) -> UnixMs {
+        self.clock.unix()
+    }
+
+    /// Lets time pass and the store work.
+    pub fn pass(&self, ms: u64) {
+        self.clock.advance_ms(ms);
+        self.store.tick();
+    }
+
+    pub fn try_append(&mut self, targets: &[Target], payloads: &[&[u8]]) -> Result<Commit, StoreError> {
+        self.batch.clear();
+        for payload in payloads {
+            self.batch.push(targets, payload.len(), |out| out.extend_from_slice(payload))?;
+        }
+        self.next_ticket += 1;
+        self.store.append(&mut self.batch, &self.waiter, self.next_ticket)
+    }
+
+    /// Appends one batch of messages that never expire and has it committed.
+    pub fn append(&mut self, queues: &[&Queue], payloads: &[&[u8]]) {
+        self.append_until(queues, payloads, NEVER);
+    }
+
+    pub fn append_until(&mut self, queues: &[&Queue], payloads: &[&[u8]], expires_at: UnixMs) {
+        let targets: Vec<_> = queues.iter().map(|queue| Target { queue: queue.id(), expires_at }).collect();
+        if self.try_append(&targets, payloads).unwrap() == Commit::Pending {
+            self.store.tick();
+        }
+    }
+}
+
+/// A message as received.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Got {
+    pub seq: u64,
+    pub epoch: u32,
+    pub redelivered: bool,
+    pub payload: Vec<u8>,
+}
+
+impl From<Leased<'_>> for Got {
+    fn from(leased: Leased<'_>) -> Self {
+        let Leased { seq, epoch, redelivered, payload, .. } = leased;
+        Self { seq, epoch, redelivered, payload: payload.to_vec() }
+    }
+}
+
+/// Leases at most `max` messages.
+pub fn lease(queue: &Queue, now: UnixMs, max: usize) -> Vec<Got> {
+    let mut got = Vec::new();
+    let count = queue.lease(now, max, usize::MAX, |leased| {
+        got.push(leased.into());
+        true
+    });
+    assert_eq!(count.unwrap(), got.len());
+    got
+}
+
+pub fn payloads(got: &[Got]) -> Vec<&[u8]> {
+    got.iter().map(|got| &got.payload[..]).collect()
+}
+
+pub fn seqs(got: &[Got]) -> Vec<u64> {
+    got.iter().map(|got| got.seq).collect()
+}
+
+/// Leases and acknowledges everything.
+pub fn drain(queue: &Queue, now: UnixMs) -> Vec<Got> {
+    let got = lease(queue, now, usize::MAX);
+    for message in &got {
+        queue.ack(message.seq, message.epoch);
+    }
+    got
+}
