@@ -106,7 +106,12 @@ impl Run<'_> {
 
     fn start_measuring(&mut self) -> Result<Snapshot, LoadError> {
         let snapshot = self.snapshot()?;
-        self.swarm.tally.start_measuring(snapshot.at_ns);
+        let from_ns = match &self.pace {
+            Pace::Closed => snapshot.at_ns,
+            // The first message of the interval may have been due a moment ago.
+            Pace::Open { schedule, released, .. } => schedule.due_ns(*released).min(snapshot.at_ns),
+        };
+        self.swarm.tally.start_measuring(from_ns);
         Ok(snapshot)
     }
 
@@ -236,3 +241,6 @@ impl Pace {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+"""Parts of compare.py: brokers, processes, summary."""

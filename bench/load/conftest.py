@@ -1,0 +1,1 @@
+"""Marks this folder as the root that the tests import compare.py and its parts from."""
