@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 import subprocess
@@ -18,6 +17,7 @@ from comparison.hub import HubRecipe, split_command
 from comparison.processes import Endpoint, RunningBroker, StartError, broker_process, pinned, wait_until
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Iterator
 
 RECIPE = HubRecipe(command=["hub"], ready_url="http://127.0.0.1:1/healthz", clients_file="c", plain_port=5)
