@@ -9,6 +9,7 @@ use crate::config::RunConfig;
 use crate::latency::LatencySummary;
 use crate::procfs::{self, ProcessSample};
 use crate::run::{Outcome, Snapshot};
+use crate::sequence::StreamCounts;
 
 /// Version of the result format.
 const SCHEMA_VERSION: u32 = 1;
@@ -67,6 +68,12 @@ impl<'a> Report<'a> {
         self.grown(|at| at.streams.unique)
     }
 
+    /// Deliveries of acknowledged messages that were still to come at the end of the interval.
+    fn acked_ahead(&self) -> u64 {
+        let Snapshot { acked, streams, .. } = self.outcome.end;
+        (acked * self.outcome.fanout).saturating_sub(streams.unique)
+    }
+
     fn delivered_per_s(&self) -> f64 {
         self.delivered() as f64 / self.interval_s()
     }
@@ -83,7 +90,7 @@ impl<'a> Report<'a> {
 
     /// For the result file.
     pub fn to_json(&self) -> Value {
-        let Outcome { end, drained, .. } = self.outcome;
+        let end = &self.outcome.end;
         let (interval_s, delivered) = (self.interval_s(), self.delivered());
         let acked = (self.config.qos != QoS::AtMostOnce).then(|| self.grown(|at| at.acked));
         json!({
@@ -101,18 +108,9 @@ impl<'a> Report<'a> {
             "end_of_interval": {
                 "unacked": acked.map(|_| end.published.saturating_sub(end.acked)),
                 "undelivered": (end.published * self.outcome.fanout).saturating_sub(end.streams.unique),
-                "acked_ahead_of_delivered":
-                    acked.map(|_| (end.acked * self.outcome.fanout).saturating_sub(end.streams.unique)),
+                "acked_ahead_of_delivered": acked.map(|_| self.acked_ahead()),
             },
-            "after_drain": {
-                "published": drained.published,
-                "acked": acked.map(|_| drained.acked),
-                "delivered": drained.streams.unique,
-                "lost": self.lost(),
-                "duplicates": drained.streams.duplicates,
-                "out_of_order": drained.streams.late,
-                "stale": self.outcome.stale,
-            },
+            "after_drain": self.drained_json(),
             "problems": self.problems(),
             "broker": self.broker_json(),
             "generator": {
@@ -122,6 +120,19 @@ impl<'a> Report<'a> {
             },
             "tls": self.outcome.tls,
             "machine": procfs::machine(),
+        })
+    }
+
+    fn drained_json(&self) -> Value {
+        let Snapshot { published, acked, streams, .. } = self.outcome.drained;
+        json!({
+            "published": published,
+            "acked": (self.config.qos != QoS::AtMostOnce).then_some(acked),
+            "delivered": streams.unique,
+            "lost": self.lost(),
+            "duplicates": streams.duplicates,
+            "out_of_order": streams.late,
+            "stale": self.outcome.stale,
         })
     }
 
@@ -143,75 +154,73 @@ impl<'a> Report<'a> {
 
     /// For people.
     pub fn to_text(&self) -> String {
-        let Outcome { end, drained, publishers, subscribers, .. } = self.outcome;
+        let acked = (self.config.qos != QoS::AtMostOnce).then(|| self.acked_text());
+        let rows = [
+            ("scenario", Some(self.scenario_text())),
+            ("delivered", Some(self.delivered_text())),
+            ("acked", acked),
+            ("latency", self.outcome.latency.map(latency_text)),
+            ("sent late", self.outcome.lateness.map(latency_text)),
+            ("broker", self.broker().map(|(cpu_s, sample)| self.broker_text(cpu_s, sample))),
+            ("generator", Some(format!("{:.0} % of a core", self.busy_percent(self.generator_cpu_s())))),
+            ("after drain", Some(self.drain_text())),
+        ];
         let mut text = String::new();
-        let mut row = |name: &str, value: String| {
-            let _ = writeln!(text, "{name:<12} {value}");
-        };
-        let config = self.config;
-        row(
-            "scenario",
-            format!(
-                "{publishers}->{subscribers} QoS {} window {} {} bytes {}{}",
-                config.qos.bits(),
-                config.window,
-                config.payload_bytes,
-                self.outcome.tls.as_deref().unwrap_or("plain"),
-                config.rate_per_s.map_or_else(String::new, |rate| format!(" at {rate}/s")),
-            ),
-        );
-        row(
-            "delivered",
-            format!("{} in {:.2} s = {:.0}/s", self.delivered(), self.interval_s(), self.delivered_per_s()),
-        );
-        if config.qos != QoS::AtMostOnce {
-            row(
-                "acked",
-                format!(
-                    "{} = {:.0}/s; {} acked and not delivered at the end of the interval",
-                    self.grown(|at| at.acked),
-                    self.grown(|at| at.acked) as f64 / self.interval_s(),
-                    (end.acked * self.outcome.fanout).saturating_sub(end.streams.unique),
-                ),
-            );
+        for (name, row) in rows {
+            if let Some(row) = row {
+                let _ = writeln!(text, "{name:<12} {row}");
+            }
         }
-        self.latency_rows(&mut row);
-        if let Some((cpu_s, sample)) = self.broker() {
-            row(
-                "broker",
-                format!(
-                    "{:.2} us CPU per delivered message, {:.0} % of a core, RSS {} KiB, peak {} KiB",
-                    cpu_s * 1e6 / self.delivered() as f64,
-                    100.0 * cpu_s / self.interval_s(),
-                    sample.rss_kib,
-                    sample.peak_rss_kib,
-                ),
-            );
-        }
-        row("generator", format!("{:.0} % of a core", 100.0 * self.generator_cpu_s() / self.interval_s()));
-        row(
-            "after drain",
-            format!(
-                "{} published, {} delivered, {} lost, {} duplicates, {} out of order",
-                drained.published,
-                drained.streams.unique,
-                self.lost(),
-                drained.streams.duplicates,
-                drained.streams.late,
-            ),
-        );
         text
     }
 
-    fn latency_rows(&self, row: &mut impl FnMut(&str, String)) {
-        for (name, summary) in [("latency", self.outcome.latency), ("sent late", self.outcome.lateness)] {
-            if let Some(LatencySummary { p50_us, p99_us, p999_us, max_us, .. }) = summary {
-                let text =
-                    format!("p50 {p50_us:.0} us, p99 {p99_us:.0}, p99.9 {p999_us:.0}, longest {max_us:.0}");
-                row(name, text);
-            }
-        }
+    fn scenario_text(&self) -> String {
+        let Outcome { publishers, subscribers, tls, .. } = self.outcome;
+        let RunConfig { qos, window, payload_bytes, rate_per_s, .. } = self.config;
+        let transport = tls.as_deref().unwrap_or("plain");
+        let rate = rate_per_s.map_or_else(String::new, |rate| format!(", {rate}/s"));
+        let qos = qos.bits();
+        format!(
+            "{publishers}->{subscribers}, QoS {qos}, window {window}, {payload_bytes} bytes, {transport}{rate}"
+        )
     }
+
+    fn delivered_text(&self) -> String {
+        let (count, interval_s, rate) = (self.delivered(), self.interval_s(), self.delivered_per_s());
+        format!("{count} in {interval_s:.2} s = {rate:.0}/s")
+    }
+
+    fn acked_text(&self) -> String {
+        let count = self.grown(|at| at.acked);
+        let (rate, ahead) = (count as f64 / self.interval_s(), self.acked_ahead());
+        format!("{count} = {rate:.0}/s; {ahead} acked and not delivered at the end of the interval")
+    }
+
+    fn broker_text(&self, cpu_s: f64, sample: ProcessSample) -> String {
+        let ProcessSample { rss_kib, peak_rss_kib, .. } = sample;
+        let busy = self.busy_percent(cpu_s);
+        let each = ratio(cpu_s * 1e6, self.delivered() as f64)
+            .map_or_else(String::new, |us| format!("{us:.2} us CPU per delivered message, "));
+        format!("{each}{busy:.0} % of a core, RSS {rss_kib} KiB, peak {peak_rss_kib} KiB")
+    }
+
+    fn drain_text(&self) -> String {
+        let Snapshot { published, streams, .. } = self.outcome.drained;
+        let StreamCounts { unique, duplicates, late, .. } = streams;
+        let lost = self.lost();
+        format!(
+            "{published} published, {unique} delivered, {lost} lost, {duplicates} duplicates, {late} out of order"
+        )
+    }
+
+    fn busy_percent(&self, cpu_s: f64) -> f64 {
+        100.0 * cpu_s / self.interval_s()
+    }
+}
+
+fn latency_text(summary: LatencySummary) -> String {
+    let LatencySummary { p50_us, p99_us, p999_us, max_us, .. } = summary;
+    format!("p50 {p50_us:.0} us, p99 {p99_us:.0}, p99.9 {p999_us:.0}, longest {max_us:.0}")
 }
 
 /// A quotient, `None` where there is none.
@@ -223,7 +232,6 @@ fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
 mod tests {
     use super::*;
     use crate::cli::{Command, parse};
-    use crate::sequence::StreamCounts;
 
     fn config(line: &str) -> RunConfig {
         match parse(line.split(' ').map(str::to_owned)) {
