@@ -4,16 +4,20 @@
 use crate::body::{self, BodyBuffers, BodyState};
 use crate::condition::Verdict;
 use crate::functions::{self, Scratch};
+use crate::lang::ast::Compare;
 use crate::message::{Lookup, MessageView};
 use crate::program::{Load, Op, Program, Routine};
-use crate::value::{Val, and, arith, compare, or};
+use crate::value::{Val, and, arith, compare, number_holds, or};
 
 /// Buffers that outlive the message, so that evaluation allocates nothing once they have grown.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    slots: Vec<Val<'static>>,
-    stack: Vec<Val<'static>>,
-    found: Vec<Val<'static>>,
+    vals: Vec<Val<'static>>,
+    texts: Texts,
+}
+
+#[derive(Debug, Default)]
+struct Texts {
     scratch: Scratch,
     body: BodyBuffers,
 }
@@ -26,48 +30,32 @@ fn recycle<'m>(mut values: Vec<Val<'_>>) -> Vec<Val<'m>> {
 }
 
 /// A program and a message.
-pub(crate) struct Machine<'m, M: ?Sized> {
+pub(crate) struct Machine<'m, 'b, M: ?Sized> {
     program: &'m Program,
     msg: &'m M,
-    slots: Vec<Val<'m>>,
-    stack: Vec<Val<'m>>,
-    found: Vec<Val<'m>>,
-    scratch: Scratch,
-    body: BodyBuffers,
+    /// The slots, then what the body holds at each path, then the stack.
+    vals: Vec<Val<'m>>,
+    texts: &'b mut Texts,
+    /// What `vals` goes back to.
+    home: &'b mut Vec<Val<'static>>,
     body_state: BodyState,
     /// Values recorded, by node.
     trace: Vec<(u32, Val<'m>)>,
 }
 
-impl<'m, M: MessageView + ?Sized> Machine<'m, M> {
-    pub(crate) fn new(program: &'m Program, msg: &'m M, buffers: &mut Buffers) -> Self {
-        let buffers = std::mem::take(buffers);
-        let mut machine = Machine {
-            program,
-            msg,
-            slots: recycle(buffers.slots),
-            stack: recycle(buffers.stack),
-            found: recycle(buffers.found),
-            scratch: buffers.scratch,
-            body: buffers.body,
-            body_state: BodyState::Unread,
-            trace: Vec::new(),
-        };
-        machine.slots.resize(program.loads.len(), Val::Unset);
-        machine.stack.reserve(program.stack_max);
-        machine
+impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
+    pub(crate) fn new(program: &'m Program, msg: &'m M, buffers: &'b mut Buffers) -> Self {
+        let Buffers { vals: home, texts } = buffers;
+        let mut vals = recycle(std::mem::take(home));
+        vals.reserve(program.loads.len() + program.paths.slots + program.stack_max);
+        vals.resize(program.loads.len() + program.paths.slots, Val::Unset);
+        Machine { program, msg, vals, texts, home, body_state: BodyState::Unread, trace: Vec::new() }
     }
 
     /// Gives the buffers back for the next message.
-    pub(crate) fn release(mut self, buffers: &mut Buffers) {
-        self.scratch.clear();
-        *buffers = Buffers {
-            slots: recycle(self.slots),
-            stack: recycle(self.stack),
-            found: recycle(self.found),
-            scratch: self.scratch,
-            body: self.body,
-        };
+    pub(crate) fn release(self) {
+        self.texts.scratch.clear();
+        *self.home = recycle(self.vals);
     }
 
     /// What became of the body.
@@ -82,13 +70,13 @@ impl<'m, M: MessageView + ?Sized> Machine<'m, M> {
 
     /// The text of a value, if it is one.
     pub(crate) fn text<'s>(&'s self, value: Val<'s>) -> Option<&'s str> {
-        value.text(&self.scratch.built)
+        value.text(&self.texts.scratch.built)
     }
 
     /// The verdict of a condition: true, false, or undefined.
     pub(crate) fn run(&mut self, routine: Routine) -> Verdict {
         let ops = self.program.routine(routine);
-        self.stack.clear();
+        self.vals.truncate(self.program.loads.len() + self.program.paths.slots);
         let mut at = 0;
         while let Some(op) = ops.get(at) {
             at += 1 + self.step(*op);
@@ -96,18 +84,55 @@ impl<'m, M: MessageView + ?Sized> Machine<'m, M> {
         self.pop().as_bool().into()
     }
 
+    /// Whether a routine made of requirements finds all of them met.
+    #[inline]
+    pub(crate) fn matches(&mut self, routine: Routine) -> bool {
+        let ops = self.program.routine(routine);
+        let mut at = 0;
+        while let Some(op) = ops.get(at) {
+            at += 1;
+            let met = match *op {
+                Op::RequireNumber { op, slot, number } => self.number_holds(op, slot, number),
+                Op::RequireText { op, slot, text } => self.text_holds(op, slot, text),
+                Op::Require => self.pop() == Val::Bool(true),
+                other => {
+                    at += self.step(other);
+                    true
+                }
+            };
+            if !met {
+                return false;
+            }
+        }
+        true
+    }
+
+    #[inline]
+    fn number_holds(&mut self, op: Compare, slot: u32, number: f64) -> bool {
+        match self.slot(slot) {
+            Val::Num(n) => number_holds(op, n, number),
+            value => compare(op, value, Val::Num(number), &self.texts.scratch.built) == Some(true),
+        }
+    }
+
+    #[inline]
+    fn text_holds(&mut self, op: Compare, slot: u32, text: u32) -> bool {
+        let (value, text) = (self.slot(slot), self.constant(text));
+        compare(op, value, text, &self.texts.scratch.built) == Some(true)
+    }
+
     #[inline]
     fn pop(&mut self) -> Val<'m> {
-        self.stack.pop().unwrap_or(Val::Undefined)
+        self.vals.pop().unwrap_or(Val::Undefined)
     }
 
     #[inline]
     fn push(&mut self, value: Val<'m>) {
-        self.stack.push(value);
+        self.vals.push(value);
     }
 
     fn top(&self) -> Val<'m> {
-        self.stack.last().copied().unwrap_or(Val::Undefined)
+        self.vals.last().copied().unwrap_or(Val::Undefined)
     }
 
     fn constant(&self, index: u32) -> Val<'m> {
@@ -120,7 +145,7 @@ impl<'m, M: MessageView + ?Sized> Machine<'m, M> {
         match op {
             Op::CompareConst { op, slot, constant } => {
                 let (left, right) = (self.slot(slot), self.constant(constant));
-                let verdict = compare(op, left, right, &self.scratch.built);
+                let verdict = compare(op, left, right, &self.texts.scratch.built);
                 self.push(Val::from_bool(verdict));
             }
             Op::Const(index) => self.push(self.constant(index)),
@@ -148,8 +173,8 @@ impl<'m, M: MessageView + ?Sized> Machine<'m, M> {
             Op::IsNullValue => functions::is_null_value(self.pop()),
             Op::Call { builtin, args } => return self.call(builtin, args as usize),
             Op::Drop(values) => {
-                let keep = self.stack.len().saturating_sub(values as usize);
-                return self.stack.truncate(keep);
+                let keep = self.vals.len().saturating_sub(values as usize);
+                return self.vals.truncate(keep);
             }
             _ => {
                 let (right, left) = (self.pop(), self.pop());
@@ -169,21 +194,21 @@ impl<'m, M: MessageView + ?Sized> Machine<'m, M> {
             Op::Or => Val::from_bool(or(or_operand(left), or_operand(right))),
             Op::AndStrict => Val::from_bool(strict(and)),
             Op::OrStrict => Val::from_bool(strict(or)),
-            Op::Compare(op) => Val::from_bool(compare(op, left, right, &self.scratch.built)),
+            Op::Compare(op) => Val::from_bool(compare(op, left, right, &self.texts.scratch.built)),
             _ => Val::Undefined,
         }
     }
 
     fn call(&mut self, builtin: crate::lang::builtin::Builtin, args: usize) {
-        let first = self.stack.len().saturating_sub(args);
-        let value = functions::call(builtin, self.stack.get(first..).unwrap_or(&[]), &mut self.scratch);
-        self.stack.truncate(first);
+        let first = self.vals.len().saturating_sub(args);
+        let value = functions::call(builtin, self.vals.get(first..).unwrap_or(&[]), &mut self.texts.scratch);
+        self.vals.truncate(first);
         self.push(value);
     }
 
     #[inline]
     fn slot(&mut self, slot: u32) -> Val<'m> {
-        match self.slots.get(slot as usize) {
+        match self.vals.get(slot as usize) {
             Some(Val::Unset) => self.fill(slot),
             Some(value) => *value,
             None => Val::Undefined,
@@ -193,7 +218,7 @@ impl<'m, M: MessageView + ?Sized> Machine<'m, M> {
     fn fill(&mut self, slot: u32) -> Val<'m> {
         let program = self.program;
         let value = program.loads.get(slot as usize).map_or(Val::Undefined, |load| self.load(load));
-        if let Some(place) = self.slots.get_mut(slot as usize) {
+        if let Some(place) = self.vals.get_mut(slot as usize) {
             *place = value;
         }
         value
@@ -219,7 +244,7 @@ impl<'m, M: MessageView + ?Sized> Machine<'m, M> {
             },
             Load::Number(slot) => {
                 let value = self.slot(*slot);
-                functions::to_number(value, &self.scratch.built)
+                functions::to_number(value, &self.texts.scratch.built)
             }
         }
     }
@@ -234,14 +259,19 @@ impl<'m, M: MessageView + ?Sized> Machine<'m, M> {
     /// What the body holds at a path; the first call reads it.
     fn body_found(&mut self, path: usize) -> Val<'m> {
         if self.body_state == BodyState::Unread {
-            let scratch = &mut self.scratch;
-            self.found.resize(self.program.paths.slots, Val::Undefined);
-            self.body_state =
-                body::read(self.msg, &self.program.paths, &mut self.body, &mut self.found, &mut |text| {
-                    scratch.keep(text)
-                });
+            self.read_body();
         }
-        self.found.get(path).copied().unwrap_or(Val::Undefined)
+        let slots = self.program.loads.len();
+        self.vals.get(slots + path).copied().unwrap_or(Val::Undefined)
+    }
+
+    #[inline(never)]
+    fn read_body(&mut self) {
+        let Texts { scratch, body } = &mut *self.texts;
+        let slots = self.program.loads.len();
+        let paths = &self.program.paths;
+        let found = self.vals.get_mut(slots..slots + paths.slots).unwrap_or(&mut []);
+        self.body_state = body::read(self.msg, paths, body, found, &mut |text| scratch.keep(text));
     }
 }
 

@@ -27,6 +27,19 @@ pub(crate) enum Op {
         slot: u32,
         constant: u32,
     },
+    /// End without a match unless the comparison holds.
+    RequireNumber {
+        op: Compare,
+        slot: u32,
+        number: f64,
+    },
+    RequireText {
+        op: Compare,
+        slot: u32,
+        text: u32,
+    },
+    /// End without a match unless the top of the stack, taken off, is true.
+    Require,
     /// Replace two values by their comparison.
     Compare(Compare),
     Arith(Arith),
@@ -94,8 +107,8 @@ impl Const {
 /// The operations of one condition within the program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Routine {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
+    start: u32,
+    end: u32,
 }
 
 /// A compiled program; immutable.
@@ -111,7 +124,23 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn routine(&self, routine: Routine) -> &[Op] {
-        self.ops.get(routine.start..routine.end).unwrap_or(&[])
+        self.ops.get(routine.start as usize..routine.end as usize).unwrap_or(&[])
+    }
+
+    /// The routine from `start` to the last operation so far.
+    pub(crate) fn routine_from(&self, start: usize) -> Routine {
+        Routine { start: start as u32, end: self.ops.len() as u32 }
+    }
+
+    /// The slots that a routine looks at.
+    pub(crate) fn slots_of(&self, routine: Routine) -> impl Iterator<Item = u32> {
+        self.routine(routine).iter().filter_map(|op| match op {
+            Op::Load(slot)
+            | Op::CompareConst { slot, .. }
+            | Op::RequireNumber { slot, .. }
+            | Op::RequireText { slot, .. } => Some(*slot),
+            _ => None,
+        })
     }
 
     /// The verdict of a routine that is the same for every message.

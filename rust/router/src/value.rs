@@ -98,7 +98,7 @@ impl Val<'_> {
 #[inline]
 pub(crate) fn compare(op: Compare, left: Val<'_>, right: Val<'_>, buffer: &str) -> Option<bool> {
     let ordering = match (left, right) {
-        (Val::Num(a), Val::Num(b)) => a.partial_cmp(&b)?,
+        (Val::Num(a), Val::Num(b)) => return Some(number_holds(op, a, b)),
         (Val::Text(a), Val::Text(b)) => return Some(compare_text(op, a, b)),
         (Val::Bool(a), Val::Bool(b)) => a.cmp(&b),
         _ => compare_mixed(left, right, buffer)?,
@@ -106,6 +106,20 @@ pub(crate) fn compare(op: Compare, left: Val<'_>, right: Val<'_>, buffer: &str) 
     Some(holds(op, ordering))
 }
 
+/// Compares two numbers, neither of which is NaN.
+#[inline]
+pub(crate) fn number_holds(op: Compare, a: f64, b: f64) -> bool {
+    match op {
+        Compare::Eq => a == b,
+        Compare::Ne => a != b,
+        Compare::Lt => a < b,
+        Compare::Le => a <= b,
+        Compare::Gt => a > b,
+        Compare::Ge => a >= b,
+    }
+}
+
+#[inline]
 fn compare_text(op: Compare, a: &str, b: &str) -> bool {
     match op {
         Compare::Eq => a == b,

@@ -1,6 +1,7 @@
 //! Numbers of a body: those of JSON, and the octal, hexadecimal and sloppy ones that are read too.
 
 /// Bytes that belong to a number once it has begun.
+#[inline]
 pub(crate) fn is_number_byte(b: u8) -> bool {
     b.is_ascii_hexdigit() || matches!(b, b'+' | b'-' | b'.' | b'x' | b'X')
 }
@@ -28,18 +29,31 @@ fn other_base(run: &[u8]) -> Option<f64> {
     u64::from_str_radix(digits, radix).ok().map(|bits| bits.cast_signed() as f64)
 }
 
-/// Whether the run is a plain JSON number, which needs no further look.
-pub(crate) fn is_plain(run: &[u8]) -> bool {
-    let run = run.strip_prefix(b"-").unwrap_or(run);
-    let whole = run.iter().take_while(|b| b.is_ascii_digit()).count();
-    if whole == 0 || whole > 1 && run.first() == Some(&b'0') {
-        return false;
+/// Length of the plain JSON number, without exponent, that starts `rest`; 0 if there is none.
+#[inline]
+pub(crate) fn plain_len(rest: &[u8]) -> usize {
+    let sign = usize::from(rest.first() == Some(&b'-'));
+    let whole = digits(rest, sign);
+    if whole == 0 || whole > 1 && rest.get(sign) == Some(&b'0') {
+        return 0;
     }
-    match run.get(whole..) {
-        Some([]) => true,
-        Some([b'.', fraction @ ..]) => !fraction.is_empty() && fraction.iter().all(u8::is_ascii_digit),
-        _ => false,
+    let end = sign + whole;
+    if rest.get(end) != Some(&b'.') {
+        return end;
     }
+    let fraction = digits(rest, end + 1);
+    if fraction == 0 { 0 } else { end + 1 + fraction }
+}
+
+#[inline]
+fn digits(rest: &[u8], from: usize) -> usize {
+    rest.get(from..).map_or(0, |rest| rest.iter().take_while(|b| b.is_ascii_digit()).count())
+}
+
+/// Length of the number of any other form that starts `rest`.
+pub(crate) fn sloppy_len(rest: &[u8]) -> Option<usize> {
+    let len = rest.iter().take_while(|b| is_number_byte(**b)).count();
+    parse(rest.get(..len)?).map(|_| len)
 }
 
 #[cfg(test)]
@@ -70,10 +84,22 @@ mod tests {
 
     #[test]
     fn plain_numbers_parse() {
-        for text in ["0", "12", "-3.25", "1e3", "01", "-", "1.", "0.0"] {
-            let run = text.as_bytes();
-            assert!(!is_plain(run) || parse(run).is_some(), "{text}");
+        for (text, len) in [
+            ("0", 1),
+            ("12,", 2),
+            ("-3.25}", 5),
+            ("1e3", 1),
+            ("01", 0),
+            ("-", 0),
+            ("1.", 0),
+            ("0.0 ", 3),
+            ("x", 0),
+        ] {
+            let plain = text.as_bytes().get(..plain_len(text.as_bytes())).unwrap();
+            assert_eq!(plain.len(), len, "{text}");
+            assert!(plain.is_empty() || parse(plain).is_some(), "{text}");
         }
-        assert!(is_plain(b"12.5") && !is_plain(b"012") && !is_plain(b"1e5"));
+        assert_eq!(sloppy_len(b"1e3,"), Some(3));
+        assert_eq!(sloppy_len(b"09,"), None);
     }
 }

@@ -3,11 +3,11 @@
 
 use crate::body::{BODY_DEPTH_MAX, number};
 
-/// Bytes of a name or string, without its quotes.
+/// Bytes of a name, string or number, without quotes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Piece {
-    pub(crate) start: usize,
-    pub(crate) end: usize,
+    start: u32,
+    end: u32,
     /// Whether it holds escapes.
     pub(crate) escaped: bool,
 }
@@ -19,10 +19,12 @@ pub(crate) enum Token {
     Array,
     Text(Piece),
     Number(Piece),
-    Constant(f64),
+    Infinity {
+        negative: bool,
+    },
     Bool(bool),
     Null,
-    /// `undefined`, or nothing between two commas.
+    /// `undefined`, `NaN`, or nothing between two commas.
     Undefined,
 }
 
@@ -34,19 +36,24 @@ pub(crate) enum Item {
     Element(Token),
 }
 
+/// Bytes of a string looked at one by one before the search for its end is worth a call.
+const SHORT_STRING_BYTES: usize = 24;
+
 /// A body and how far it is read.
 #[derive(Debug)]
 pub(crate) struct Reader<'s> {
-    pub(crate) src: &'s [u8],
+    src: &'s [u8],
     at: usize,
     depth: u32,
 }
 
 impl<'s> Reader<'s> {
-    pub(crate) fn new(src: &'s [u8]) -> Self {
-        Reader { src, at: 0, depth: 0 }
+    /// `None` for a source whose offsets do not fit 32 bits.
+    pub(crate) fn new(src: &'s [u8]) -> Option<Self> {
+        u32::try_from(src.len()).ok().map(|_| Reader { src, at: 0, depth: 0 })
     }
 
+    #[inline]
     fn peek(&self) -> Option<u8> {
         self.src.get(self.at).copied()
     }
@@ -55,15 +62,21 @@ impl<'s> Reader<'s> {
         self.src.get(self.at..).unwrap_or(&[])
     }
 
+    #[inline]
+    fn piece(&self, start: usize, end: usize, escaped: bool) -> Piece {
+        Piece { start: start as u32, end: end as u32, escaped }
+    }
+
     /// The bytes of a piece.
+    #[inline]
     pub(crate) fn bytes(&self, piece: Piece) -> &'s [u8] {
-        self.src.get(piece.start..piece.end).unwrap_or(&[])
+        self.src.get(piece.start as usize..piece.end as usize).unwrap_or(&[])
     }
 
     /// Opens the document, which must be an object.
     pub(crate) fn open(&mut self) -> Option<()> {
-        self.blanks()?;
-        matches!(self.value()?, Token::Object).then_some(())
+        let first = self.next_byte()?;
+        matches!(self.value(first)?, Token::Object).then_some(())
     }
 
     /// Nothing but blanks and comments may follow the document.
@@ -73,27 +86,27 @@ impl<'s> Reader<'s> {
     }
 
     /// The next item of the open object (or array); takes the closing bracket.
+    #[inline]
     pub(crate) fn item(&mut self, in_object: bool) -> Option<Item> {
-        self.blanks()?;
-        if self.peek()? == close_of(in_object) {
+        let first = self.next_byte()?;
+        if first == close_of(in_object) {
             self.at += 1;
             self.depth -= 1;
             return Some(Item::Close);
         }
         if !in_object {
-            return Some(Item::Element(self.value()?));
+            return Some(Item::Element(self.value(first)?));
         }
-        let name = self.name()?;
-        self.spaces();
-        self.expect(b':')?;
-        self.blanks()?;
-        Some(Item::Member(name, self.value()?))
+        let name = self.name(first)?;
+        self.colon()?;
+        let first = self.next_byte()?;
+        Some(Item::Member(name, self.value(first)?))
     }
 
     /// After a value: takes a comma, or stands before the closing bracket.
+    #[inline]
     pub(crate) fn after_value(&mut self, in_object: bool) -> Option<()> {
-        self.blanks()?;
-        match self.peek()? {
+        match self.next_byte()? {
             b',' => self.at += 1,
             b if b == close_of(in_object) => {}
             _ => return None,
@@ -124,30 +137,55 @@ impl<'s> Reader<'s> {
         }
     }
 
-    fn expect(&mut self, byte: u8) -> Option<()> {
-        (self.peek()? == byte).then(|| self.at += 1)
+    /// The next byte that is neither blank nor comment; not taken.
+    #[inline]
+    fn next_byte(&mut self) -> Option<u8> {
+        let byte = self.peek()?;
+        if byte > b' ' && byte.is_ascii() && byte != b'/' {
+            return Some(byte);
+        }
+        self.blanks()?;
+        self.peek()
     }
 
-    fn value(&mut self) -> Option<Token> {
-        match self.peek()? {
-            quote @ (b'"' | b'\'') => self.quoted(quote).map(Token::Text),
+    #[inline]
+    fn colon(&mut self) -> Option<()> {
+        if self.peek()? != b':' {
+            self.spaces();
+        }
+        (self.peek()? == b':').then(|| self.at += 1)
+    }
+
+    /// The value that begins with the byte `first`, which is the next one.
+    #[inline]
+    fn value(&mut self, first: u8) -> Option<Token> {
+        match first {
+            b'"' | b'\'' => self.quoted(first).map(Token::Text),
+            b'0'..=b'9' => self.number(),
             b'{' => self.enter(Token::Object),
             b'[' => self.enter(Token::Array),
+            b',' => Some(Token::Undefined),
+            _ => self.rare_value(first),
+        }
+    }
+
+    fn rare_value(&mut self, first: u8) -> Option<Token> {
+        match first {
             b'-' if self.rest().starts_with(b"-I") => {
-                self.word("-Infinity", Token::Constant(f64::NEG_INFINITY))
+                self.word("-Infinity", Token::Infinity { negative: true })
             }
-            b'0'..=b'9' | b'-' | b'.' => self.number(),
+            b'-' | b'.' => self.number(),
             b't' => self.word("true", Token::Bool(true)),
             b'f' => self.word("false", Token::Bool(false)),
             b'n' => self.word("null", Token::Null),
             b'u' => self.word("undefined", Token::Undefined),
-            b'N' => self.word("NaN", Token::Constant(f64::NAN)),
-            b'I' => self.word("Infinity", Token::Constant(f64::INFINITY)),
-            b',' => Some(Token::Undefined),
+            b'N' => self.word("NaN", Token::Undefined),
+            b'I' => self.word("Infinity", Token::Infinity { negative: false }),
             _ => None,
         }
     }
 
+    #[inline]
     fn enter(&mut self, token: Token) -> Option<Token> {
         self.at += 1;
         self.depth += 1;
@@ -163,6 +201,7 @@ impl<'s> Reader<'s> {
     }
 
     /// Whether a literal or number may end here.
+    #[inline]
     fn ends_value(&self) -> bool {
         match self.peek() {
             None | Some(b',' | b'}' | b']' | b'/' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c) => true,
@@ -171,34 +210,57 @@ impl<'s> Reader<'s> {
         }
     }
 
+    /// A number; plain JSON ones are recognised on the way, others parsed to see if they are any.
+    #[inline]
     fn number(&mut self) -> Option<Token> {
         let start = self.at;
-        let len = self.rest().iter().take_while(|b| number::is_number_byte(**b)).count();
+        let rest = self.rest();
+        let plain = number::plain_len(rest);
+        let len = match rest.get(plain) {
+            Some(b) if plain > 0 && !number::is_number_byte(*b) => plain,
+            None if plain > 0 => plain,
+            _ => number::sloppy_len(rest)?,
+        };
         self.at += len;
-        let piece = Piece { start, end: self.at, escaped: false };
-        let run = self.bytes(piece);
-        let valid = number::is_plain(run) || number::parse(run).is_some();
-        (valid && self.ends_value()).then_some(Token::Number(piece))
+        let token = Token::Number(self.piece(start, self.at, false));
+        self.ends_value().then_some(token)
     }
 
+    #[inline]
     fn quoted(&mut self, quote: u8) -> Option<Piece> {
+        let start = self.at + 1;
+        for byte in self.src.get(start..)?.iter().take(SHORT_STRING_BYTES) {
+            self.at += 1;
+            if *byte == quote {
+                self.at += 1;
+                return Some(self.piece(start, self.at - 1, false));
+            }
+            if *byte == b'\\' {
+                return self.quoted_end(start, quote);
+            }
+        }
         self.at += 1;
-        let start = self.at;
+        self.quoted_end(start, quote)
+    }
+
+    /// The rest of a string that is long or holds escapes.
+    fn quoted_end(&mut self, start: usize, quote: u8) -> Option<Piece> {
         let mut escaped = false;
         loop {
             self.at += memchr::memchr2(quote, b'\\', self.rest())?;
             if self.peek()? == quote {
                 self.at += 1;
-                return Some(Piece { start, end: self.at - 1, escaped });
+                return Some(self.piece(start, self.at - 1, escaped));
             }
             escaped = true;
             self.at += escape_len(self.rest())?;
         }
     }
 
-    fn name(&mut self) -> Option<Piece> {
-        match self.peek()? {
-            quote @ (b'"' | b'\'') => self.quoted(quote),
+    #[inline]
+    fn name(&mut self, first: u8) -> Option<Piece> {
+        match first {
+            b'"' | b'\'' => self.quoted(first),
             _ => self.bare_name(),
         }
     }
@@ -209,7 +271,7 @@ impl<'s> Reader<'s> {
         while let Some(c) = self.char().filter(|c| c.is_alphanumeric() || matches!(c, '_' | '$')) {
             self.at += c.len_utf8();
         }
-        (self.at > start).then_some(Piece { start, end: self.at, escaped: false })
+        (self.at > start).then(|| self.piece(start, self.at, false))
     }
 
     /// The character here, if the bytes are one.
@@ -236,6 +298,7 @@ impl<'s> Reader<'s> {
         }
     }
 
+    #[inline(never)]
     fn blanks(&mut self) -> Option<()> {
         self.spaces();
         while self.peek() == Some(b'/') {
@@ -256,6 +319,7 @@ impl<'s> Reader<'s> {
     }
 }
 
+#[inline]
 fn close_of(in_object: bool) -> u8 {
     if in_object { b'}' } else { b']' }
 }

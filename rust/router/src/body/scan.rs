@@ -31,7 +31,8 @@ impl<T> Mapper<'_, T> {
             Token::Object | Token::Array => Val::Composite,
             Token::Text(piece) => self.text(reader.bytes(piece), piece),
             Token::Number(piece) => number::parse(reader.bytes(piece)).map_or(Val::Undefined, Val::num),
-            Token::Constant(n) => Val::num(n),
+            Token::Infinity { negative: false } => Val::Num(f64::INFINITY),
+            Token::Infinity { negative: true } => Val::Num(f64::NEG_INFINITY),
             Token::Bool(b) => Val::Bool(b),
             Token::Null => Val::Null,
             Token::Undefined => Val::Undefined,
@@ -76,7 +77,7 @@ pub(crate) fn scan<'s, 'm, T: Texts<'s, 'm>>(
     found: &mut [Val<'m>],
 ) -> Option<()> {
     found.fill(Val::Missing);
-    let mut scan = Scan { reader: Reader::new(src), paths, mapper, found };
+    let mut scan = Scan { reader: Reader::new(src)?, paths, mapper, found };
     scan.reader.open()?;
     let root = paths.node(0)?;
     scan.put(root, Token::Object);

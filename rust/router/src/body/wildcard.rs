@@ -30,7 +30,7 @@ pub(crate) fn find<'s, 'm, T: Texts<'s, 'm>>(
     steps: &[Step],
     mapper: &mut Mapper<'_, T>,
 ) -> Option<Val<'m>> {
-    let mut walk = Walk { reader: Reader::new(src), mapper };
+    let mut walk = Walk { reader: Reader::new(src)?, mapper };
     walk.reader.open()?;
     let hits = walk.value(steps, Token::Object)?;
     walk.reader.finish()?;

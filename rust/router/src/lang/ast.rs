@@ -83,6 +83,18 @@ pub(crate) enum NodeKind {
     Fault(Fault),
 }
 
+impl NodeKind {
+    /// Number of operands.
+    pub(crate) fn arity(self) -> usize {
+        match self {
+            NodeKind::Negate | NodeKind::Not => 1,
+            NodeKind::Infix(_) => 2,
+            NodeKind::Call { args } => args,
+            _ => 0,
+        }
+    }
+}
+
 /// One node.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Node {

@@ -51,7 +51,7 @@ impl<'b> Emitter<'b> {
         }
         let program = &mut self.builder.program;
         program.stack_max = program.stack_max.max(root.depth);
-        Routine { start: self.begin, end: program.ops.len() }
+        program.routine_from(self.begin)
     }
 
     /// Gives up the routine.

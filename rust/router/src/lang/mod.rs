@@ -6,6 +6,7 @@ pub(crate) mod check;
 pub(crate) mod emit;
 pub(crate) mod lexer;
 pub(crate) mod literal;
+pub(crate) mod matching;
 pub(crate) mod names;
 pub(crate) mod parser;
 pub(crate) mod route;

@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 
 use crate::condition::Verdict;
 use crate::error::{Problem, RouteError, TextRange};
-use crate::lang::check::{self, Options};
 use crate::lang::lexer::{Token, lex};
+use crate::lang::matching;
 use crate::lang::parser::Stop;
 use crate::lang::route::{self, RouteText};
-use crate::program::{Builder, Const, Op, Program, Routine};
+use crate::program::{Builder, Program, Routine};
 use crate::set::decl::RouteDecl;
 use crate::set::endpoint::Endpoint;
 use crate::set::source::{Pattern, SourceIndex};
@@ -32,17 +32,18 @@ pub(crate) struct CompiledRoute {
     pub(crate) routine: Routine,
     /// The verdict, if it is the same for every message.
     pub(crate) fixed: Option<Verdict>,
-    pub(crate) pattern: Pattern,
 }
 
 /// Compiled routes: immutable, shareable between threads, swapped as a whole.
 ///
 /// Routes are kept in the order of evaluation, by priority and then declaration: the first one that
 /// matches decides for its endpoint, and later ones to that endpoint are not looked at.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RouteSet {
     pub(crate) decls: Vec<RouteDecl>,
     pub(crate) routes: Vec<CompiledRoute>,
+    /// Sources, by place in the declaration.
+    pub(crate) patterns: Vec<Pattern>,
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) index: SourceIndex,
     pub(crate) program: Program,
@@ -82,6 +83,12 @@ impl RouteSet {
         &self.decls
     }
 
+    /// The endpoint that the route with this index leads to, as an index into [`RouteSet::endpoints`].
+    pub fn endpoint_index(&self, route_index: usize) -> Option<usize> {
+        let route = self.routes.iter().find(|route| route.index as usize == route_index)?;
+        Some(route.endpoint as usize)
+    }
+
     /// What is allowed but hardly meant, route by route.
     pub fn warnings(&self) -> &[RouteWarning] {
         &self.warnings
@@ -102,6 +109,7 @@ struct Compiler<'d> {
     edge_device_id: &'d str,
     builder: Builder,
     routes: Vec<CompiledRoute>,
+    patterns: Vec<Pattern>,
     endpoints: Vec<Endpoint>,
     endpoint_ids: HashMap<String, u32>,
     warnings: Vec<RouteWarning>,
@@ -113,6 +121,7 @@ impl<'d> Compiler<'d> {
             edge_device_id,
             builder: Builder::default(),
             routes: Vec::new(),
+            patterns: Vec::new(),
             endpoints: Vec::new(),
             endpoint_ids: HashMap::new(),
             warnings: Vec::new(),
@@ -138,21 +147,19 @@ impl<'d> Compiler<'d> {
             ttl_secs: decl.ttl_secs,
             routine,
             fixed: self.builder.program.fixed_verdict(routine),
-            pattern: Pattern::new(&text.source),
         };
-        warning::check(decl, &text, &route, &self.builder.program, &mut self.warnings);
+        let pattern = Pattern::new(&text.source);
+        warning::check(decl, &text, &route, &pattern, &self.builder.program, &mut self.warnings);
         self.routes.push(route);
+        self.patterns.push(pattern);
         Ok(())
     }
 
     fn condition(&mut self, text: &RouteText, decl: &RouteDecl) -> Result<Routine, Vec<Stop>> {
         let Some(tree) = &text.condition else {
-            let start = self.builder.program.ops.len();
-            let always = self.builder.constant(Const::Bool(true));
-            self.builder.program.ops.push(Op::Const(always));
-            return Ok(Routine { start, end: start + 1 });
+            return Ok(matching::fixed(true, &mut self.builder));
         };
-        check::compile(tree, &decl.text, Options::default(), &mut self.builder)
+        matching::compile(tree, &decl.text, &mut self.builder)
     }
 
     fn endpoint(&mut self, endpoint: Endpoint) -> u32 {
@@ -169,14 +176,17 @@ impl<'d> Compiler<'d> {
         let mut index = SourceIndex::default();
         for (rank, route) in self.routes.iter().enumerate() {
             // A route that never matches is not worth a look per message.
-            if route.fixed.is_none_or(|verdict| verdict == Verdict::True) {
-                index.add(rank as u32, &route.pattern);
+            let pattern = self.patterns.get(route.index as usize);
+            let may_match = route.fixed.is_none_or(|verdict| verdict == Verdict::True);
+            if let Some(pattern) = pattern.filter(|_| may_match) {
+                index.add(rank as u32, pattern);
             }
         }
         warning::check_set(decls, &self.routes, &mut self.warnings);
         RouteSet {
             decls: decls.to_vec(),
             routes: self.routes,
+            patterns: self.patterns,
             endpoints: self.endpoints,
             index,
             program: self.builder.program,

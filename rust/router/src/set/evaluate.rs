@@ -3,7 +3,7 @@
 use crate::condition::Verdict;
 use crate::machine::{Buffers, Machine};
 use crate::message::MessageView;
-use crate::set::compile::RouteSet;
+use crate::set::compile::{CompiledRoute, RouteSet};
 use crate::set::source::Source;
 
 /// One endpoint that a message goes to.
@@ -23,8 +23,13 @@ pub struct Decision {
 /// to the size of the routes, evaluation allocates nothing.
 #[derive(Debug, Default)]
 pub struct Decisions {
-    list: Vec<Decision>,
+    chosen: Chosen,
     buffers: Buffers,
+}
+
+#[derive(Debug, Default)]
+struct Chosen {
+    list: Vec<Decision>,
     /// For each endpoint, the number of the evaluation that last decided for it.
     decided: Vec<u64>,
     evaluation: u64,
@@ -38,24 +43,26 @@ impl Decisions {
 
     /// The endpoints of the last evaluation, by priority, then declaration.
     pub fn as_slice(&self) -> &[Decision] {
-        &self.list
+        &self.chosen.list
     }
 
     /// The same, one by one.
     pub fn iter(&self) -> std::slice::Iter<'_, Decision> {
-        self.list.iter()
+        self.chosen.list.iter()
     }
 
     /// Number of endpoints.
     pub fn len(&self) -> usize {
-        self.list.len()
+        self.chosen.list.len()
     }
 
     /// Whether no route matched.
     pub fn is_empty(&self) -> bool {
-        self.list.is_empty()
+        self.chosen.list.is_empty()
     }
+}
 
+impl Chosen {
     fn begin(&mut self, endpoints: usize) {
         self.list.clear();
         self.evaluation += 1;
@@ -64,15 +71,22 @@ impl Decisions {
         }
     }
 
+    #[inline]
     fn is_decided(&self, endpoint: u32) -> bool {
         self.decided.get(endpoint as usize) == Some(&self.evaluation)
     }
 
-    fn decide(&mut self, decision: Decision) {
-        if let Some(last) = self.decided.get_mut(decision.endpoint_index as usize) {
+    #[inline]
+    fn decide(&mut self, route: &CompiledRoute) {
+        if let Some(last) = self.decided.get_mut(route.endpoint as usize) {
             *last = self.evaluation;
         }
-        self.list.push(decision);
+        self.list.push(Decision {
+            endpoint_index: route.endpoint,
+            priority: route.priority,
+            ttl_secs: route.ttl_secs,
+            route_index: route.index,
+        });
     }
 }
 
@@ -89,30 +103,27 @@ impl RouteSet {
     /// Finds where a message from `source` goes: each endpoint at most once, with the priority and
     /// time to live of the best route to it (lowest number, then first declared).
     pub fn evaluate<M: MessageView + ?Sized>(&self, source: Source<'_>, msg: &M, decisions: &mut Decisions) {
-        decisions.begin(self.endpoints.len());
+        let Decisions { chosen, buffers } = decisions;
+        chosen.begin(self.endpoints.len());
+        let candidates = self.index.candidates(source).filter_map(|rank| self.routes.get(rank as usize));
+        let mut buffers = Some(buffers);
         let mut machine = None;
-        for rank in self.index.candidates(source) {
-            let Some(route) = self.routes.get(rank as usize) else { continue };
-            if decisions.is_decided(route.endpoint) {
+        for route in candidates {
+            if chosen.is_decided(route.endpoint) {
                 continue;
             }
-            let verdict = match route.fixed {
-                Some(verdict) => verdict,
-                None => machine
-                    .get_or_insert_with(|| Machine::new(&self.program, msg, &mut decisions.buffers))
-                    .run(route.routine),
+            let matches = route.fixed == Some(Verdict::True) || {
+                if let Some(buffers) = buffers.take() {
+                    machine = Some(Machine::new(&self.program, msg, buffers));
+                }
+                machine.as_mut().is_some_and(|machine| machine.matches(route.routine))
             };
-            if verdict == Verdict::True {
-                decisions.decide(Decision {
-                    endpoint_index: route.endpoint,
-                    priority: route.priority,
-                    ttl_secs: route.ttl_secs,
-                    route_index: route.index,
-                });
+            if matches {
+                chosen.decide(route);
             }
         }
         if let Some(machine) = machine {
-            machine.release(&mut decisions.buffers);
+            machine.release();
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::lang::route::RouteText;
 use crate::program::{Load, Op, Program, Routine};
 use crate::set::compile::CompiledRoute;
 use crate::set::decl::RouteDecl;
+use crate::set::source::Pattern;
 use crate::text::range_of;
 
 /// An oddity of a route.
@@ -80,6 +81,7 @@ pub(crate) fn check(
     decl: &RouteDecl,
     text: &RouteText,
     route: &CompiledRoute,
+    pattern: &Pattern,
     program: &Program,
     warnings: &mut Vec<RouteWarning>,
 ) {
@@ -92,14 +94,14 @@ pub(crate) fn check(
         Some(token) => warn(Some(token), Warning::TrailingText),
         None => {}
     }
-    if route.pattern.is_dead() {
+    if pattern.is_dead() {
         warn(Some(text.source_at), Warning::DeadSource { source_path: text.source.clone() });
     }
     if route.fixed.is_some_and(|verdict| verdict != Verdict::True) {
         warn(None, Warning::NeverTrue);
     }
     if reads_body(program, route.routine) {
-        let twin_only = route.pattern.matches_only_twin_changes();
+        let twin_only = pattern.matches_only_twin_changes();
         warn(None, if twin_only { Warning::BodyOfTwinChange } else { Warning::BodyQuery });
     }
     if program.routine(route.routine).contains(&Op::IsNullValue) {
@@ -108,11 +110,7 @@ pub(crate) fn check(
 }
 
 fn reads_body(program: &Program, routine: Routine) -> bool {
-    let slots = program.routine(routine).iter().filter_map(|op| match op {
-        Op::Load(slot) | Op::CompareConst { slot, .. } => Some(*slot),
-        _ => None,
-    });
-    slots.into_iter().any(|slot| loads_body(program, slot))
+    program.slots_of(routine).any(|slot| loads_body(program, slot))
 }
 
 fn loads_body(program: &Program, slot: u32) -> bool {
