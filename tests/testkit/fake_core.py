@@ -5,6 +5,7 @@ Events are pushed by the test; calls are kept in order as `Call(name, arguments)
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections import deque
@@ -226,10 +227,8 @@ class Engine:
     def next_events(self, events_max: int = 256) -> list[Any]:
         taken = [self.events.popleft() for _ in range(min(events_max, len(self.events)))]
         if not self.events:
-            try:
+            with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._fd)
-            except BlockingIOError:
-                pass
         return taken
 
     def accept(

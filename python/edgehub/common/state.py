@@ -247,19 +247,27 @@ def _open(path: Path) -> sqlite3.Connection:
     """Opens the file for this owner alone and brings it to the current format."""
     os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
     connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, cached_statements=16)
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA busy_timeout = 5000")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
+    # The version first: a file of a newer format is left as it is.
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > FORMAT_VERSION:
-        connection.close()
         raise StateError(
             f"{path} has format {version}, this version reads up to {FORMAT_VERSION}: use a newer edgehub"
         )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
     if version == 0:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS state (bucket TEXT, key TEXT, value BLOB NOT NULL,"
             " PRIMARY KEY (bucket, key)) WITHOUT ROWID"
         )
         connection.execute(f"PRAGMA user_version = {FORMAT_VERSION}")
-    return connection

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -94,10 +95,8 @@ def test_ids_that_sdks_encode_are_granted_in_both_spellings() -> None:
 @given(st.text(max_size=60))
 def test_any_control_topic_is_read_or_refused(rest: str) -> None:
     for prefix, parse in ((TWIN_PREFIX, parse_twin_topic), (METHOD_RESPONSE_PREFIX, parse_method_response)):
-        try:
+        with contextlib.suppress(TopicError):
             parse(prefix + rest)
-        except TopicError as error:
-            assert str(error)
 
 
 @given(st.text(max_size=60))

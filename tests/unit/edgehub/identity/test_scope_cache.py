@@ -1,0 +1,177 @@
+"""The device scope cache and its refresh rules (heads spec 4.3, 4.4, 4.6; I-011, I-012)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgehub.common.ids import IdentityId
+from edgehub.identity import scope as scope_module
+from edgehub.identity.model import ServiceIdentity
+from edgehub.identity.scope import RefreshPolicy, ScopeCache
+from testkit.identities import EDGE_SCOPE, edge_identity, sas_identity
+
+EDGE2_SCOPE = "ms-azure-iot-edge://edge2-1"
+FAMILY = (
+    edge_identity(),
+    sas_identity("edge1/m"),
+    sas_identity("leaf"),
+    edge_identity("edge2", EDGE2_SCOPE, [EDGE_SCOPE]),
+    sas_identity("edge2/$edgeHub"),
+    sas_identity("deep", parent_scope=EDGE2_SCOPE),
+    sas_identity("deep/m"),
+)
+
+
+def family() -> ScopeCache:
+    cache = ScopeCache("edge1")
+    cache.replace_all(FAMILY)
+    return cache
+
+
+def test_a_full_refresh_tells_what_changed() -> None:
+    cache = family()
+    changed = dataclasses.replace(FAMILY[2], keys=("bmV3",))
+    diff = cache.replace_all([*FAMILY[:2], changed, *FAMILY[3:6], sas_identity("fresh")])
+    assert [item.id for item in diff.added] == [IdentityId("fresh")]
+    assert diff.changed == (changed,)
+    assert diff.removed == (IdentityId("deep", "m"),)
+    assert cache.get(IdentityId("deep", "m")) is None
+    assert len(cache) == 7
+
+
+def test_an_unchanged_scope_gives_no_difference() -> None:
+    assert not family().replace_all(reversed(FAMILY))
+
+
+def test_one_identity_is_added_changed_and_removed() -> None:
+    cache = family()
+    fresh = sas_identity("fresh")
+    assert cache.apply_one(fresh.id, [fresh]).added == (fresh,)
+    assert not cache.apply_one(fresh.id, [fresh])
+    assert cache.apply_one(fresh.id, []).removed == (fresh.id,)
+    assert not cache.apply_one(fresh.id, [])
+
+
+def test_a_device_that_is_gone_takes_its_modules_along() -> None:
+    cache = family()
+    diff = cache.apply_one(IdentityId("deep"), [])
+    assert set(diff.removed) == {IdentityId("deep"), IdentityId("deep", "m")}
+    assert cache.get(IdentityId("deep", "m")) is None
+
+
+def test_a_module_that_is_gone_leaves_its_device() -> None:
+    cache = family()
+    diff = cache.apply_one(IdentityId("deep", "m"), [FAMILY[5]])
+    assert diff.removed == (IdentityId("deep", "m"),)
+    assert cache.get(IdentityId("deep")) == FAMILY[5]
+
+
+def test_chains() -> None:
+    cache = family()
+    chains = {str(item.id): cache.chain_to(item.id) for item in cache.all()}
+    assert chains == {
+        "edge1": ("edge1",),
+        "edge1/m": ("edge1/m", "edge1"),
+        "leaf": ("leaf", "edge1"),
+        "edge2": ("edge2", "edge1"),
+        "edge2/$edgeHub": ("edge2/$edgeHub", "edge2", "edge1"),
+        "deep": ("deep", "edge2", "edge1"),
+        "deep/m": ("deep/m", "deep", "edge2", "edge1"),
+    }
+
+
+def test_no_chain_without_identity_device_or_parent() -> None:
+    cache = family()
+    assert cache.chain_to(IdentityId("nobody")) is None
+    assert cache.chain_to(IdentityId("leaf", "nobody")) is None
+    cache.replace_all([sas_identity("orphan"), sas_identity("lone/m")])
+    assert cache.chain_to(IdentityId("orphan")) is None
+    assert cache.chain_to(IdentityId("lone", "m")) is None
+
+
+def test_chains_in_a_circle_end() -> None:
+    cache = ScopeCache("edge1")
+    cache.replace_all([edge_identity("a", "sa", ["sb"]), edge_identity("b", "sb", ["sa"])])
+    assert cache.chain_to(IdentityId("a")) is None
+
+
+def test_chains_have_a_depth_limit() -> None:
+    cache = ScopeCache("e0")
+    cache.replace_all([edge_identity(f"e{n}", f"s{n}", [f"s{n - 1}"]) for n in range(8)])
+    assert cache.chain_to(IdentityId("e5")) == ("e5", "e4", "e3", "e2", "e1", "e0")
+    assert cache.chain_to(IdentityId("e6")) is None
+
+
+def test_children_of_an_edge_device() -> None:
+    assert family().child_edges("edge1") == ("edge2",)
+    assert family().child_edges("edge2") == ()
+    assert family().child_edges("nobody") == ()
+
+
+@given(st.lists(st.lists(st.sampled_from(FAMILY), unique=True), max_size=4))
+def test_differences_add_up(pages: list[list[ServiceIdentity]]) -> None:
+    cache, known = ScopeCache("edge1"), dict[IdentityId, ServiceIdentity]()
+    for page in pages:
+        diff = cache.replace_all(page)
+        for gone in diff.removed:
+            del known[gone]
+        known.update({item.id: item for item in (*diff.added, *diff.changed)})
+        assert known == {item.id: item for item in page}
+
+
+ONE = IdentityId("d")
+
+
+def policy() -> RefreshPolicy:
+    return RefreshPolicy(period_s=3600, gap_s=120)
+
+
+def test_the_first_refresh_is_due_at_once_and_repeated_until_it_succeeds() -> None:
+    rules = policy()
+    assert rules.next_full_s(5) == 0
+    rules.full_finished(10, succeeded=False)
+    assert rules.next_full_s(10) == 60
+    assert not rules.loaded
+    rules.full_finished(70, succeeded=True)
+    assert rules.loaded
+    assert rules.next_full_s(70) == 3600
+    assert rules.next_full_s(10_000) == 0
+
+
+def test_a_later_failure_waits_for_the_period() -> None:
+    rules = policy()
+    rules.full_finished(0, succeeded=True)
+    rules.full_finished(3600, succeeded=False)
+    assert rules.loaded
+    assert rules.next_full_s(3600) == 3600
+
+
+def test_full_refreshes_on_demand_keep_a_gap() -> None:
+    rules = policy()
+    assert rules.may_refresh_all(0)
+    rules.full_finished(0, succeeded=True)
+    assert not rules.may_refresh_all(119.9)
+    assert rules.may_refresh_all(120)
+
+
+def test_single_refreshes_wait_for_the_first_load_and_keep_a_gap_per_identity() -> None:
+    rules = policy()
+    assert not rules.take_one(ONE, 0)
+    rules.full_finished(0, succeeded=True)
+    assert rules.take_one(ONE, 10)
+    assert not rules.take_one(ONE, 129)
+    assert rules.take_one(IdentityId("e"), 11)
+    assert rules.take_one(ONE, 130)
+
+
+def test_the_memory_of_single_refreshes_is_bounded() -> None:
+    rules = policy()
+    rules.full_finished(0, succeeded=True)
+    for number in range(scope_module.TRACKED_REFRESHES_MAX):
+        assert rules.take_one(IdentityId(f"d{number}"), 1)
+    assert rules.take_one(ONE, 2)
+    assert rules.take_one(IdentityId("d0"), 3)
+    assert not rules.take_one(ONE, 4)

@@ -1,0 +1,179 @@
+"""Refreshes of the scope cache and its copy on disk (I-012, I-013)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+from edgehub.common.ids import IdentityId
+from edgehub.common.state import MemoryState
+from edgehub.identity.refresher import BUCKET, ScopeApiError, ScopeRefresher
+from edgehub.identity.scope import RefreshPolicy, ScopeCache, ScopeDiff
+from edgehub.identity.sealing import Sealer
+from testkit.clock import ManualClock
+from testkit.identities import EDGE_SCOPE, FakeScopeApi, edge_identity, key_of, sas_identity
+
+if TYPE_CHECKING:
+    import pytest
+
+LEAF = IdentityId("leaf")
+
+
+class Bench:
+    def __init__(
+        self, *, secret: bytes = bytes(32), state: MemoryState | None = None, api: bool = True
+    ) -> None:
+        self.clock = ManualClock()
+        self.cache = ScopeCache("edge1")
+        self.api = FakeScopeApi([edge_identity(), sas_identity("leaf"), sas_identity("edge1/m")])
+        self.state = state if state is not None else MemoryState()
+        self.diffs: list[ScopeDiff] = []
+        self.refresher = ScopeRefresher(
+            self.cache,
+            RefreshPolicy(period_s=3600, gap_s=120),
+            self.api if api else None,
+            self.clock,
+            edge_device_id="edge1",
+            state=self.state,
+            sealer=Sealer(secret),
+        )
+        self.refresher.on_diff = self.diffs.append
+
+
+async def test_the_first_refresh_fills_cache_and_disk() -> None:
+    bench = Bench()
+    assert not bench.refresher.can_refresh()
+    await bench.refresher.refresh_all()
+    assert bench.refresher.can_refresh()
+    assert len(bench.cache) == 3
+    assert [len(diff.added) for diff in bench.diffs] == [3]
+    assert [key for key, _ in bench.state.items(BUCKET)] == ["edge1", "edge1/m", "leaf"]
+
+
+async def test_secrets_are_not_on_disk_in_clear() -> None:
+    bench = Bench()
+    await bench.refresher.refresh_all()
+    stored = b"".join(value for _, value in bench.state.items(BUCKET))
+    assert key_of("leaf").encode() not in stored
+    assert b"leaf" not in stored
+
+
+async def test_a_restart_offline_knows_everybody() -> None:
+    first = Bench()
+    await first.refresher.refresh_all()
+    second = Bench(state=first.state)
+    assert second.refresher.load_stored() == 3
+    assert set(second.cache.all()) == set(first.cache.all())
+    assert second.diffs == []
+
+
+async def test_a_copy_of_another_key_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    first = Bench()
+    await first.refresher.refresh_all()
+    second = Bench(secret=bytes(range(32)), state=first.state)
+    assert second.refresher.load_stored() == 0
+    assert "3 stored identities cannot be read" in caplog.text
+
+
+async def test_removed_identities_leave_the_disk() -> None:
+    bench = Bench()
+    await bench.refresher.refresh_all()
+    bench.api.remove("leaf")
+    bench.clock.advance(120)
+    await bench.refresher.refresh_all()
+    assert bench.diffs[-1].removed == (LEAF,)
+    assert [key for key, _ in bench.state.items(BUCKET)] == ["edge1", "edge1/m"]
+
+
+async def test_refreshes_on_demand_keep_a_gap() -> None:
+    bench = Bench()
+    await bench.refresher.refresh_all()
+    await bench.refresher.refresh_all()
+    assert len(bench.api.listed) == 1
+    bench.clock.advance(120)
+    await bench.refresher.refresh_all()
+    assert len(bench.api.listed) == 2
+
+
+async def test_refreshes_at_the_same_time_are_one() -> None:
+    bench = Bench()
+    await asyncio.gather(*(bench.refresher.refresh_all() for _ in range(5)))
+    assert len(bench.api.listed) == 1
+
+
+async def test_one_who_leaves_does_not_stop_the_refresh_of_the_others() -> None:
+    bench = Bench()
+    leaving = asyncio.create_task(bench.refresher.refresh_all())
+    staying = asyncio.create_task(bench.refresher.refresh_all())
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await staying
+    assert len(bench.cache) == 3
+
+
+async def test_a_failed_refresh_keeps_everything(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    await bench.refresher.refresh_all()
+    bench.clock.advance(120)
+    bench.api.failure = ScopeApiError("no answer")
+    await bench.refresher.refresh_all()
+    assert len(bench.cache) == 3
+    assert "Could not refresh the device scope: no answer" in caplog.text
+    bench.clock.advance(120)
+    await bench.refresher.refresh_one(LEAF)
+    assert bench.cache.get(LEAF) is not None
+
+
+async def test_one_identity_is_asked_for_at_most_once_per_gap() -> None:
+    bench = Bench()
+    await bench.refresher.refresh_one(LEAF)
+    assert bench.api.asked == []
+    await bench.refresher.refresh_all()
+    bench.api.put(sas_identity("fresh"))
+    fresh = IdentityId("fresh")
+    await bench.refresher.refresh_one(fresh)
+    await bench.refresher.refresh_one(fresh)
+    assert bench.api.asked == [fresh]
+    assert bench.cache.get(fresh) is not None
+    assert bench.diffs[-1].added == (sas_identity("fresh"),)
+
+
+async def test_edge_devices_below_are_walked() -> None:
+    bench = Bench()
+    bench.api.put(edge_identity("edge2", "s2", [EDGE_SCOPE]), edge_identity("edge3", "s3", ["s2"]))
+    await bench.refresher.refresh_all()
+    assert bench.api.listed == ["edge1", "edge2", "edge3"]
+
+
+async def test_without_a_parent_nothing_is_asked() -> None:
+    bench = Bench(api=False)
+    await bench.refresher.refresh_all()
+    await bench.refresher.refresh_one(LEAF)
+    await bench.refresher.run()
+    assert not bench.refresher.can_refresh()
+
+
+async def test_the_loop_refreshes_at_once_and_when_the_link_is_back() -> None:
+    bench = Bench()
+    job = asyncio.create_task(bench.refresher.run())
+    await wait_until(lambda: len(bench.api.listed) == 1 and bench.refresher.can_refresh())
+    bench.refresher.request_refresh()
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert len(bench.api.listed) == 1, "the last refresh is too recent"
+    bench.clock.advance(120)
+    bench.refresher.request_refresh()
+    await wait_until(lambda: len(bench.api.listed) == 2)
+    job.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await job
+
+
+async def wait_until(condition: object) -> None:
+    assert callable(condition)
+    for _ in range(1000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("the condition never held")
