@@ -43,7 +43,7 @@ impl Default for EngineConfig {
             keep_alive_max_ms: 600_000,
             ack_timeout_ms: 30_000,
             delivery_window: 1000,
-            out_bytes_max: 256 * 1024,
+            out_bytes_max: 512 * 1024,
             batch_bytes_max: 256 * 1024,
             control_queue_max: 10_000,
             connections_max: 4096,

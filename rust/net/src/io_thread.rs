@@ -27,6 +27,9 @@ const EVENTS_MAX: usize = 1024;
 const ACCEPTS_MAX: usize = 64;
 /// Sockets read in one turn before what they brought is committed and answered.
 const READS_MAX: usize = 256;
+/// Bytes staged in one turn before they are committed and delivered. Without it many busy publishers fill
+/// a turn with more than their consumer's window takes, and its acknowledgements wait behind them all.
+const STAGED_BYTES_MAX: usize = 128 * 1024;
 /// Longest sleep; a turn without work costs nothing worth saving.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
@@ -73,6 +76,9 @@ pub(crate) struct IoThread {
     listeners: Slab<Listener>,
     clock: Arc<dyn Clock>,
     buffer: Vec<u8>,
+    /// Sockets of consumers: their acknowledgements make room for deliveries, so they are read first.
+    consumers_to_read: VecDeque<usize>,
+    /// All other sockets.
     to_read: VecDeque<usize>,
     next_thread: usize,
     stop_at: Option<MonoTime>,
@@ -96,6 +102,7 @@ impl IoThread {
             listeners: Slab::new(),
             clock,
             buffer: vec![0; read_bytes],
+            consumers_to_read: VecDeque::new(),
             to_read: VecDeque::new(),
             next_thread: 0,
             stop_at: None,
@@ -106,7 +113,7 @@ impl IoThread {
     pub fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
-            let timeout = self.sleep();
+            let timeout = Some(self.sleep());
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -119,13 +126,13 @@ impl IoThread {
         }
     }
 
-    fn sleep(&mut self) -> Option<Duration> {
-        if !self.to_read.is_empty() || !self.shard.may_sleep() {
-            return Some(Duration::ZERO);
+    fn sleep(&self) -> Duration {
+        if !self.consumers_to_read.is_empty() || !self.to_read.is_empty() || !self.shard.may_sleep() {
+            return Duration::ZERO;
         }
         let stop = self.stop_at.map(|at| at.min(self.clock.mono().plus_ms(5)));
         let deadline = [self.shard.deadline(), stop].into_iter().flatten().min();
-        Some(deadline.map_or(SLEEP_MAX, |at| at.since(self.clock.mono()).min(SLEEP_MAX)))
+        deadline.map_or(SLEEP_MAX, |at| at.since(self.clock.mono()).min(SLEEP_MAX))
     }
 
     /// `true` when the thread is to end.
@@ -179,18 +186,31 @@ impl IoThread {
             && self.shard.wants_input(id)
         {
             link.queued = true;
-            self.to_read.push_back(key);
+            if self.shard.is_consumer(id) {
+                self.consumers_to_read.push_back(key);
+            } else {
+                self.to_read.push_back(key);
+            }
         }
     }
 
     fn read_ready(&mut self) {
         if self.stop_at.is_some() {
+            self.consumers_to_read.clear();
             self.to_read.clear();
             return;
         }
-        for _ in 0..self.to_read.len().min(READS_MAX) {
-            let Some(key) = self.to_read.pop_front() else { return };
+        for _ in 0..self.consumers_to_read.len().min(READS_MAX) {
+            let Some(key) = self.consumers_to_read.pop_front() else { break };
             self.read_link(key);
+        }
+        // At least one of the others, however much the consumers brought.
+        for _ in 0..self.to_read.len().min(READS_MAX) {
+            let Some(key) = self.to_read.pop_front() else { break };
+            self.read_link(key);
+            if self.shard.staged_bytes() >= STAGED_BYTES_MAX {
+                break;
+            }
         }
     }
 

@@ -37,10 +37,6 @@ impl Link {
         Ok(Self { stream, tls, id, readable: true, read_closed: false, queued: false })
     }
 
-    pub fn stream_mut(&mut self) -> &mut TcpStream {
-        &mut self.stream
-    }
-
     /// Reads once, at most as much as `buffer` holds, and feeds it to the shard.
     pub fn read(&mut self, shard: &mut Shard, buffer: &mut [u8]) -> Progress {
         let count = match self.stream.read(buffer) {

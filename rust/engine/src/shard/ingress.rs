@@ -63,8 +63,12 @@ impl Ingress {
         self.blocked_since
     }
 
+    pub fn staged_bytes(&self) -> usize {
+        self.batch.len_bytes()
+    }
+
     pub fn is_full(&self) -> bool {
-        self.batch.len_bytes() >= self.batch_bytes_max
+        self.staged_bytes() >= self.batch_bytes_max
     }
 
     /// Stages a telemetry message for every queue that its routes choose.

@@ -190,6 +190,16 @@ impl Shard {
         self.conn(id).is_some_and(|conn| !conn.pause.any() && !conn.is_closing())
     }
 
+    /// Whether the connection takes messages of queues: its acknowledgements make room for more.
+    pub fn is_consumer(&self, id: ConnId) -> bool {
+        self.conn(id).is_some_and(|conn| matches!(&conn.phase, Phase::Active(s) if s.inputs_active))
+    }
+
+    /// Bytes that wait for the commit at the end of the turn.
+    pub fn staged_bytes(&self) -> usize {
+        self.ingress.staged_bytes()
+    }
+
     /// Whether the connection ended and only its last bytes remain to be written.
     pub fn is_closing(&self, id: ConnId) -> bool {
         self.conn(id).is_none_or(Conn::is_closing)
