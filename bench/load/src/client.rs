@@ -3,8 +3,8 @@
 use std::num::NonZeroU16;
 
 use edgehub_mqtt::{
-    Connect, ConnectReturnCode, Packet, PacketId, QoS, SubAck, SubAckCode, encode_connect, encode_pingreq,
-    encode_subscribe,
+    Connect, ConnectReturnCode, EncodeError, Packet, PacketId, QoS, SubAck, SubAckCode, encode_connect,
+    encode_pingreq, encode_subscribe,
 };
 
 use crate::clients::{ClientSpec, RoleSpec};
@@ -49,20 +49,24 @@ pub struct Client {
 
 impl Client {
     /// A client that has said nothing yet. `index` is that of a publisher among the publishers.
-    pub fn new(spec: ClientSpec, index: usize, publishers: usize, config: &RunConfig) -> Self {
+    ///
+    /// # Errors
+    /// The topic of a publisher is not a topic name.
+    pub fn new(
+        spec: ClientSpec,
+        index: usize,
+        publishers: usize,
+        config: &RunConfig,
+    ) -> Result<Self, EncodeError> {
         let payload_bytes = config.payload_bytes;
         let window = NonZeroU16::new(config.window).unwrap_or(NonZeroU16::MIN);
         let role = match &spec.role {
-            RoleSpec::Publisher(topic) => Role::Publisher(Publisher::new(
-                index as u32,
-                topic.clone(),
-                config.qos,
-                window,
-                payload_bytes,
-            )),
+            RoleSpec::Publisher(topic) => {
+                Role::Publisher(Publisher::new(index as u32, topic, config.qos, window, payload_bytes)?)
+            }
             RoleSpec::Subscriber(_) => Role::Subscriber(Subscriber::new(publishers, payload_bytes)),
         };
-        Self { spec, qos: config.qos, keep_alive_s: config.keep_alive_s, state: State::Connecting, role }
+        Ok(Self { spec, qos: config.qos, keep_alive_s: config.keep_alive_s, state: State::Connecting, role })
     }
 
     /// Its MQTT client identifier.
@@ -136,16 +140,10 @@ impl Client {
     }
 
     /// Appends what the window admits.
-    ///
-    /// # Errors
-    /// A message cannot be written.
     #[inline]
-    pub fn fill(&mut self, now_ns: u64, out: &mut Vec<u8>, tally: &mut Tally) -> Result<(), ClientError> {
-        match &mut self.role {
-            Role::Publisher(publisher) if self.state == State::Ready => {
-                Ok(publisher.fill(now_ns, out, tally)?)
-            }
-            _ => Ok(()),
+    pub fn fill(&mut self, now_ns: u64, out: &mut Vec<u8>, tally: &mut Tally) {
+        if let (Role::Publisher(publisher), State::Ready) = (&mut self.role, self.state) {
+            publisher.fill(now_ns, out, tally);
         }
     }
 
@@ -199,7 +197,7 @@ mod tests {
             password: Some("p".to_owned()),
             role,
         };
-        (Client::new(spec, 0, 1, &config), Tally::new(1, 0).unwrap())
+        (Client::new(spec, 0, 1, &config).unwrap(), Tally::new(1, 0).unwrap())
     }
 
     /// Gives the client these bytes; returns what it answers.
@@ -208,7 +206,7 @@ mod tests {
         assert_eq!(used, wire.len());
         let mut out = Vec::new();
         client.receive(&packet, 10, &mut out, tally)?;
-        client.fill(10, &mut out, tally)?;
+        client.fill(10, &mut out, tally);
         Ok(out)
     }
 

@@ -73,7 +73,7 @@ impl Conn {
         if self.blocked {
             return Ok(());
         }
-        self.client.fill(now_ns(), &mut self.out, tally)?;
+        self.client.fill(now_ns(), &mut self.out, tally);
         self.blocked = !self.transport.send(&mut self.out)?;
         Ok(())
     }

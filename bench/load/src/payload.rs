@@ -24,12 +24,20 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// The head as bytes.
+    #[inline]
+    pub fn to_bytes(self) -> [u8; STAMP_BYTES] {
+        let mut bytes = [0; STAMP_BYTES];
+        bytes[..4].copy_from_slice(&self.publisher.to_be_bytes());
+        bytes[4..12].copy_from_slice(&self.sequence.to_be_bytes());
+        bytes[12..].copy_from_slice(&self.sent_ns.to_be_bytes());
+        bytes
+    }
+
     /// Appends the head and filler up to `payload_bytes`, which is at least [`STAMP_BYTES`].
-    pub fn put(&self, out: &mut Vec<u8>, payload_bytes: usize) {
+    pub fn put(self, out: &mut Vec<u8>, payload_bytes: usize) {
         let end = out.len() + payload_bytes.max(STAMP_BYTES);
-        out.extend_from_slice(&self.publisher.to_be_bytes());
-        out.extend_from_slice(&self.sequence.to_be_bytes());
-        out.extend_from_slice(&self.sent_ns.to_be_bytes());
+        out.extend_from_slice(&self.to_bytes());
         out.resize(end, FILLER);
     }
 

@@ -2,10 +2,10 @@
 
 use std::num::NonZeroU16;
 
-use edgehub_mqtt::{EncodeError, InFlight, PacketId, QoS, encode_publish_header};
+use edgehub_mqtt::{EncodeError, InFlight, PacketId, Publish, QoS, encode_publish};
 
 use crate::error::ClientError;
-use crate::payload::Stamp;
+use crate::payload::{STAMP_BYTES, Stamp};
 use crate::tally::Tally;
 
 /// Times at which the messages of an open loop are to be sent: message `k` of the whole run at `start + k / rate`, by
@@ -31,10 +31,13 @@ impl Schedule {
 #[derive(Debug)]
 pub struct Publisher {
     index: u32,
-    topic: String,
+    /// A whole PUBLISH with its identifier and head still to be filled in: what differs from message to message is
+    /// little, so a copy is cheaper than to encode each.
+    template: Vec<u8>,
+    /// Where the payload starts in it; the identifier, if there is one, is before it.
+    payload_at: usize,
     qos: QoS,
     window: u16,
-    payload_bytes: usize,
     in_flight: InFlight<()>,
     schedule: Option<Schedule>,
     sent: u64,
@@ -43,18 +46,32 @@ pub struct Publisher {
 
 impl Publisher {
     /// A publisher that may not send yet.
-    pub const fn new(index: u32, topic: String, qos: QoS, window: NonZeroU16, payload_bytes: usize) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// The topic is not a topic name, or the message is too long.
+    pub fn new(
+        index: u32,
+        topic: &str,
+        qos: QoS,
+        window: NonZeroU16,
+        payload_bytes: usize,
+    ) -> Result<Self, EncodeError> {
+        let mut payload = Vec::new();
+        Stamp { publisher: index, sequence: 0, sent_ns: 0 }.put(&mut payload, payload_bytes);
+        let packet_id = (qos != QoS::AtMostOnce).then_some(PacketId::MIN);
+        let mut template = Vec::new();
+        encode_publish(&mut template, &Publish { packet_id, ..Publish::new(topic, qos, &payload) })?;
+        Ok(Self {
             index,
-            topic,
+            payload_at: template.len() - payload.len(),
+            template,
             qos,
             window: window.get(),
-            payload_bytes,
             in_flight: InFlight::new(window),
             schedule: None,
             sent: 0,
             allowed: 0,
-        }
+        })
     }
 
     /// From now on messages are stamped with the time at which they are due.
@@ -88,17 +105,13 @@ impl Publisher {
     }
 
     /// Appends messages while the window has room and more are allowed.
-    ///
-    /// # Errors
-    /// The topic or the message cannot be written.
-    pub fn fill(&mut self, now_ns: u64, out: &mut Vec<u8>, tally: &mut Tally) -> Result<(), EncodeError> {
+    pub fn fill(&mut self, now_ns: u64, out: &mut Vec<u8>, tally: &mut Tally) {
         let count = self.room(tally).min(self.allowed - self.sent);
         for _ in 0..count {
             let sent_ns = self.stamp_ns(now_ns, tally);
-            self.put(sent_ns, out)?;
+            self.put(sent_ns, out);
         }
         tally.published += count;
-        Ok(())
     }
 
     /// Messages that the window admits now.
@@ -119,16 +132,17 @@ impl Publisher {
         due_ns
     }
 
-    fn put(&mut self, sent_ns: u64, out: &mut Vec<u8>) -> Result<(), EncodeError> {
-        let id = match self.qos {
-            QoS::AtMostOnce => None,
+    fn put(&mut self, sent_ns: u64, out: &mut Vec<u8>) {
+        let payload_at = out.len() + self.payload_at;
+        out.extend_from_slice(&self.template);
+        if self.qos != QoS::AtMostOnce {
             // There is room: `fill` has counted it.
-            _ => self.in_flight.insert(()).ok(),
-        };
-        encode_publish_header(out, false, self.qos, false, &[self.topic.as_bytes()], id, self.payload_bytes)?;
-        Stamp { publisher: self.index, sequence: self.sent, sent_ns }.put(out, self.payload_bytes);
+            let id = self.in_flight.insert(()).map_or(0, PacketId::get);
+            out[payload_at - 2..payload_at].copy_from_slice(&id.to_be_bytes());
+        }
+        let stamp = Stamp { publisher: self.index, sequence: self.sent, sent_ns };
+        out[payload_at..payload_at + STAMP_BYTES].copy_from_slice(&stamp.to_bytes());
         self.sent += 1;
-        Ok(())
     }
 }
 
@@ -139,7 +153,7 @@ mod tests {
 
     fn publisher(qos: QoS, window: u16) -> (Publisher, Tally) {
         let window = NonZeroU16::new(window).unwrap();
-        let publisher = Publisher::new(1, "a/b".to_owned(), qos, window, 64);
+        let publisher = Publisher::new(1, "a/b", qos, window, 64).unwrap();
         (publisher, Tally::new(2, 0).unwrap())
     }
 
@@ -160,15 +174,15 @@ mod tests {
     fn the_window_is_kept_full_and_not_overrun() {
         let (mut publisher, mut tally) = publisher(QoS::AtLeastOnce, 2);
         let mut out = Vec::new();
-        publisher.fill(5, &mut out, &mut tally).unwrap();
+        publisher.fill(5, &mut out, &mut tally);
         assert!(out.is_empty(), "nothing is allowed yet");
         publisher.allow(u64::MAX);
-        publisher.fill(6, &mut out, &mut tally).unwrap();
-        publisher.fill(7, &mut out, &mut tally).unwrap();
+        publisher.fill(6, &mut out, &mut tally);
+        publisher.fill(7, &mut out, &mut tally);
         assert_eq!(sent(&out), [(0, 6, Some(1)), (1, 6, Some(2))]);
         publisher.on_ack(PacketId::new(1).unwrap(), &mut tally).unwrap();
         out.clear();
-        publisher.fill(8, &mut out, &mut tally).unwrap();
+        publisher.fill(8, &mut out, &mut tally);
         assert_eq!(sent(&out), [(2, 8, Some(3))]);
         assert_eq!((tally.published, tally.acked), (3, 1));
     }
@@ -185,11 +199,11 @@ mod tests {
         let (mut publisher, mut tally) = publisher(QoS::AtMostOnce, 3);
         let mut out = Vec::new();
         publisher.allow(u64::MAX);
-        publisher.fill(1, &mut out, &mut tally).unwrap();
+        publisher.fill(1, &mut out, &mut tally);
         assert_eq!(sent(&out), [(0, 1, None), (1, 1, None), (2, 1, None)]);
         tally.note_reached(1, 2);
         out.clear();
-        publisher.fill(2, &mut out, &mut tally).unwrap();
+        publisher.fill(2, &mut out, &mut tally);
         assert_eq!(sent(&out), [(3, 2, None), (4, 2, None)]);
     }
 
@@ -198,12 +212,12 @@ mod tests {
         let (mut publisher, mut tally) = publisher(QoS::AtLeastOnce, 2);
         let mut out = Vec::new();
         publisher.allow(u64::MAX);
-        publisher.fill(1, &mut out, &mut tally).unwrap();
+        publisher.fill(1, &mut out, &mut tally);
         publisher.pause();
         publisher.on_ack(PacketId::MIN, &mut tally).unwrap();
         publisher.allow(1);
         publisher.on_ack(PacketId::new(2).unwrap(), &mut tally).unwrap();
-        publisher.fill(1, &mut out, &mut tally).unwrap();
+        publisher.fill(1, &mut out, &mut tally);
         assert_eq!(tally.published, 3);
     }
 
@@ -213,7 +227,7 @@ mod tests {
         publisher.follow(Schedule { start_ns: 1000, rate_per_s: 1e6, publishers: 2 });
         publisher.allow(3);
         let mut out = Vec::new();
-        publisher.fill(9000, &mut out, &mut tally).unwrap();
+        publisher.fill(9000, &mut out, &mut tally);
         // Messages 1, 3 and 5 of the run are those of publisher 1 of 2; one is due each microsecond.
         let stamps: Vec<_> = sent(&out).into_iter().map(|(_, sent_ns, _)| sent_ns).collect();
         assert_eq!(stamps, [2000, 4000, 6000]);

@@ -177,9 +177,9 @@ impl Swarm {
         index: usize,
         publishers: usize,
     ) -> Result<(), LoadError> {
-        let client = Client::new(spec.clone(), index, publishers, config);
         let place = self.conns.len();
         let connect = || -> Result<Conn, ClientError> {
+            let client = Client::new(spec.clone(), index, publishers, config)?;
             let mut transport = target.connect()?;
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(transport.socket(), Token(place), interest)?;
