@@ -7,6 +7,7 @@ the GIL. Nothing in the core ever calls into Python: wake-ups come through `Engi
 from collections.abc import Sequence
 from typing import final
 
+__all__: list[str]
 __version__: str
 
 class CoreError(Exception):
@@ -231,7 +232,7 @@ class Engine:
         grants: Grants,
         *,
         session_present: bool,
-        subscriptions: Sequence[tuple[str, int]] = (),
+        subscriptions: Sequence[tuple[str, int]] = ...,
         inputs_active: bool = False,
     ) -> None:
         """Answers CONNACK 0. A connection that is gone meanwhile is ignored, as with all calls below.

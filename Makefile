@@ -1,0 +1,84 @@
+# Every target has a help line; `make` alone prints them.
+SHELL := /bin/sh
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := .build
+RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+CARGO_TEST_FLAGS ?=
+PYTEST_FLAGS ?=
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check lint-rust lint-python types stubs fmt test-rust test-python crash bench load lock settings fuzz clean
+
+help: ## Print this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(STAMPS)/venv: requirements/dev.lock requirements/data.lock
+	@sh tools/preflight.sh
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --no-deps --require-hashes -r requirements/dev.lock -r requirements/data.lock
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/core: $(STAMPS)/venv $(RUST_SOURCES) pyproject.toml
+	@echo "building the extension (some minutes the first time)"
+	VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/maturin develop --release --locked
+	@touch $@
+
+setup: $(STAMPS)/core ## Make the virtual environment and build the extension
+
+run: $(STAMPS)/core ## Run the demo: devices -> edgehub -> iothub (ARGS="--seconds 20 --rate 100 --keep")
+	@$(BIN)/edgehub demo $(ARGS)
+
+test: check test-rust test-python ## All checks and tests; what CI runs
+
+check: lint-rust lint-python types stubs ## Formatters, linters, types, stubs against the built extension
+
+lint-rust: $(STAMPS)/venv
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+
+lint-python: $(STAMPS)/venv
+	$(BIN)/ruff check --quiet python tests bench tools
+	$(BIN)/ruff format --quiet --check python tests bench tools
+
+types: $(STAMPS)/core
+	$(BIN)/mypy python tests bench/load
+
+stubs: $(STAMPS)/core
+	$(BIN)/python -m mypy.stubtest edgehub._core --concise --allowlist tools/stubtest-allow.txt
+
+fmt: $(STAMPS)/venv ## Format Rust and Python
+	cargo fmt --all
+	$(BIN)/ruff check --fix --quiet python tests bench tools || true
+	$(BIN)/ruff format --quiet python tests bench tools
+
+test-rust: ## Unit, property and crash tests of the crates
+	cargo test --workspace --locked --quiet $(CARGO_TEST_FLAGS)
+
+test-python: $(STAMPS)/core ## Unit and integration tests of the Python side
+	$(BIN)/python -m pytest -q $(PYTEST_FLAGS)
+
+crash: $(STAMPS)/core ## Kill the hub twenty times under load and prove that nothing acknowledged is lost
+	$(BIN)/python -m pytest -q tests/crash --crash-rounds 20
+
+bench: $(STAMPS)/core load ## Compare with mosquitto in one run; results to bench/results
+	@sh tools/preflight.sh mosquitto
+	$(BIN)/python bench/load/compare.py $(ARGS)
+
+load:
+	cargo build --release --locked --quiet -p edgehub-bench-load
+
+lock: $(STAMPS)/venv ## Renew the lock files of the Python side
+	UV=$(BIN)/uv sh tools/lock.sh
+
+settings: $(STAMPS)/core ## Write docs/configuration.md from the table of settings
+	$(BIN)/python -m edgehub.config.document
+
+fuzz: ## Fuzz one target for a minute: make fuzz TARGET=mqtt_decode (needs nightly and cargo-fuzz)
+	cargo +nightly fuzz run --fuzz-dir fuzz $(TARGET) -- -max_total_time=60
+
+clean: ## Remove everything that was built
+	rm -rf $(VENV) $(STAMPS) target python/edgehub/_core*.so
