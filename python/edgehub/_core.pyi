@@ -7,7 +7,28 @@ the GIL. Nothing in the core ever calls into Python: wake-ups come through `Engi
 from collections.abc import Sequence
 from typing import final
 
-__all__: list[str]
+__all__ = [
+    "ClosedEvent",
+    "ConfigError",
+    "ConnectEvent",
+    "CoreError",
+    "Engine",
+    "Grants",
+    "ListenError",
+    "NoticeEvent",
+    "PublishEvent",
+    "RouteError",
+    "RouteFault",
+    "StoreError",
+    "StoreFailedEvent",
+    "SubscribeEvent",
+    "UnsubscribeEvent",
+    "UpstreamBatch",
+    "UpstreamReadyEvent",
+    "Will",
+    "__version__",
+    "check_routes",
+]
 __version__: str
 
 class CoreError(Exception):

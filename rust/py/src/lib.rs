@@ -1,1 +1,30 @@
-//! The Python extension module edgehub._core.
+//! The Python extension module `edgehub._core`: the only crate that knows Python.
+//!
+//! The control plane's door to the data plane. Calls return at once; those that wait release the GIL
+//! through [`door`]. Nothing here is called per message.
+
+mod batch;
+mod convert;
+mod door;
+mod engine;
+mod errors;
+mod events;
+mod grants;
+mod metrics;
+mod routes;
+
+use pyo3::prelude::*;
+
+/// Built with the version of the package.
+#[pymodule(gil_used = false)]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    errors::register(module)?;
+    events::register(module)?;
+    module.add_class::<engine::Engine>()?;
+    module.add_class::<grants::Grants>()?;
+    module.add_class::<batch::UpstreamBatch>()?;
+    module.add_class::<routes::RouteFault>()?;
+    module.add_function(wrap_pyfunction!(routes::check_routes, module)?)?;
+    Ok(())
+}

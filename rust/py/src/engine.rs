@@ -1,0 +1,272 @@
+//! The engine object.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use edgehub_engine::{Command, ConnId, EngineConfig, Filters, Hub, Outcome, RoutesError};
+use edgehub_net::{EventFd, IoThreads, NetConfig, SystemClock, TlsIdentity};
+use edgehub_store::{Media, Store, StoreConfig, SyncPolicy};
+use edgehub_types::Clock;
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::batch::UpstreamBatch;
+use crate::door::without_gil;
+use crate::errors::{ConfigError, CoreError, Failure};
+use crate::grants::Grants;
+use crate::routes::{RouteTuple, declarations, route_error};
+use crate::{events, metrics};
+
+/// The data plane and its threads.
+#[pyclass(frozen, module = "edgehub._core")]
+pub(crate) struct Engine {
+    hub: Arc<Hub>,
+    clock: Arc<dyn Clock>,
+    events: Arc<EventFd>,
+    net_config: NetConfig,
+    threads: Mutex<Option<Arc<IoThreads>>>,
+}
+
+#[pymethods]
+impl Engine {
+    #[new]
+    #[pyo3(signature = (*, edge_device_id, storage_dir=None, sync="group", sync_interval_ms=1000,
+        sync_min_interval_ms=0, io_threads=0, low_memory=false, pooled_buffers=true,
+        packet_bytes_max=262_144, connect_timeout_ms=60_000, keep_alive_max_ms=600_000,
+        ack_timeout_ms=30_000, connections_max=4096, listen_backlog=200))]
+    #[allow(clippy::too_many_arguments)] // one keyword per setting; Python has no other way
+    fn py_new(
+        py: Python<'_>,
+        edge_device_id: String,
+        storage_dir: Option<PathBuf>,
+        sync: &str,
+        sync_interval_ms: u64,
+        sync_min_interval_ms: u64,
+        io_threads: usize,
+        low_memory: bool,
+        pooled_buffers: bool,
+        packet_bytes_max: usize,
+        connect_timeout_ms: u64,
+        keep_alive_max_ms: u64,
+        ack_timeout_ms: u64,
+        connections_max: usize,
+        listen_backlog: u32,
+    ) -> PyResult<Self> {
+        let mut store_config = if low_memory { StoreConfig::small() } else { StoreConfig::default() };
+        store_config.sync = sync_policy(sync, sync_interval_ms)?;
+        store_config.sync_min_interval_ms = sync_min_interval_ms;
+        let defaults = EngineConfig::default();
+        let pool_bytes_max = match (pooled_buffers, low_memory) {
+            (false, _) => 0,
+            (true, true) => defaults.pool_bytes_max / 8,
+            (true, false) => defaults.pool_bytes_max,
+        };
+        let config = EngineConfig {
+            edge_device_id,
+            packet_bytes_max,
+            connect_timeout_ms,
+            keep_alive_max_ms,
+            ack_timeout_ms,
+            connections_max,
+            pool_bytes_max,
+            ..defaults
+        };
+        let read_bytes = if low_memory { 64 * 1024 } else { NetConfig::default().read_bytes };
+        let net_config = NetConfig { read_bytes, listen_backlog };
+        without_gil(py, || open(config, store_config, storage_dir, io_threads, net_config))
+    }
+
+    fn start(&self) -> PyResult<()> {
+        let mut threads = self.threads.lock();
+        if threads.is_none() {
+            let started = IoThreads::start(&self.hub, self.net_config.clone(), self.clock.clone());
+            *threads = Some(Arc::new(started.map_err(Failure::from)?));
+        }
+        Ok(())
+    }
+
+    fn stop(&self, py: Python<'_>, drain_ms: u64) -> PyResult<()> {
+        let threads = self.threads.lock().take();
+        without_gil(py, || {
+            if let Some(threads) = threads {
+                threads.stop(drain_ms);
+            }
+            self.hub.store().close().map_err(Failure::from)
+        })
+    }
+
+    #[pyo3(signature = (host, port, tls_chain_pem=None, tls_key_pem=None))]
+    fn listen(
+        &self,
+        host: &str,
+        port: u16,
+        tls_chain_pem: Option<Vec<u8>>,
+        tls_key_pem: Option<Vec<u8>>,
+    ) -> PyResult<(u32, u16)> {
+        let tls = match (tls_chain_pem, tls_key_pem) {
+            (None, None) => None,
+            (Some(chain_pem), Some(key_pem)) => Some(TlsIdentity { chain_pem, key_pem }),
+            _ => return Err(ConfigError::new_err("TLS needs both a certificate chain and a key")),
+        };
+        let listening = self.running()?.listen(host, port, tls.as_ref());
+        Ok(listening.map_err(Failure::from)?)
+    }
+
+    fn close_listener(&self, listener: u32) -> PyResult<()> {
+        self.running()?.close_listener(listener);
+        Ok(())
+    }
+
+    fn event_fd(&self) -> i32 {
+        self.events.raw()
+    }
+
+    #[pyo3(signature = (events_max=256))]
+    fn next_events(&self, py: Python<'_>, events_max: usize) -> PyResult<Vec<Py<PyAny>>> {
+        self.events.drain();
+        let taken = self.hub.control().take(events_max);
+        if self.hub.control().has_events() {
+            // The queue wakes only when it was empty; what stays behind wakes by itself.
+            edgehub_engine::Waker::wake(&*self.events);
+        }
+        taken.into_iter().map(|event| events::to_python(py, event)).collect()
+    }
+
+    #[pyo3(signature = (conn, grants, *, session_present, subscriptions=Vec::new(), inputs_active=false))]
+    fn accept(
+        &self,
+        conn: u64,
+        grants: &Bound<'_, Grants>,
+        session_present: bool,
+        subscriptions: Vec<(String, u8)>,
+        inputs_active: bool,
+    ) {
+        let grants = Box::new(grants.get().inner.clone());
+        let filters = Filters { added: subscriptions, inputs_active };
+        let conn = ConnId(conn);
+        self.hub.command(conn, Command::Accept { conn, grants, session_present, filters });
+    }
+
+    fn refuse(&self, conn: u64, code: u8) {
+        let conn = ConnId(conn);
+        self.hub.command(conn, Command::Refuse { conn, code });
+    }
+
+    #[pyo3(signature = (conn, packet_id, codes, added, *, inputs_active))]
+    fn suback(
+        &self,
+        conn: u64,
+        packet_id: u16,
+        codes: Vec<u8>,
+        added: Vec<(String, u8)>,
+        inputs_active: bool,
+    ) {
+        let conn = ConnId(conn);
+        let filters = Filters { added, inputs_active };
+        self.hub.command(conn, Command::SubAck { conn, packet_id, codes, filters });
+    }
+
+    #[pyo3(signature = (conn, packet_id, removed, *, inputs_active))]
+    fn unsuback(&self, conn: u64, packet_id: u16, removed: Vec<String>, inputs_active: bool) {
+        let conn = ConnId(conn);
+        self.hub.command(conn, Command::UnsubAck { conn, packet_id, removed, inputs_active });
+    }
+
+    fn puback(&self, conn: u64, packet_id: u16) {
+        let conn = ConnId(conn);
+        self.hub.command(conn, Command::PubAck { conn, packet_id });
+    }
+
+    fn send(&self, conn: u64, topic: String, payload: Vec<u8>, qos: u8) {
+        let conn = ConnId(conn);
+        self.hub.command(conn, Command::Send { conn, topic, payload, qos });
+    }
+
+    fn close(&self, conn: u64, reason: String) {
+        let conn = ConnId(conn);
+        self.hub.command(conn, Command::Close { conn, reason });
+    }
+
+    #[pyo3(signature = (routes, *, default_ttl_secs))]
+    fn set_routes(&self, py: Python<'_>, routes: Vec<RouteTuple>, default_ttl_secs: i64) -> PyResult<()> {
+        let routes = declarations(routes);
+        let result = py.detach(|| self.hub.set_routes(&routes, default_ttl_secs));
+        result.map_err(|error| match error {
+            RoutesError::Compile(errors) => route_error(py, &errors),
+            RoutesError::Store(error) => Failure::Store(error).into(),
+            other => CoreError::new_err(other.to_string()),
+        })
+    }
+
+    fn upstream_take(
+        &self,
+        py: Python<'_>,
+        batch_msgs_max: usize,
+        batch_bytes_max: usize,
+        senders_max: usize,
+    ) -> PyResult<Vec<UpstreamBatch>> {
+        let now = self.clock.unix();
+        let taken = without_gil(py, || {
+            self.hub.upstream_take(batch_msgs_max, batch_bytes_max, senders_max, now).map_err(Failure::from)
+        })?;
+        Ok(taken.into_iter().map(|batch| UpstreamBatch::new(py, batch)).collect())
+    }
+
+    fn upstream_settle(&self, token: u64, outcome: &str) -> PyResult<()> {
+        let outcome = match outcome {
+            "delivered" => Outcome::Delivered,
+            "rejected" => Outcome::Rejected,
+            "retry" => Outcome::Retry,
+            other => {
+                let text = format!("outcome is {other:?}; expected 'delivered', 'rejected' or 'retry'");
+                return Err(ConfigError::new_err(text));
+            }
+        };
+        self.hub.upstream_settle(token, outcome);
+        Ok(())
+    }
+
+    fn upstream_link_down(&self) {
+        self.hub.upstream_link_down();
+    }
+
+    fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        metrics::snapshot(py, &self.hub)
+    }
+}
+
+impl Engine {
+    fn running(&self) -> PyResult<Arc<IoThreads>> {
+        let threads = self.threads.lock().clone();
+        threads.ok_or_else(|| CoreError::new_err("the engine does not run; call start() first"))
+    }
+}
+
+fn sync_policy(name: &str, interval_ms: u64) -> PyResult<SyncPolicy> {
+    match name.to_ascii_lowercase().as_str() {
+        "group" => Ok(SyncPolicy::Group),
+        "interval" => Ok(SyncPolicy::Interval { interval_ms }),
+        "none" => Ok(SyncPolicy::None),
+        _ => Err(ConfigError::new_err(format!("sync is {name:?}; expected 'group', 'interval' or 'none'"))),
+    }
+}
+
+fn open(
+    config: EngineConfig,
+    store_config: StoreConfig,
+    storage_dir: Option<PathBuf>,
+    io_threads: usize,
+    net_config: NetConfig,
+) -> Result<Engine, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
+    let events = Arc::new(EventFd::new().map_err(|error| Failure::Config(error.to_string()))?);
+    let media = match storage_dir {
+        Some(dir) => Media::Disk(Arc::new(edgehub_store::FileStorage::open(&dir)?)),
+        None => Media::Memory,
+    };
+    let (store, _recovery) = Store::open(media, store_config, clock.clone())?;
+    let hub = Hub::new(config, store, IoThreads::shards_for(io_threads));
+    hub.control().set_waker(events.clone());
+    Ok(Engine { hub, clock, events, net_config, threads: Mutex::new(None) })
+}

@@ -1,0 +1,111 @@
+//! Totals as a dictionary.
+
+use std::sync::atomic::Ordering;
+
+use edgehub_engine::{Family, Hub};
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList, PyTuple};
+
+/// Label values and count of one counter.
+type Row = (Vec<String>, u64);
+
+pub(crate) fn snapshot<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> {
+    let stats = hub.stats();
+    let totals = PyDict::new(py);
+    totals.set_item("received", rows(py, &stats.received, received_labels)?)?;
+    totals.set_item("sent", stats.sent.snapshot().into_iter().filter_map(sent_row).collect::<Vec<_>>())?;
+    totals.set_item("dropped", rows(py, &stats.dropped, |labels| labels)?)?;
+    totals.set_item("unack", rows(py, &stats.unacked, |labels| labels)?)?;
+    totals.set_item("queues", hub.queue_lengths())?;
+    totals.set_item("routes", hub.routing_table().matches())?;
+    totals.set_item("counters", counters(py, hub)?)?;
+    totals.set_item("connections", connections(py, hub)?)?;
+    totals.set_item("store", store(py, hub)?)?;
+    Ok(totals)
+}
+
+/// Each row: the label values, then the count.
+fn rows<'py>(
+    py: Python<'py>,
+    family: &Family,
+    labels_of: impl Fn(Vec<String>) -> Vec<String>,
+) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for (labels, count) in family.snapshot() {
+        list.append(row(py, (labels_of(labels), count))?)?;
+    }
+    Ok(list)
+}
+
+fn row(py: Python<'_>, (labels, count): Row) -> PyResult<Bound<'_, PyTuple>> {
+    let fields = PyList::new(py, labels)?;
+    fields.append(count)?;
+    Ok(fields.to_tuple())
+}
+
+/// Device, module, output -> id, output.
+fn received_labels(labels: Vec<String>) -> Vec<String> {
+    match <[String; 3]>::try_from(labels) {
+        Ok([device, module, output]) => vec![identity(&device, &module), output],
+        Err(other) => other.into_iter().chain([String::new()]).take(2).collect(),
+    }
+}
+
+/// Device, module, output, target, input, priority -> from, to, output, input, priority, count.
+fn sent_row((labels, count): Row) -> Option<(String, String, String, String, u32, u64)> {
+    let [device, module, output, target, input, priority] = <[String; 6]>::try_from(labels).ok()?;
+    let priority = priority.parse().ok()?;
+    Some((identity(&device, &module), target, output, input, priority, count))
+}
+
+fn identity(device: &str, module: &str) -> String {
+    if module.is_empty() { device.to_owned() } else { format!("{device}/{module}") }
+}
+
+fn counters<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> {
+    let stats = hub.stats();
+    let counters = PyDict::new(py);
+    for (name, counter) in [("redeliveries", &stats.redeliveries), ("turns", &stats.turns)] {
+        counters.set_item(name, counter.load(Ordering::Relaxed))?;
+    }
+    counters.set_item("control_events_dropped", hub.control().dropped())?;
+    Ok(counters)
+}
+
+fn connections<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> {
+    let stats = hub.stats();
+    let connections = PyDict::new(py);
+    for (name, counter) in [
+        ("opened", &stats.connections_opened),
+        ("open", &stats.connections_open),
+        ("refused", &stats.connections_refused),
+    ] {
+        connections.set_item(name, counter.load(Ordering::Relaxed))?;
+    }
+    Ok(connections)
+}
+
+fn store<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> {
+    let stats = hub.store().stats();
+    let store = PyDict::new(py);
+    for (name, value) in [
+        ("appended_msgs", stats.appended_msgs),
+        ("bytes_written", stats.bytes_written),
+        ("writes", stats.writes),
+        ("reads", stats.reads),
+        ("syncs", stats.syncs),
+        ("sync_ns_total", stats.sync_ns_total),
+        ("sync_ns_max", stats.sync_ns_max),
+        ("segments", stats.segments),
+        ("disk_bytes", stats.disk_bytes),
+        ("live_messages", stats.live_messages),
+        ("unsynced_bytes", stats.unsynced_bytes),
+        ("expired", stats.expired),
+        ("damaged", stats.damaged),
+        ("recovered", stats.recovered),
+    ] {
+        store.set_item(name, value)?;
+    }
+    store.set_item("poisoned", u8::from(hub.store().is_poisoned().is_some()))?;
+    Ok(store)
+}
