@@ -122,7 +122,7 @@ pub enum ControlEvent {
     },
     /// Messages for the parent hub may wait.
     UpstreamReady,
-    /// The store failed for good.
+    /// The store, or a thread of the data plane, failed for good.
     StoreFailed {
         /// The cause.
         detail: String,

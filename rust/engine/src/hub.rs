@@ -72,7 +72,7 @@ pub struct Hub {
     pub(crate) stats: Stats,
     upstream: Mutex<Dispatcher>,
     upstream_signalled: AtomicBool,
-    store_failure_told: AtomicBool,
+    failure_told: AtomicBool,
     endpoints: RwLock<Endpoints>,
     removal: Mutex<Option<Removal>>,
     routes_version: AtomicU64,
@@ -89,7 +89,7 @@ impl Hub {
             stats: Stats::default(),
             upstream,
             upstream_signalled: AtomicBool::new(false),
-            store_failure_told: AtomicBool::new(false),
+            failure_told: AtomicBool::new(false),
             endpoints: RwLock::default(),
             removal: Mutex::new(None),
             routes_version: AtomicU64::new(0),
@@ -313,10 +313,14 @@ impl Hub {
             .collect()
     }
 
-    /// Tells the control plane, once, that the store failed for good.
     pub(crate) fn tell_store_failed(&self, error: &StoreError) {
-        if !self.store_failure_told.swap(true, Ordering::AcqRel) {
-            self.control.push_always(ControlEvent::StoreFailed { detail: error.to_string() });
+        self.fail(&error.to_string());
+    }
+
+    /// Tells the control plane, once, that nothing is acknowledged any more and the process should end.
+    pub fn fail(&self, detail: &str) {
+        if !self.failure_told.swap(true, Ordering::AcqRel) {
+            self.control.push_always(ControlEvent::StoreFailed { detail: detail.to_owned() });
         }
     }
 }

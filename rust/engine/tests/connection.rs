@@ -1,4 +1,5 @@
 //! Life of a connection: CONNECT and its verdicts, bad input, timeouts, requests.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, missing_docs)]
 
 mod common;
 

@@ -1,4 +1,5 @@
 //! The way of a message: stage, commit, acknowledge, deliver, redeliver.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, missing_docs)]
 
 mod common;
 

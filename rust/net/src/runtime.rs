@@ -1,5 +1,6 @@
 //! Starting and stopping the I/O threads.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
@@ -37,6 +38,15 @@ impl Default for NetConfig {
 pub(crate) fn thread_count(wish: usize) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     wish.clamp(1, THREADS_MAX).min(cores.max(1))
+}
+
+/// A panic ends the thread, not silently: its clients would wait for ever.
+fn run_guarded(thread: IoThread, hub: &Hub) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| thread.run())) {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+        hub.fail(&format!("an I/O thread panicked: {text}"));
+    }
 }
 
 struct InboxWaker(Arc<Inbox>);
@@ -84,7 +94,10 @@ impl IoThreads {
         for (index, poll) in polls.into_iter().enumerate() {
             let (inboxes, hub, clock) = (inboxes.clone(), hub.clone(), clock.clone());
             let read_bytes = config.read_bytes;
-            let run = move || IoThread::new(poll, inboxes, index, hub, clock, read_bytes).run();
+            let run = move || {
+                let thread = IoThread::new(poll, inboxes, index, hub.clone(), clock, read_bytes);
+                run_guarded(thread, &hub);
+            };
             handles.push(std::thread::Builder::new().name(format!("edgehub-io-{index}")).spawn(run)?);
         }
         Ok(Self { inboxes, handles: Mutex::new(handles), clock, config, next_listener: AtomicU32::new(1) })

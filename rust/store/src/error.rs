@@ -175,7 +175,6 @@ impl StoreError {
     }
 
     pub(crate) fn io(action: &'static str, file: &str) -> impl FnOnce(io::Error) -> Self {
-        let file = file.to_owned();
-        move |source| Self::Io { action, file, source }
+        move |source| Self::Io { action, file: file.to_owned(), source }
     }
 }

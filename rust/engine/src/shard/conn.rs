@@ -29,6 +29,7 @@ pub(super) enum Phase {
 
 /// Why the bytes of a connection wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent reasons, each set and cleared on its own")]
 pub(super) struct Pause {
     /// CONNECT waits for its verdict.
     pub verdict: bool,

@@ -221,6 +221,7 @@ impl RouteMessage for RouteView<'_> {
     }
 }
 
+#[expect(clippy::option_option, reason = "absent and null are different")]
 fn lookup(found: Option<Option<&str>>) -> Lookup<'_> {
     match found {
         None => Lookup::Absent,

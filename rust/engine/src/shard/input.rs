@@ -122,9 +122,8 @@ impl Shard {
             (Phase::AwaitConnect, other) => {
                 protocol_error(format!("first packet is {}; expected CONNECT", other.packet_type()))
             }
-            (Phase::AwaitVerdict { .. }, _) => Step::Wait,
             (Phase::Active(_), packet) => self.handle_active(id, packet),
-            (Phase::Closing, _) => Step::Wait,
+            (Phase::AwaitVerdict { .. } | Phase::Closing, _) => Step::Wait,
         }
     }
 

@@ -1,5 +1,5 @@
-//! A stored message as a bare AMQP 1.0 message (OASIS AMQP 1.0 part 3 section 3.2), with the names that IoT
-//! Hub reads (iothub section 1.3 item 9, 1.4.4).
+//! A stored message as a bare AMQP 1.0 message (OASIS AMQP 1.0 part 3 section 3.2), with the names that
+//! `IoT Hub` reads (iothub section 1.3 item 9, 1.4.4).
 
 use edgehub_types::{MessageView, PropertyKey, SystemProperty};
 
@@ -67,12 +67,11 @@ fn section(code: u8, out: &mut Vec<u8>) {
 }
 
 fn variable(short: u8, long: u8, bytes: &[u8], out: &mut Vec<u8>) {
-    match u8::try_from(bytes.len()) {
-        Ok(len) => out.extend_from_slice(&[short, len]),
-        Err(_) => {
-            out.push(long);
-            out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
-        }
+    if let Ok(len) = u8::try_from(bytes.len()) {
+        out.extend_from_slice(&[short, len]);
+    } else {
+        out.push(long);
+        out.extend_from_slice(&(bytes.len() as u32).to_be_bytes());
     }
     out.extend_from_slice(bytes);
 }
