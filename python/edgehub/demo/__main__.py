@@ -1,0 +1,5 @@
+"""`python -m edgehub.demo`."""
+
+from edgehub.demo import main
+
+raise SystemExit(main())

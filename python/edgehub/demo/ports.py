@@ -1,0 +1,66 @@
+"""Addresses of the demo. Every server has a loopback address of its own, so that each can have the port its
+clients insist on: the device SDKs know no other MQTT port than 8883."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import Final
+
+from edgehub.demo.errors import PortError
+
+MQTT_PORT: Final = 8883
+HUB_HOSTS: Final = tuple(f"127.0.0.{last}" for last in range(2, 250, 10))
+"""Tried in this order until one has a free MQTT port."""
+
+
+def free_port(host: str) -> int:
+    """A port that nobody listens on.
+
+    :raises PortError: the address is not one of this machine.
+    """
+    return _bound_port(host, 0)
+
+
+def check_port(host: str, port: int) -> None:
+    """Makes sure that a port can be listened on.
+
+    :raises PortError: it cannot; the text says why.
+    """
+    _bound_port(host, port)
+
+
+def choose_hub_host(port: int = MQTT_PORT) -> str:
+    """The first of `HUB_HOSTS` whose port is free.
+
+    :raises PortError: none is, which means that another program listens on all addresses.
+    """
+    for host in HUB_HOSTS:
+        try:
+            check_port(host, port)
+        except PortError:
+            continue
+        return host
+    raise PortError(
+        f"port {port} is taken on {HUB_HOSTS[0]} and {len(HUB_HOSTS) - 1} more loopback addresses, and the"
+        " device SDK knows no other; stop the program that listens there"
+        f" (`ss -ltnp 'sport = :{port}'` shows it)"
+    )
+
+
+def _bound_port(host: str, port: int) -> int:
+    try:
+        # As the servers do: a port whose last connections are still closing can be listened on.
+        with socket.create_server((host, port)) as listener:
+            bound: int = listener.getsockname()[1]
+            return bound
+    except OSError as error:
+        raise PortError(f"cannot listen on {host}:{port}: {_reason(error)}") from None
+
+
+def _reason(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "another program listens there"
+    if error.errno == errno.EACCES:
+        return "ports below 1024 need root, or net.ipv4.ip_unprivileged_port_start=0"
+    return error.strerror or str(error)
