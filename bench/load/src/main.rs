@@ -1,7 +1,6 @@
 //! `edgehub-load`: MQTT load generator that counts what is delivered.
 //!
 //! `edgehub-load --help` has the options and examples; README.md beside it has the method.
-#![expect(clippy::doc_markdown, reason = "QoS is a word of the field, not an identifier")]
 
 mod cli;
 mod client;

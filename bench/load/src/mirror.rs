@@ -3,13 +3,12 @@
 //! It stores nothing, checks no credentials and does not look at filters, so that what is measured against it is the
 //! generator and the kernel. Plain TCP only.
 
-use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use std::num::NonZeroU16;
 
 use edgehub_mqtt::{
     ConnAck, ConnectReturnCode, InFlight, Packet, Publish, QoS, SubAckCode, decode, encode_connack,
-    encode_pingresp, encode_puback, encode_publish, encode_suback,
+    encode_pingresp, encode_puback, encode_publish_header, encode_suback,
 };
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -34,10 +33,10 @@ struct Peer {
 pub struct Mirror {
     poll: Poll,
     listener: TcpListener,
-    peers: HashMap<usize, Peer>,
+    /// By token; the place of one that has left stays empty, for a token is not given twice.
+    peers: Vec<Option<Peer>>,
     subscribers: Vec<usize>,
     dirty: Vec<usize>,
-    next_token: usize,
 }
 
 /// What a packet asks the mirror to do beyond answering its sender.
@@ -56,8 +55,8 @@ impl Mirror {
         let poll = Poll::new()?;
         let mut listener = TcpListener::bind(([127, 0, 0, 1], port).into())?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
-        let (peers, subscribers, dirty) = (HashMap::new(), Vec::new(), Vec::new());
-        Ok(Self { poll, listener, peers, subscribers, dirty, next_token: 0 })
+        let (peers, subscribers, dirty) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Self { poll, listener, peers, subscribers, dirty })
     }
 
     /// The port that it listens on.
@@ -101,17 +100,20 @@ impl Mirror {
             };
             stream.set_nodelay(true)?;
             let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(&mut stream, Token(self.next_token), interest)?;
+            self.poll.registry().register(&mut stream, Token(self.peers.len()), interest)?;
             let (kept, out, in_flight) = (Vec::new(), Vec::new(), InFlight::new(WINDOW));
             let peer = Peer { stream, kept, out, in_flight, blocked: false, dirty: false };
-            self.peers.insert(self.next_token, peer);
-            self.next_token += 1;
+            self.peers.push(Some(peer));
         }
+    }
+
+    fn peer(&mut self, index: usize) -> Option<&mut Peer> {
+        self.peers.get_mut(index)?.as_mut()
     }
 
     /// Reads once; true when there may be more.
     fn read(&mut self, index: usize, buffer: &mut [u8]) -> bool {
-        let Some(peer) = self.peers.get_mut(&index) else { return false };
+        let Some(peer) = self.peer(index) else { return false };
         let kept = peer.kept.len();
         buffer[..kept].copy_from_slice(&peer.kept);
         peer.kept.clear();
@@ -132,7 +134,7 @@ impl Mirror {
             }
             rest = &rest[used..];
         }
-        if let Some(peer) = self.peers.get_mut(&index) {
+        if let Some(peer) = self.peer(index) {
             peer.kept.extend_from_slice(rest);
         }
         self.mark_dirty(index);
@@ -143,7 +145,7 @@ impl Mirror {
         if let Packet::Publish(publish) = packet {
             self.forward(publish);
         }
-        let Some(peer) = self.peers.get_mut(&index) else { return Wish::Leave };
+        let Some(peer) = self.peer(index) else { return Wish::Leave };
         let accepted = ConnAck { session_present: false, code: ConnectReturnCode::Accepted };
         let answered = match packet {
             Packet::Publish(publish) => {
@@ -176,25 +178,27 @@ impl Mirror {
     fn forward(&mut self, publish: &Publish<'_>) {
         for at in 0..self.subscribers.len() {
             let index = self.subscribers[at];
-            let Some(peer) = self.peers.get_mut(&index) else { continue };
+            let Some(peer) = self.peer(index) else { continue };
             let wanted = publish.packet_id.and_then(|_| peer.in_flight.insert(()).ok());
             let qos = if wanted.is_some() { QoS::AtLeastOnce } else { QoS::AtMostOnce };
-            let copy = Publish { qos, packet_id: wanted, dup: false, retain: false, ..*publish };
-            // It was decoded, so it can be written.
-            let _ = encode_publish(&mut peer.out, &copy);
+            let topic = [publish.topic.as_bytes()];
+            let len = publish.payload.len();
+            if encode_publish_header(&mut peer.out, false, qos, false, &topic, wanted, len).is_ok() {
+                peer.out.extend_from_slice(publish.payload);
+            }
             self.mark_dirty(index);
         }
     }
 
     fn mark_dirty(&mut self, index: usize) {
-        if let Some(peer) = self.peers.get_mut(&index).filter(|peer| !peer.dirty) {
+        if let Some(peer) = self.peer(index).filter(|peer| !peer.dirty) {
             peer.dirty = true;
             self.dirty.push(index);
         }
     }
 
     fn unblock(&mut self, index: usize) {
-        if let Some(peer) = self.peers.get_mut(&index) {
+        if let Some(peer) = self.peer(index) {
             peer.blocked = false;
         }
         self.mark_dirty(index);
@@ -202,7 +206,7 @@ impl Mirror {
 
     fn flush(&mut self) {
         for index in std::mem::take(&mut self.dirty) {
-            let Some(peer) = self.peers.get_mut(&index) else { continue };
+            let Some(peer) = self.peer(index) else { continue };
             peer.dirty = false;
             while !peer.blocked && !peer.out.is_empty() {
                 match peer.stream.write(&peer.out) {
@@ -219,7 +223,9 @@ impl Mirror {
 
     /// Drops a peer; false, for there is nothing more to read.
     fn remove(&mut self, index: usize) -> bool {
-        self.peers.remove(&index);
+        if let Some(place) = self.peers.get_mut(index) {
+            *place = None;
+        }
         self.subscribers.retain(|subscriber| *subscriber != index);
         false
     }

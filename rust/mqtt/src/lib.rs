@@ -35,8 +35,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-#![expect(clippy::doc_markdown, reason = "QoS is a word of the field, not an identifier")]
-
 mod codec;
 mod error;
 mod inflight;
