@@ -30,6 +30,8 @@ const READS_MAX: usize = 256;
 /// Bytes staged in one turn before they are committed and delivered. Without it many busy publishers fill
 /// a turn with more than their consumer's window takes, and its acknowledgements wait behind them all.
 const STAGED_BYTES_MAX: usize = 128 * 1024;
+/// Longest hold of publishers while a prompt consumer is behind.
+const HOLD_MS: u64 = 1;
 /// Longest sleep; a turn without work costs nothing worth saving.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 
@@ -80,6 +82,8 @@ pub(crate) struct IoThread {
     consumers_to_read: VecDeque<usize>,
     /// All other sockets.
     to_read: VecDeque<usize>,
+    /// Since when publishers are held.
+    held_since: Option<MonoTime>,
     next_thread: usize,
     stop_at: Option<MonoTime>,
 }
@@ -104,6 +108,7 @@ impl IoThread {
             buffer: vec![0; read_bytes],
             consumers_to_read: VecDeque::new(),
             to_read: VecDeque::new(),
+            held_since: None,
             next_thread: 0,
             stop_at: None,
         }
@@ -127,8 +132,12 @@ impl IoThread {
     }
 
     fn sleep(&self) -> Duration {
-        if !self.consumers_to_read.is_empty() || !self.to_read.is_empty() || !self.shard.may_sleep() {
+        let held = self.held_since.is_some();
+        if !self.consumers_to_read.is_empty() || !(held || self.to_read.is_empty()) || !self.shard.may_sleep() {
             return Duration::ZERO;
+        }
+        if held {
+            return Duration::from_millis(HOLD_MS);
         }
         let stop = self.stop_at.map(|at| at.min(self.clock.mono().plus_ms(5)));
         let deadline = [self.shard.deadline(), stop].into_iter().flatten().min();
@@ -147,7 +156,7 @@ impl IoThread {
         if woken {
             self.take_commands();
         }
-        self.read_ready();
+        self.read_ready(now.mono);
         self.shard.finish_turn();
         self.flush();
         while let Some((key, id)) = self.shard.pop_resumed() {
@@ -194,7 +203,18 @@ impl IoThread {
         }
     }
 
-    fn read_ready(&mut self) {
+    /// Gives a consumer that is behind, but prompt, a moment to make room before publishers bring more.
+    fn holds_publishers(&mut self, now: MonoTime) -> bool {
+        let behind = !self.to_read.is_empty() && self.shard.consumers_are_behind();
+        let since = *self.held_since.get_or_insert(now);
+        if behind && now < since.plus_ms(HOLD_MS) {
+            return true;
+        }
+        self.held_since = None;
+        false
+    }
+
+    fn read_ready(&mut self, now: MonoTime) {
         if self.stop_at.is_some() {
             self.consumers_to_read.clear();
             self.to_read.clear();
@@ -203,6 +223,9 @@ impl IoThread {
         for _ in 0..self.consumers_to_read.len().min(READS_MAX) {
             let Some(key) = self.consumers_to_read.pop_front() else { break };
             self.read_link(key);
+        }
+        if self.holds_publishers(now) {
+            return;
         }
         // At least one of the others, however much the consumers brought.
         for _ in 0..self.to_read.len().min(READS_MAX) {

@@ -89,6 +89,9 @@ impl Shard {
             log::error!("cannot read messages for {}: {error}", self.conns[slot].peer);
             self.hub.tell_store_failed(&error);
         }
+        if self.conns[slot].session().is_some_and(|session| !session.delivery_blocked) {
+            self.behind_until = now.mono;
+        }
         self.note_deadline(slot);
         self.mark_dirty(slot);
     }

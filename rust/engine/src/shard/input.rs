@@ -11,6 +11,9 @@ use crate::control::{CloseReason, NoticeKind};
 use crate::grants::Topic;
 use crate::ids::ConnId;
 
+/// A consumer is prompt when it acknowledged something within this time.
+const PROMPT_MS: u64 = 2;
+
 /// What became of a packet.
 pub(super) enum Step {
     /// Go on with the next.
@@ -204,6 +207,7 @@ impl Shard {
         }
         session.retries = 0;
         if session.delivery_blocked {
+            self.behind_until = self.now.mono.plus_ms(PROMPT_MS);
             self.mark_drain(slot);
         }
     }

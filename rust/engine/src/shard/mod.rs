@@ -70,6 +70,8 @@ pub struct Shard {
     waiting: Vec<usize>,
     /// Slots whose queues are to be looked at at the end of the turn.
     to_drain: Vec<usize>,
+    /// Until when a consumer counts as one that keeps up but has not room for what waits.
+    behind_until: MonoTime,
     sent_tally: Tally,
     next_scan: MonoTime,
     scratch: Vec<u8>,
@@ -93,6 +95,7 @@ impl Shard {
             resumed: Vec::new(),
             waiting: Vec::new(),
             to_drain: Vec::new(),
+            behind_until: MonoTime(0),
             sent_tally: Tally::default(),
             next_scan: MonoTime(u64::MAX),
             scratch: Vec::new(),
@@ -193,6 +196,12 @@ impl Shard {
     /// Whether the connection takes messages of queues: its acknowledgements make room for more.
     pub fn is_consumer(&self, id: ConnId) -> bool {
         self.conn(id).is_some_and(|conn| matches!(&conn.phase, Phase::Active(s) if s.inputs_active))
+    }
+
+    /// Whether a consumer that acknowledges promptly has less room than messages wait for it: a moment
+    /// given to it now keeps its lag short. A slow consumer does not count; its messages wait in the store.
+    pub fn consumers_are_behind(&self) -> bool {
+        self.now.mono < self.behind_until
     }
 
     /// Bytes that wait for the commit at the end of the turn.
