@@ -57,6 +57,7 @@ from edgehub.protocol.amqp_types import AmqpDecodeError
 
 FRAME_BYTES_MAX: Final = 65536
 CHANNEL_MAX: Final = 8191
+LINKS_MAX: Final = 32768
 SESSION_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bytes of incoming transfers that proton may hold for one session; closes the incoming window."""
 MESSAGE_BYTES_MAX: Final = 1024 * 1024
@@ -81,7 +82,10 @@ class EngineOptions:
         without). Client: at most one, `()` starts without SASL.
     :ivar sasl_user: client with PLAIN.
     :ivar sasl_password: client with PLAIN.
+    :ivar links_max: links on the connection, refused ones included until the peer has detached them; one more
+        closes the connection.
     :ivar message_bytes_max: larger incoming messages detach their link.
+    :ivar partial_bytes_max: bytes of incomplete messages on all links; more closes the connection.
     """
 
     role: Literal["client", "server"]
@@ -94,6 +98,7 @@ class EngineOptions:
     sasl_password: str = ""
     frame_bytes_max: int = FRAME_BYTES_MAX
     channel_max: int = CHANNEL_MAX
+    links_max: int = LINKS_MAX
     session_bytes_max: int = SESSION_BYTES_MAX
     message_bytes_max: int = MESSAGE_BYTES_MAX
     partial_bytes_max: int = PARTIAL_BYTES_MAX
@@ -261,7 +266,7 @@ class AmqpEngine:
         """Bytes to send now, possibly none."""
         if self._sasl is not None:
             self._out.append(self._sasl.outbound())
-        elif not self._failed:
+        else:
             self._drain_transport()
         if not self._out:
             return b""
@@ -271,8 +276,8 @@ class AmqpEngine:
 
     def _drain_transport(self) -> None:
         transport = self._transport
-        if not self._header_known:
-            return  # the server answers; it never speaks first
+        if not self._header_known or self._sasl is not None:
+            return  # the server answers, it never speaks first; and SASL comes before AMQP
         while (pending := lib.pn_transport_pending(transport)) > 0:
             buffer = bytearray(pending)
             count = lib.pn_transport_peek(transport, ffi.from_buffer(buffer), pending)
@@ -284,7 +289,8 @@ class AmqpEngine:
 
     @property
     def finished(self) -> bool:
-        """Whether nothing more will be sent: the stream may be closed."""
+        """Whether nothing more will come from `outbound`: the stream may be closed after what was taken
+        last."""
         return self._failed or lib.pn_transport_pending(self._transport) < 0
 
     # ---- time
@@ -366,6 +372,12 @@ class AmqpEngine:
             self._out.append(self._sasl.outbound())
         self._failed = True
         self._report_failure(fault)
+
+    def _abort(self, text: str) -> None:
+        """Closes the connection because the peer passed one of its limits."""
+        fault = AmqpFault(amqp_errors.RESOURCE_LIMIT, text)
+        self.close(fault)
+        self._fail(fault)
 
     def _report_failure(self, fault: AmqpFault) -> None:
         if not self._failure_reported:
@@ -462,6 +474,9 @@ class AmqpEngine:
         session = self._session(lib.pn_event_session(event))
         link = self.adopt_link(session, lib.pn_event_link(event))
         link.note_attached()
+        if len(self._links) > self.options.links_max:
+            self._abort(f"more than {self.options.links_max} links")
+            return
         self._events.append(LinkAttached(link))
 
     def _on_detach(self, event: Any) -> None:
@@ -517,7 +532,7 @@ class AmqpEngine:
             return
         if partial or link.partial:
             self._take_partial(link, pending)
-            if partial:
+            if partial or self._failed:
                 return
         self._finish_transfer(link, impl, pending)
 
@@ -530,11 +545,7 @@ class AmqpEngine:
         link.partial += buffer
         self._partial_bytes += pending
         if self._partial_bytes > self.options.partial_bytes_max:
-            text = f"more than {self.options.partial_bytes_max} bytes of incomplete messages"
-            fault = AmqpFault(amqp_errors.RESOURCE_LIMIT, text)
-            self.close(fault)
-            self._drain_transport()
-            self._fail(fault)
+            self._abort(f"more than {self.options.partial_bytes_max} bytes of incomplete messages")
 
     def _finish_transfer(self, link: AmqpLink, impl: Any, pending: int) -> None:
         message_format, link.message_format = link.message_format, 0

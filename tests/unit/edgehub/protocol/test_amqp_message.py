@@ -39,13 +39,13 @@ def test_invalid_messages(row, read):
 
 
 def test_body_kinds():
-    kinds = [validate_message(bytes.fromhex(row["hex"])) for row in MESSAGES["valid"]]
+    kinds = [validate_message(bytes.fromhex(row["hex"]))[0] for row in MESSAGES["valid"]]
     assert {"data", "none", "value", "sequence"} == set(kinds)
 
 
 def test_a_message_inside_a_larger_buffer():
     raw = b"\xff" + encode_message(data=b"x") + b"\xff"
-    assert validate_message(raw, 1, len(raw) - 1) == "data"
+    assert validate_message(raw, 1, len(raw) - 1) == ("data", 1)
     assert decode_message(raw, 1, len(raw) - 1).body == b"x"
 
 
@@ -76,7 +76,9 @@ def test_properties_are_typed_and_trailing_absent_ones_left_out():
 )
 def test_round_trip(properties, application_properties, body):
     raw = encode_message(properties=properties, application_properties=application_properties, data=body)
-    assert validate_message(raw) == "data"
+    kind, size = validate_message(raw)
+    assert kind == "data"
+    assert len(body) <= size <= len(raw)
     message = decode_message(raw)
     assert message.properties == properties
     assert message.application_properties == application_properties

@@ -1,0 +1,1 @@
+"""The hub's AMQP side: connections of devices, modules and edge hubs."""

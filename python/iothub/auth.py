@@ -1,0 +1,216 @@
+"""Who may do what: tokens of policies, devices and modules, and edge devices acting for those below them.
+
+Order of checks: the token's shape, expiry, host, the key that should have signed, the signature, the resource
+it is for, the permission, and last whether the identity is enabled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from edgehub.protocol.authchain import EDGE_HUB_MODULE, AuthChain, AuthChainError, parse_chain
+from edgehub.protocol.sas import (
+    CLOCK_SKEW_SECS,
+    Audience,
+    SasError,
+    SasToken,
+    identity_path,
+    parse_audience,
+    parse_token,
+    verify_token,
+)
+from iothub.errors import ErrorCode, HubError, device_not_found, module_not_found
+from iothub.policies import Permission, Policy
+from iothub.registry.model import Device, scope_of
+from iothub.registry.service import Identity, Registry
+
+
+def unauthorized(text: str) -> HubError:
+    """401003: the token itself is no good."""
+    return HubError(ErrorCode.IotHubUnauthorized, text)
+
+
+def access_denied(text: str) -> HubError:
+    """401002: the token is good, but not for this."""
+    return HubError(ErrorCode.IotHubUnauthorizedAccess, text)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who a verified token speaks for.
+
+    :ivar policy: set for a policy token.
+    :ivar device_id: set for a device's or module's token.
+    :ivar module_id: set for a module's token.
+    :ivar expires_at: Unix time until which the token is taken, skew included.
+    :ivar token: for checking again when keys change.
+    """
+
+    policy: Policy | None
+    device_id: str | None
+    module_id: str | None
+    expires_at: float
+    token: SasToken
+
+    def may(self, permission: Permission) -> bool:
+        """Whether a policy token grants this."""
+        return self.policy is not None and bool(self.policy.permissions & permission)
+
+    def speaks_for(self, device_id: str, module_id: str | None) -> bool:
+        """Whether this is the identity itself, the device of the module, or a policy for all devices."""
+        if self.policy is not None:
+            return self.may(Permission.DEVICE_CONNECT)
+        return self.device_id == device_id and self.module_id in (None, module_id)
+
+    @property
+    def label(self) -> str:
+        """Name for logs."""
+        if self.policy is not None:
+            return f"policy {self.policy.name}"
+        return f"{self.device_id}/{self.module_id}" if self.module_id else str(self.device_id)
+
+
+class Authorizer:
+    """Verifies tokens against the registry and the policies.
+
+    :param hosts: names of this hub.
+    :param clock: Unix time.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        policies: dict[str, Policy],
+        hosts: tuple[str, ...],
+        clock: Callable[[], float],
+    ) -> None:
+        self._registry = registry
+        self._policies = policies
+        self._hosts = hosts
+        self._clock = clock
+
+    async def principal(self, text: str, hint: str | None = None) -> Principal:
+        """Verifies a token and says whom it speaks for.
+
+        :param hint: an audience named beside the token; decides the case of ids a client lower-cased when
+            signing.
+        :raises HubError: 401003, 404001 or 404010 for an identity that is not registered, 403012 when
+            disabled.
+        """
+        try:
+            token = parse_token(text)
+            audience = parse_audience(token.resource)
+        except SasError as error:
+            raise unauthorized(f"The token cannot be read: {error}.") from None
+        if token.policy is not None:
+            return self._policy_principal(token)
+        candidates = _named_by(hint, audience) + audience.identities()
+        if not candidates:
+            raise unauthorized("The token is for neither a policy nor a device nor a module.")
+        return await self._identity_principal(token, candidates)
+
+    def _policy_principal(self, token: SasToken) -> Principal:
+        policy = self._policies.get(token.policy or "")
+        self._verify(token, policy.keys if policy else (), ())
+        return Principal(policy, None, None, token.expires_at + CLOCK_SKEW_SECS, token)
+
+    async def _identity_principal(
+        self, token: SasToken, candidates: list[tuple[str, str | None]]
+    ) -> Principal:
+        for device_id, module_id in candidates:
+            identity = await self._registry.identity(device_id, module_id)
+            if identity is not None:
+                break
+        else:
+            device_id, module_id = candidates[0]
+            self._verify(token, None, identity_path(device_id, module_id))
+            raise device_not_found(device_id) if module_id is None else module_not_found(device_id, module_id)
+        self._verify(token, identity.keys, identity_path(device_id, module_id))
+        check_enabled(identity.device)
+        return Principal(None, device_id, module_id, token.expires_at + CLOCK_SKEW_SECS, token)
+
+    def _verify(self, token: SasToken, keys: tuple[str, ...] | None, path: tuple[str, ...]) -> None:
+        """With `keys` None only what needs no key is judged."""
+        if keys is None:
+            if token.is_expired(self._clock()):
+                raise unauthorized("The token has expired.")
+            return
+        try:
+            verify_token(token, now=self._clock(), hosts=self._hosts, keys=keys, path=path)
+        except SasError as error:
+            raise unauthorized(f"The token is refused: {error}.") from None
+
+    async def still_valid(self, principal: Principal) -> HubError | None:
+        """Checks a principal again after the registry changed; gives what is wrong, or None."""
+        if principal.policy is not None or principal.device_id is None:
+            return None
+        try:
+            await self._identity_principal(principal.token, [(principal.device_id, principal.module_id)])
+        except HubError as error:
+            return error
+        return None
+
+    async def require_identity(self, device_id: str, module_id: str | None) -> Identity:
+        """The registered and enabled identity.
+
+        :raises HubError: 404001, 404010, 403012.
+        """
+        identity = await self._registry.identity(device_id, module_id)
+        if identity is None:
+            raise device_not_found(device_id) if module_id is None else module_not_found(device_id, module_id)
+        check_enabled(identity.device)
+        return identity
+
+    async def verify_chain(self, chain: AuthChain) -> None:
+        """Checks that each device of a chain really is the child of the next (section 1.7.3).
+
+        :raises HubError: 401002, also for unknown devices: a stranger learns nothing.
+        """
+        child: Device | None = None
+        for device_id in chain.devices:
+            identity = await self._registry.identity(device_id, None)
+            if identity is None or not identity.device.enabled:
+                raise access_denied(f"The auth chain leads over {device_id}, which is not available.")
+            device = identity.device
+            if child is not None:
+                scope = scope_of(device.device_id, device.generation_id)
+                if not device.iot_edge or child.parent_scope != scope:
+                    raise access_denied(f"{child.device_id} is not a child of {device_id}.")
+            child = device
+        if child is None or not child.iot_edge:
+            raise access_denied(f"{chain.actor} is not an edge device.")
+
+
+def _named_by(hint: str | None, audience: Audience) -> list[tuple[str, str | None]]:
+    """Identities that a hint names and the token covers."""
+    try:
+        named = parse_audience(hint).identities() if hint else []
+    except SasError:
+        return []
+    return [pair for pair in named if audience.covers(identity_path(*pair))]
+
+
+def check_enabled(device: Device) -> None:
+    """Refuses a disabled device.
+
+    :raises HubError: 403012.
+    """
+    if not device.enabled:
+        raise HubError(ErrorCode.DeviceDisabled, f"Device {device.device_id} is disabled.")
+
+
+def read_chain(text: str) -> AuthChain:
+    """Parses a chain of a request.
+
+    :raises HubError: 401002.
+    """
+    try:
+        return parse_chain(text)
+    except AuthChainError as error:
+        raise access_denied(str(error)) from None
+
+
+def actor_key(chain: AuthChain) -> tuple[str, str]:
+    """Identity whose token must back a chain."""
+    return chain.actor, EDGE_HUB_MODULE

@@ -1,0 +1,36 @@
+"""The `iothub` program: commands, and one line for what went wrong."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from edgehub.errors import EdgehubError
+from iothub.cli.device import devices, modules
+from iothub.cli.monitor import monitor
+from iothub.cli.serve import serve
+from iothub.cli.twin import twins
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="A self-hosted IoT Hub: run it, and manage its devices, modules and twins.",
+)
+app.command("serve")(serve)
+app.add_typer(devices, name="device")
+app.add_typer(modules, name="module")
+app.add_typer(twins, name="twin")
+app.command("monitor")(monitor)
+
+
+def main() -> None:
+    """Entry point. Exit codes: 0 done, 1 failed with one line on standard error, 2 wrong usage."""
+    try:
+        app()
+    except EdgehubError as error:
+        print(f"iothub: {error}", file=sys.stderr)
+        sys.exit(1)
+    except (KeyboardInterrupt, BrokenPipeError):
+        sys.exit(1)

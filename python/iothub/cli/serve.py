@@ -1,0 +1,117 @@
+"""`iothub serve`."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import logging
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgehub.errors import EdgehubError
+from iothub.config import HubConfig
+from iothub.server import OWNER_FILE, HubServer
+
+log = logging.getLogger("iothub")
+
+
+def serve(
+    data_dir: Annotated[
+        Path, typer.Option("--data-dir", envvar="IOTHUB_DATA_DIR", help="Folder for all data.")
+    ],
+    hostname: Annotated[str, typer.Option("--hostname", help="Name clients use; tokens are for it.")],
+    host: Annotated[str, typer.Option("--host", help="Address to bind.")] = "0.0.0.0",
+    amqp_port: Annotated[
+        int, typer.Option("--amqp-port", min=0, max=65535, help="0 for any free port.")
+    ] = 5671,
+    https_port: Annotated[
+        int, typer.Option("--https-port", min=0, max=65535, help="0 for any free port.")
+    ] = 443,
+    cert: Annotated[Path | None, typer.Option("--cert", help="Server certificate chain (PEM).")] = None,
+    key: Annotated[Path | None, typer.Option("--key", help="Private key of --cert (PEM).")] = None,
+    log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "warning",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line when ready.")] = False,
+) -> None:
+    """Run the hub until SIGTERM or SIGINT.
+
+    Without --cert and --key it makes a certificate authority in the data folder; clients trust its ca.pem.
+
+    Examples:
+
+        iothub serve --data-dir ./hub --hostname hub.local
+
+        iothub serve --data-dir ./hub --hostname localhost --host 127.0.0.1 --amqp-port 0 --https-port 0
+        --json
+    """
+    if (cert is None) != (key is None):
+        _fail("--cert and --key belong together; one is missing")
+    level = logging.getLevelNamesMapping().get(log_level.upper())
+    if level is None:
+        _fail(f"--log-level {log_level!r} is not one of debug, info, warning, error")
+    logging.basicConfig(
+        stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    config = HubConfig(data_dir, hostname, host, amqp_port, https_port, cert, key)
+    try:
+        _run(config, as_json)
+    except (EdgehubError, OSError) as error:
+        _fail(str(error))
+
+
+def _fail(text: str) -> None:
+    typer.echo(f"iothub: {text}", err=True)
+    raise typer.Exit(1)
+
+
+def _run(config: HubConfig, as_json: bool) -> None:
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(_serve(config, as_json))
+    else:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(config, as_json))
+
+
+async def _serve(config: HubConfig, as_json: bool) -> None:
+    hub = HubServer(config)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    await hub.start()
+    _announce(hub, as_json)
+    # What is alive now stays: the collector need not walk it again.
+    gc.collect()
+    gc.freeze()
+    try:
+        await stop.wait()
+    finally:
+        await hub.stop()
+
+
+def _announce(hub: HubServer, as_json: bool) -> None:
+    config = hub.config
+    strings = {name: hub.connection_string(name) for name in hub.policies}
+    ca_file = hub.certificate.ca_file
+    if as_json:
+        ready = {
+            "hostname": config.hostname,
+            "amqpPort": hub.amqp_port,
+            "httpsPort": hub.https_port,
+            "caFile": str(ca_file) if ca_file else None,
+            "connectionStrings": strings,
+        }
+        print(json.dumps(ready), flush=True)
+        return
+    lines = [f"iothub {config.hostname}: AMQP on port {hub.amqp_port}, HTTPS on port {hub.https_port}"]
+    if ca_file is not None:
+        lines.append(f"clients must trust {ca_file}")
+    lines += [f"{name}: {text}" for name, text in strings.items()]
+    lines.append(f"the owner's connection string is also in {config.data_dir / OWNER_FILE}")
+    print("\n".join(lines), flush=True)

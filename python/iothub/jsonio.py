@@ -1,0 +1,29 @@
+"""JSON of requests: bounded in depth, without NaN, always an object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from iothub.errors import ErrorCode, HubError
+
+
+def parse_object(raw: bytes, what: str) -> dict[str, Any]:
+    """A JSON object.
+
+    :param what: name for the error text.
+    :raises HubError: 400006, with the position of the mistake.
+    """
+    try:
+        value = msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise HubError(ErrorCode.IotHubFormatError, f"{what} is not valid JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise HubError(ErrorCode.IotHubFormatError, f"{what} must be a JSON object.")
+    return value
+
+
+def encode(value: Any) -> bytes:
+    """Compact JSON."""
+    return msgspec.json.encode(value)

@@ -1,0 +1,1 @@
+"""Identities: devices, modules, their credentials and who is below whom."""

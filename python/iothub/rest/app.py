@@ -1,0 +1,121 @@
+"""The HTTPS server: one door for all requests that checks the version, routes, and turns errors into
+answers."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from iothub.amqp.services import ConnectionTable
+from iothub.auth import Authorizer, Principal, access_denied, unauthorized
+from iothub.config import HubLimits
+from iothub.errors import ErrorCode, HubError
+from iothub.policies import Permission
+from iothub.registry.service import Registry
+from iothub.rest.registry_api import RegistryApi, json_response
+from iothub.rest.routing import Call, Router, check_api_version
+from iothub.rest.scope_api import ScopeApi
+from iothub.rest.telemetry_api import TelemetryApi
+from iothub.rest.twin_api import TwinApi
+from iothub.telemetry.tail import Telemetry
+from iothub.twins.service import Twins
+
+log = logging.getLogger(__name__)
+
+SHUTDOWN_SECS: Final = 5.0
+
+
+@dataclass
+class RestServices:
+    """What the handlers work with.
+
+    :ivar clock: Unix time.
+    """
+
+    limits: HubLimits
+    clock: Callable[[], float]
+    authorizer: Authorizer
+    registry: Registry
+    twins: Twins
+    telemetry: Telemetry
+    connections: ConnectionTable
+
+    async def principal(self, request: web.Request) -> Principal:
+        """Who asks.
+
+        :raises HubError: 401003.
+        """
+        header = request.headers.get("Authorization")
+        if not header:
+            raise unauthorized("The Authorization header with a SharedAccessSignature is missing.")
+        return await self.authorizer.principal(header)
+
+    async def require(self, request: web.Request, permission: Permission) -> Principal:
+        """Who asks, if a policy grants this.
+
+        :raises HubError: 401002, 401003.
+        """
+        principal = await self.principal(request)
+        if not principal.may(permission):
+            raise access_denied(f"{principal.label} lacks the permission {permission.name}.")
+        return principal
+
+
+class RestServer:
+    """The REST listener."""
+
+    def __init__(self, services: RestServices) -> None:
+        self._services = services
+        self._router = Router()
+        self._telemetry_api = TelemetryApi(services)
+        for api in (RegistryApi(services), TwinApi(services), ScopeApi(services), self._telemetry_api):
+            api.add_to(self._router)
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int, tls: ssl.SSLContext) -> int:
+        """Opens the listener; gives the port.
+
+        :raises OSError: the address cannot be bound.
+        """
+        app = web.Application(client_max_size=self._services.limits.http_body_bytes_max)
+        app.router.add_route("*", "/{path:.*}", self._handle)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECS)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, ssl_context=tls)
+        await site.start()
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Ends streams, finishes requests, closes."""
+        self._telemetry_api.stop()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return await self._serve(request)
+        except HubError as error:
+            return self._error(error)
+        except web.HTTPRequestEntityTooLarge:
+            text = f"The body may have {self._services.limits.http_body_bytes_max} bytes."
+            return self._error(HubError(ErrorCode.MessageTooLarge, text))
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            return self._error(HubError(ErrorCode.ServerError, "The hub has a fault; its log says more."))
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        handler, ids = self._router.find(request.method, request.rel_url.raw_path)
+        if request.rel_url.raw_path.strip("/").lower() != "telemetry":
+            check_api_version(request.query.get("api-version"))
+        return await handler(Call(request, ids))
+
+    def _error(self, error: HubError) -> web.Response:
+        response = json_response(error.body(self._services.clock()))
+        response.set_status(error.code.http_status)
+        response.headers.update(error.headers())
+        return response

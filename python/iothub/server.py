@@ -1,0 +1,165 @@
+"""The hub as an object: start, ports, stop. `iothub serve` is a thin shell around it.
+
+Order of start: database, telemetry log, certificates, listeners. Order of stop: no new connections, telemetry
+that was taken is committed and acknowledged, connections are closed with a reason, files last.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import ssl
+import uuid
+from pathlib import Path
+from typing import Final
+
+from iothub.amqp.listener import AmqpListener
+from iothub.amqp.services import AmqpServices, ConnectionTable
+from iothub.auth import Authorizer
+from iothub.certificates import ServerCertificate, own_certificate, server_context
+from iothub.config import HubConfig
+from iothub.database import Database
+from iothub.policies import OWNER_POLICY, Policy, load_policies
+from iothub.registry.service import Registry
+from iothub.rest.app import RestServer, RestServices
+from iothub.telemetry.tail import Telemetry
+from iothub.twins.service import Twins
+
+log = logging.getLogger(__name__)
+
+OWNER_FILE: Final = "iothubowner.txt"
+ENDPOINT_FILE: Final = "endpoint.json"
+
+
+class HubServer:
+    """One hub in this process, on the running event loop.
+
+    :ivar amqp_port: known after `start`.
+    :ivar https_port: known after `start`.
+    """
+
+    def __init__(self, config: HubConfig) -> None:
+        self.config = config
+        self.amqp_port = 0
+        self.https_port = 0
+        self.policies: dict[str, Policy] = {}
+        self.certificate: ServerCertificate
+        self.registry: Registry
+        self.twins: Twins
+        self.telemetry: Telemetry
+        self.amqp: AmqpServices
+        self._database: Database | None = None
+        self._telemetry_open = False
+        self._listener: AmqpListener | None = None
+        self._rest: RestServer | None = None
+
+    async def start(self) -> None:
+        """Opens everything. After a failure nothing is left open.
+
+        :raises EdgehubError: a database, certificate or key cannot be used.
+        :raises OSError: a file or port cannot be opened.
+        """
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        config = self.config
+        config.data_dir.mkdir(parents=True, exist_ok=True)
+        self._database = Database(config.data_dir / "hub.db")
+        self.policies = load_policies(self._database.engine)
+        self.telemetry = Telemetry(config.data_dir / "telemetry.db", config.limits, config.clock)
+        self._telemetry_open = True
+        self.registry = Registry(self._database, config.clock)
+        self.twins = Twins(self._database, config.clock)
+        tls = self._tls()
+        authorizer = Authorizer(self.registry, self.policies, (config.hostname,), config.clock)
+        connections = ConnectionTable()
+        self.amqp = AmqpServices(
+            container_id=f"iothub_{uuid.uuid4().hex}",
+            hub_name=config.hostname.partition(".")[0].lower(),
+            limits=config.limits,
+            clock=config.clock,
+            authorizer=authorizer,
+            telemetry=self.telemetry,
+            twins=self.twins,
+            connections=connections,
+        )
+        self._listener = AmqpListener(self.amqp)
+        self.registry.listen(self._listener.identity_changed)
+        self._rest = RestServer(
+            RestServices(
+                config.limits,
+                config.clock,
+                authorizer,
+                self.registry,
+                self.twins,
+                self.telemetry,
+                connections,
+            )
+        )
+        self.amqp_port = await self._listener.start(config.host, config.amqp_port, tls)
+        self.https_port = await self._rest.start(config.host, config.https_port, tls)
+        self._write_files()
+
+    def _tls(self) -> ssl.SSLContext:
+        config = self.config
+        if config.cert_file is not None and config.key_file is not None:
+            self.certificate = ServerCertificate(config.cert_file, config.key_file, None)
+        else:
+            self.certificate = own_certificate(config.data_dir, config.hostname, config.clock())
+        return server_context(self.certificate)
+
+    def _write_files(self) -> None:
+        """For the command line on the same machine: where we listen, and the owner's connection string."""
+        ca_file = self.certificate.ca_file
+        endpoint = {
+            "hostname": self.config.hostname,
+            "address": "127.0.0.1" if self.config.host in ("0.0.0.0", "", "::") else self.config.host,
+            "httpsPort": self.https_port,
+            "amqpPort": self.amqp_port,
+            "caFile": str(ca_file.resolve()) if ca_file else None,
+        }
+        (self.config.data_dir / ENDPOINT_FILE).write_text(json.dumps(endpoint))
+        _write_secret(self.config.data_dir / OWNER_FILE, self.connection_string(OWNER_POLICY) + "\n")
+
+    def connection_string(self, policy: str) -> str:
+        """Connection string of a shared access policy.
+
+        :raises KeyError: no such policy.
+        """
+        key, host = self.policies[policy].primary_key, self.config.hostname
+        return f"HostName={host};SharedAccessKeyName={policy};SharedAccessKey={key}"
+
+    async def drain(self) -> None:
+        """Stops accepting and waits until all telemetry taken so far is committed and acknowledged."""
+        if self._listener is not None:
+            self._listener.stop_accepting()
+        if self._telemetry_open:
+            await self.telemetry.drain()
+
+    async def stop(self) -> None:
+        """Drains, closes connections, closes files. Idempotent."""
+        await self.drain()
+        if self._listener is not None:
+            await self._listener.stop()
+            self._listener = None
+        if self._rest is not None:
+            await self._rest.stop()
+            self._rest = None
+        if self._telemetry_open:
+            self._telemetry_open = False
+            await self.telemetry.close()
+        if self._database is not None:
+            self._database.close()
+            self._database = None
+
+
+def _write_secret(path: Path, text: str) -> None:
+    """Readable by the owner alone, also when the file was there before."""
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:
+        file.write(text)

@@ -1,0 +1,1 @@
+"""Twins: the desired and reported documents of every identity."""
