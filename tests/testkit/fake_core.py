@@ -8,12 +8,15 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from edgehub.hub.ports import CoreModule
 
 __version__ = "0.0.0"
 
@@ -309,3 +312,7 @@ class Engine:
 
     def _record(self, name: str, **arguments: Any) -> None:
         self.calls.append(Call(name, arguments))
+
+
+# Its classes are not the core's, so the type checker has to be told that they serve as such.
+core_module = cast("CoreModule", sys.modules[__name__])

@@ -75,7 +75,7 @@ class EdgeHubTwin:
         """The parent hub cannot be reached; changes gather until it can."""
         self._online = False
 
-    async def desired_patch(self, patch: Mapping[str, Any]) -> None:
+    def desired_patch(self, patch: Mapping[str, Any]) -> None:
         """A desired-properties patch arrived."""
         if len(self._patches) < PATCHES_WAITING_MAX:
             self._patches.append(patch)
@@ -102,7 +102,8 @@ class EdgeHubTwin:
         """Applies full documents and patches, one at a time, in the order of arrival."""
         while True:
             try:
-                await asyncio.wait_for(self._desired_wake.wait(), self._refresh_s)
+                async with asyncio.timeout(self._refresh_s):
+                    await self._desired_wake.wait()
             except TimeoutError:
                 self._full_wanted = True
             self._desired_wake.clear()

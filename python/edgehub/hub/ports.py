@@ -5,10 +5,11 @@ Only `edgehub.app` knows the real classes; tests put fakes here.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from edgehub._core import Event, Grants, RouteFault, UpstreamBatch
 
 RouteTuple: TypeAlias = tuple[str, str, int | None, int]
@@ -157,11 +158,28 @@ class HubTwin(Protocol):
         ...
 
 
-DesiredPatchHandler: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
+class LinkListener(Protocol):
+    """Learns about the link; called on the event loop, must not block."""
+
+    def link_up(self) -> None:
+        """The parent hub answers."""
+        ...
+
+    def link_down(self, reason: str) -> None:
+        """It no longer does."""
+        ...
+
+    def desired_patch(self, patch: dict[str, Any]) -> None:
+        """The desired properties of our module changed."""
+        ...
 
 
 class UpstreamLink(Protocol):
     """The connection to the parent hub."""
+
+    def set_listener(self, listener: LinkListener) -> None:
+        """Whom to tell; before `start`."""
+        ...
 
     async def start(self) -> None:
         """Starts connecting in the background and returns at once."""

@@ -118,7 +118,8 @@ class Authenticator:
         if verdict.refresh is None or self._cache.get(verdict.refresh) is not None:
             return verdict
         try:
-            await asyncio.wait_for(self._refresher.refresh_all(), FULL_REFRESH_WAIT_S)
+            async with asyncio.timeout(FULL_REFRESH_WAIT_S):
+                await self._refresher.refresh_all()
         except TimeoutError:
             return verdict
         return self.check(request)

@@ -126,18 +126,20 @@ class ScopeRefresher:
     async def run(self) -> None:
         """Refreshes by the clock and on request, until cancelled."""
         while self._api is not None:
-            delay_s = self._policy.next_full_s(self._clock.monotonic_s())
-            try:
-                await asyncio.wait_for(self._wake.wait(), delay_s)
-            except TimeoutError:
-                pass
-            else:
-                self._wake.clear()
-                if self._policy.loaded and not self._policy.may_refresh_all(self._clock.monotonic_s()):
-                    continue
-            if self._running is None:
-                self._running = asyncio.create_task(self._refresh_now(self._api))
-            await asyncio.shield(self._running)
+            if await self._is_due():
+                if self._running is None:
+                    self._running = asyncio.create_task(self._refresh_now(self._api))
+                await asyncio.shield(self._running)
+
+    async def _is_due(self) -> bool:
+        """Waits for the clock or a request; False when a refresh that just happened serves as well."""
+        try:
+            async with asyncio.timeout(self._policy.next_full_s(self._clock.monotonic_s())):
+                await self._wake.wait()
+        except TimeoutError:
+            return self._policy.next_full_s(self._clock.monotonic_s()) <= 0
+        self._wake.clear()
+        return not self._policy.loaded or self._policy.may_refresh_all(self._clock.monotonic_s())
 
     async def _refresh_now(self, api: ScopeApi) -> None:
         succeeded = False

@@ -79,11 +79,12 @@ class WorkloadClient:
 
     async def _call(self, method: str, path: str, body: dict[str, str] | None) -> dict[str, Any]:
         import aiohttp  # noqa: PLC0415 - only hubs under an agent need it here
+        import yarl  # noqa: PLC0415 - comes with aiohttp; as it is, without decoding `%24`
 
         connector = aiohttp.UnixConnector(self._socket_path) if self._socket_path else aiohttp.TCPConnector()
         timeout = aiohttp.ClientTimeout(total=CALL_TIMEOUT_S)
         data = msgspec.json.encode(body) if body is not None else None
-        url = f"{self._base}{path}?api-version={API_VERSION}"
+        url = yarl.URL(f"{self._base}{path}?api-version={API_VERSION}", encoded=True)
         try:
             async with (
                 aiohttp.ClientSession(connector=connector, timeout=timeout) as session,

@@ -1,0 +1,394 @@
+"""Puts the parts of the hub together, from settings and a core. No policy of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+import uuid
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from edgehub.common.clock import SystemClock
+from edgehub.common.state import MemoryState, SqliteState, StateStore
+from edgehub.config.desired import DesiredConfigError, RouteSpec
+from edgehub.config.load import SettingsError
+from edgehub.errors import EdgehubError
+from edgehub.heads.base import EventPump
+from edgehub.heads.dispatch import event_handler
+from edgehub.heads.mqtt import ClientObserver, MqttHead
+from edgehub.hub.certificates import ServerCertificate, read_server_certificate, read_trust_bundle
+from edgehub.hub.connections import Connections
+from edgehub.hub.desired_files import read_desired_file
+from edgehub.hub.folders import DataFolder, choose_base, open_data_folder
+from edgehub.hub.own_identity import HubIdentity, resolve_identity
+from edgehub.hub.own_key import LocalKey, OwnKey, WorkloadKey
+from edgehub.hub.reauthentication import Reauthenticator
+from edgehub.hub.routes import STATUS_OK, RoutesService
+from edgehub.hub.session_store import SessionStore
+from edgehub.identity.authenticator import Authenticator
+from edgehub.identity.identities_file import IdentitiesFile
+from edgehub.identity.refresher import ScopeApi, ScopeRefresher
+from edgehub.identity.scope import RefreshPolicy, ScopeCache, ScopeDiff
+from edgehub.identity.sealing import SEALING_CONTEXT, Sealer
+from edgehub.identity.workload import WorkloadClient
+from edgehub.metrics.core_totals import decode_core_totals
+from edgehub.metrics.health import Health
+from edgehub.metrics.server import MetricsServer
+from edgehub.metrics.totals import HubTotals
+from edgehub.upstream_parts import ParentHub, UpstreamParts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from edgehub.config.settings import Settings
+    from edgehub.hub.ports import CoreModule, HubCore, UpstreamCore
+
+CERTIFICATE_DAYS = 90
+"""Validity asked of the workload API for the server certificate."""
+CONNECTIONS_SPARE = 4000
+"""Connections beyond `MaxConnectedClients`, for those that have not sent CONNECT yet or are being closed."""
+
+log = logging.getLogger("edgehub")
+
+
+ParentFactory: TypeAlias = "Callable[[Settings, HubIdentity, OwnKey, bytes | None, UpstreamCore], ParentHub]"
+"""Makes the link: settings, who we are, how we sign, PEM text to trust, and where messages come from."""
+
+
+class StartError(EdgehubError):
+    """The hub cannot start."""
+
+
+class Services:
+    """The parts of one hub. The methods are called in the order in which they stand here."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        core: CoreModule,
+        store_failed: Callable[[str], None],
+        connect_parent: ParentFactory,
+    ) -> None:
+        self._connect_parent = connect_parent
+        self._settings = settings
+        self._core_module = core
+        self._store_failed = store_failed
+        self.identity = resolve_identity(settings.identity, settings.upstream)
+        self.clock = SystemClock()
+        self.health = Health()
+        self.totals = HubTotals(self.clock, self.identity.hub_host)
+        self.connections = Connections(settings.clients.clients_max)
+        self._workload = _workload_client(self.identity)
+        self._own_key = _own_key(self.identity, self._workload)
+        self._certificate = read_server_certificate(settings.identity)
+        self._listeners: list[int] = []
+        self._folder: DataFolder | None = None
+        self._state: StateStore | None = None
+        self._core: HubCore | None = None
+        self._pump: EventPump | None = None
+        self._metrics_server: MetricsServer | None = None
+        self._upstream: UpstreamParts | None = None
+        self._check_certificate_source()
+
+    # Start
+
+    async def start_metrics(self) -> int:
+        """Opens the metrics port, first of all, so that probes see the start. Returns the port."""
+        process = self._settings.process
+        render = self._render_metrics if process.metrics_enabled else None
+        self._metrics_server = MetricsServer(self.health, render)
+        return await self._metrics_server.start(process.metrics_host, process.metrics_port)
+
+    async def open_storage(self) -> None:
+        """Opens the data folder, the state and the core; recovery of the messages may take seconds."""
+        storage = self._settings.storage
+        if storage.persistent:
+            base, warning = choose_base(storage.folder)
+            if warning:
+                log.warning("%s", warning)
+            self._folder = open_data_folder(base)
+            self._state = SqliteState(self._folder.state_file)
+        else:
+            self._state = MemoryState()
+        self._core = await asyncio.to_thread(self._open_core)
+        log.info("Created new message store")
+
+    async def load_identities(self) -> None:
+        """Builds everything that decides about clients, with the stored identities."""
+        settings, identity, state, core = self._settings, self.identity, self._need_state(), self._need_core()
+        clients = settings.clients
+        self.routes = RoutesService(
+            core, self._core_module.check_routes, state, edge_device_id=identity.device_id
+        )
+        if identity.has_upstream:
+            parent = self._connect_parent(settings, identity, self._sign_key(), await self._trust(), core)
+            self._upstream = UpstreamParts(
+                parent, self.routes, self.totals, self.clock, settings.upstream, follow_twin=self._follow_twin
+            )
+        self._cache = ScopeCache(identity.device_id)
+        self._refresher = ScopeRefresher(
+            self._cache,
+            RefreshPolicy(period_s=clients.scope_refresh_s, gap_s=clients.scope_refresh_gap_s),
+            self._scope_api(),
+            self.clock,
+            edge_device_id=identity.device_id,
+            state=state,
+            sealer=await self._sealer(),
+        )
+        stored = self._refresher.load_stored()
+        if stored:
+            log.info("Loaded %d identities of the last device scope", stored)
+        self._build_head(core, state)
+
+    def load_configuration(self) -> None:
+        """Applies the configuration that is at hand: of a file, of the settings, or the last good one.
+
+        :raises SettingsError: the file or a route of the settings cannot be used.
+        """
+        upstream = self._settings.upstream
+        if upstream.routes_file:
+            document = read_desired_file(Path(upstream.routes_file))
+            status = self.routes.take_document(document, keep=False)
+            if status.code != STATUS_OK:
+                raise SettingsError(f"RoutesFile={upstream.routes_file}: {status.description}")
+        elif upstream.config_source == "local":
+            self._apply_local_routes()
+        else:
+            self.routes.load_last_good()
+
+    def start_core(self) -> None:
+        """Starts the I/O threads and listens to their events; no listener is open yet."""
+        core = self._need_core()
+        core.start()
+        self._pump = EventPump(
+            core,
+            event_handler(self.head, upstream_ready=self._messages_ready, store_failed=self._store_failed),
+        )
+        self._pump.start()
+
+    def background(self) -> dict[str, Coroutine[Any, Any, None]]:
+        """Jobs that run until the hub stops, by name."""
+        jobs = {"device scope": self._refresher.run(), "reauthentication": self._reauthenticator.run()}
+        if self._upstream is not None:
+            jobs.update(self._upstream.background())
+        return jobs
+
+    async def start_upstream(self) -> None:
+        """Starts connecting to the parent hub, if there is one."""
+        if self._upstream is not None:
+            await self._upstream.start(self._refresher.request_refresh)
+
+    @property
+    def knows_identities(self) -> bool:
+        return len(self._cache) > 0
+
+    async def first_identities(self) -> None:
+        """Waits for one attempt to read the device scope."""
+        await self._refresher.refresh_all()
+
+    async def first_configuration(self) -> None:
+        """Waits until the twin was read once."""
+        if self._upstream is None:
+            raise StartError("there is no configuration and no parent hub to get one from")
+        await self._upstream.first_configuration()
+
+    async def listen(self) -> tuple[int, int]:
+        """Opens the MQTT listeners; returns the TLS port and the plain port, 0 for none."""
+        mqtt, core = self._settings.mqtt, self._need_core()
+        certificate = self._certificate or await self._issue_certificate()
+        port = plain_port = 0
+        if certificate is not None:
+            host = mqtt.host or _any_host()
+            listener, port = core.listen(host, mqtt.port, certificate.chain_pem, certificate.key_pem)
+            self._listeners.append(listener)
+        if mqtt.plain_port is not None:
+            listener, plain_port = core.listen("127.0.0.1", mqtt.plain_port)
+            self._listeners.append(listener)
+        return port, plain_port
+
+    # Stop
+
+    async def stop_clients(self) -> None:
+        """Lets no new client in, and finishes what the parent hub has in hand."""
+        if self._core is not None:
+            for listener in self._listeners:
+                self._core.close_listener(listener)
+        if self._pump is not None:
+            await self.head.drain()
+        if self._upstream is not None:
+            await self._upstream.stop()
+
+    async def stop_core(self, drain_ms: int) -> None:
+        """Finishes deliveries, closes the sessions and the store, and handles the last events."""
+        if self._core is None:
+            return
+        await asyncio.to_thread(self._core.stop, drain_ms)
+        if self._pump is not None:
+            self._pump.drain()
+            self._pump.stop()
+
+    async def close(self) -> None:
+        """Closes what is left. Safe after a failed start."""
+        if self._state is not None:
+            self._state.close()
+        if self._metrics_server is not None:
+            await self._metrics_server.stop()
+        if self._folder is not None:
+            self._folder.release()
+
+    # Parts
+
+    def _check_certificate_source(self) -> None:
+        mqtt = self._settings.mqtt
+        if mqtt.enabled and self._certificate is None and self._workload is None and mqtt.plain_port is None:
+            raise SettingsError(
+                "the MQTT head has no certificate: set EdgeHubDevServerCertificateFile and "
+                "EdgeHubDevServerPrivateKeyFile, or mqttSettings__enabled=false"
+            )
+
+    def _open_core(self) -> HubCore:
+        storage, mqtt, clients = self._settings.storage, self._settings.mqtt, self._settings.clients
+        fast = storage.optimize_for_performance
+        return self._core_module.Engine(
+            edge_device_id=self.identity.device_id,
+            storage_dir=str(self._folder.messages) if self._folder is not None else None,
+            sync=storage.sync,
+            sync_interval_ms=storage.sync_interval_ms,
+            sync_min_interval_ms=storage.sync_min_interval_ms,
+            io_threads=mqtt.io_threads,
+            low_memory=not fast,
+            pooled_buffers=fast if mqtt.pooled_buffers is None else mqtt.pooled_buffers,
+            packet_bytes_max=mqtt.packet_bytes_max,
+            connect_timeout_ms=mqtt.connect_timeout_ms,
+            keep_alive_max_ms=mqtt.keep_alive_max_ms,
+            ack_timeout_ms=clients.ack_timeout_s * 1000,
+            connections_max=clients.clients_max + CONNECTIONS_SPARE,
+            listen_backlog=mqtt.listen_backlog,
+        )
+
+    def _build_head(self, core: HubCore, state: StateStore) -> None:
+        self._authenticator = Authenticator(
+            self._cache,
+            self._refresher,
+            self.clock,
+            hosts=self.identity.token_hosts,
+            nested=self._settings.clients.nested_edge,
+        )
+        self._sessions = SessionStore(state)
+        observers: list[ClientObserver] = [self.totals]
+        if self._upstream is not None:
+            observers.append(self._upstream.twin)
+        self.head = MqttHead(
+            core,
+            self._core_module.Grants,
+            self._authenticator,
+            self.connections,
+            self._sessions,
+            self.clock,
+            edge_device_id=self.identity.device_id,
+            observers=observers,
+        )
+        self._reauthenticator = Reauthenticator(self.connections, self._authenticator, self.head.disconnect)
+        self._refresher.on_diff = self._scope_changed
+
+    def _scope_changed(self, diff: ScopeDiff) -> None:
+        self._reauthenticator.scope_changed(diff)
+        for gone in diff.removed:
+            self._sessions.drop(gone)
+
+    def _scope_api(self) -> ScopeApi | None:
+        path = self._settings.upstream.identities_file
+        if path:
+            api = IdentitiesFile(Path(path))
+            api.read()
+            return api
+        return self._upstream.scope_api if self._upstream is not None else None
+
+    def _apply_local_routes(self) -> None:
+        specs = [RouteSpec(name, text) for name, text in self._settings.local_routes]
+        try:
+            self.routes.apply_fixed(specs, self._settings.storage.default_ttl_secs)
+        except DesiredConfigError as error:
+            raise SettingsError(f"routes of the environment: {error}") from None
+
+    def _sign_key(self) -> OwnKey:
+        assert self._own_key is not None
+        return self._own_key
+
+    @property
+    def _follow_twin(self) -> bool:
+        upstream = self._settings.upstream
+        return upstream.config_source == "twin" and not upstream.routes_file
+
+    async def _trust(self) -> bytes | None:
+        """Certificates to trust beside the system's, for the parent hub."""
+        if self._settings.identity.trust_bundle_file or self._workload is None:
+            return read_trust_bundle(self._settings.identity)
+        return await self._workload.trust_bundle()
+
+    async def _sealer(self) -> Sealer | None:
+        """Seals identities on disk; a hub without key or without disk keeps none."""
+        if self._own_key is None or not self._settings.storage.persistent:
+            return None
+        return Sealer(await self._own_key.sign(SEALING_CONTEXT))
+
+    async def _issue_certificate(self) -> ServerCertificate | None:
+        if self._workload is None:
+            return None
+        name = self.identity.edge_host or socket.gethostname()
+        expires = (datetime.now(UTC) + timedelta(days=CERTIFICATE_DAYS)).isoformat()
+        issued = await self._workload.server_certificate(name, expires)
+        log.info("Loaded server certificate with expiration date of %s", issued.expires)
+        return ServerCertificate(issued.chain_pem, issued.key_pem)
+
+    def _messages_ready(self) -> None:
+        if self._upstream is not None:
+            self._upstream.messages_ready()
+
+    def _render_metrics(self) -> bytes:
+        from edgehub.metrics.collector import HubCollector, render  # noqa: PLC0415 - several MB, on first scrape
+
+        if not hasattr(self, "_collector"):
+            base = (self.identity.hub_host, self.identity.device_id, str(uuid.uuid4()))
+            self._collector = HubCollector(
+                base,
+                lambda: decode_core_totals(self._core.metrics() if self._core is not None else {}),
+                self.totals,
+                lambda: self.connections.count,
+                self.clock.monotonic_s,
+            )
+        return render(self._collector)
+
+    def _need_state(self) -> StateStore:
+        assert self._state is not None
+        return self._state
+
+    def _need_core(self) -> HubCore:
+        assert self._core is not None
+        return self._core
+
+
+def _workload_client(identity: HubIdentity) -> WorkloadClient | None:
+    if identity.workload_uri is None:
+        return None
+    return WorkloadClient(identity.workload_uri, identity.id.module_id or "", identity.generation_id)
+
+
+def _own_key(identity: HubIdentity, workload: WorkloadClient | None) -> OwnKey | None:
+    if identity.key is not None:
+        return LocalKey(identity.key)
+    return WorkloadKey(workload) if workload is not None else None
+
+
+def _any_host() -> str:
+    """The address that means all: IPv6 with IPv4 where the system has both."""
+    if not socket.has_dualstack_ipv6():
+        return "0.0.0.0"
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
+            probe.bind(("::", 0))
+    except OSError:
+        return "0.0.0.0"
+    return "::"

@@ -1,0 +1,114 @@
+"""The hub's side of the parent hub: connects the link's events with routes, reports and identities."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgehub import __version__
+from edgehub.hub.edge_hub_twin import EdgeHubTwin
+from edgehub.hub.reported import ReportedState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from edgehub.common.clock import Clock
+    from edgehub.config.settings import UpstreamSettings
+    from edgehub.hub.ports import HubTwin, UpstreamLink
+    from edgehub.hub.routes import RoutesService
+    from edgehub.identity.refresher import ScopeApi
+    from edgehub.metrics.totals import HubTotals
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ParentHub:
+    """What the link to a parent hub offers.
+
+    :param link: the connection itself; reports to a `LinkListener`.
+    :param twin: the twin of our module over that connection.
+    :param scope_api: the identities in our scope, over HTTPS.
+    """
+
+    link: UpstreamLink
+    twin: HubTwin
+    scope_api: ScopeApi
+
+
+class UpstreamParts:
+    """Everything that happens because there is a parent hub.
+
+    :param follow_twin: whether the routes come from the twin; otherwise it is only reported to.
+    """
+
+    def __init__(
+        self,
+        parent: ParentHub,
+        routes: RoutesService,
+        totals: HubTotals,
+        clock: Clock,
+        settings: UpstreamSettings,
+        *,
+        follow_twin: bool,
+    ) -> None:
+        self._link = parent.link
+        self.scope_api = parent.scope_api
+        self._totals = totals
+        self._follow_twin = follow_twin
+        self._refresh_identities: Callable[[], None] = lambda: None
+        self.twin = EdgeHubTwin(
+            parent.twin,
+            routes,
+            ReportedState(__version__),
+            clock,
+            refresh_s=settings.config_refresh_s,
+            reported_gap_s=settings.reported_sync_s,
+        )
+
+    def background(self) -> dict[str, Coroutine[Any, Any, None]]:
+        """Jobs that run until the hub stops, by name."""
+        jobs = {"reported properties": self.twin.run_reported()}
+        if self._follow_twin:
+            jobs["desired properties"] = self.twin.run_desired()
+        return jobs
+
+    async def start(self, refresh_identities: Callable[[], None]) -> None:
+        """Starts connecting.
+
+        :param refresh_identities: called whenever the parent hub can be reached again.
+        """
+        self._refresh_identities = refresh_identities
+        self._link.set_listener(self)
+        await self._link.start()
+
+    async def stop(self) -> None:
+        """Tells what is left to tell, finishes what is in flight and disconnects."""
+        await self.twin.flush_reported()
+        await self._link.stop()
+
+    async def first_configuration(self) -> None:
+        """Waits until the twin was read once."""
+        await self.twin.first_outcome
+
+    def messages_ready(self) -> None:
+        """There may be messages to take from the core."""
+        self._link.messages_ready()
+
+    # Events of the link (`LinkListener`).
+
+    def link_up(self) -> None:
+        log.info("Connected to the parent hub")
+        self._totals.link_up()
+        self.twin.link_up()
+        self._refresh_identities()
+
+    def link_down(self, reason: str) -> None:
+        log.warning("Lost the parent hub: %s", reason)
+        self._totals.link_down()
+        self.twin.link_down()
+
+    def desired_patch(self, patch: dict[str, Any]) -> None:
+        if self._follow_twin:
+            self.twin.desired_patch(patch)

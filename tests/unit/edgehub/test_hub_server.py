@@ -1,0 +1,401 @@
+"""One run of the hub over a fake core: start, failures, drain (settings spec 7.2 to 7.4)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+
+from edgehub import app
+from edgehub.app import HubServer, run_hub
+from edgehub.common.clock import SystemClock
+from edgehub.config.load import load_settings
+from edgehub.errors import EdgehubError
+from edgehub.identity.scope_wire import encode_identity
+from edgehub.upstream_parts import ParentHub
+from testkit import fake_core
+from testkit.clock import ManualClock
+from testkit.identities import (
+    EDGE_ID,
+    HUB_HOST,
+    FakeScopeApi,
+    edge_identity,
+    sas_identity,
+    token_for,
+    username_for,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping
+
+    from edgehub.hub.ports import LinkListener
+
+ROUTE = "FROM /* INTO $upstream"
+KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+
+
+def desired(version: int = 1, **routes: Any) -> dict[str, Any]:
+    return {
+        "schemaVersion": "1.1",
+        "routes": routes or {"up": ROUTE},
+        "storeAndForwardConfiguration": {"timeToLiveSecs": 7200},
+        "$version": version,
+    }
+
+
+class FakeParent:
+    """A parent hub that answers from memory."""
+
+    def __init__(self, *, online: bool = True) -> None:
+        self.online = online
+        self.desired = desired()
+        self.reported: list[Mapping[str, Any]] = []
+        self.scope = FakeScopeApi([edge_identity(), sas_identity("leaf")])
+        self.listener: LinkListener | None = None
+        self.ready = 0
+        self.stopped = False
+
+    def connect(self, *parts: Any) -> ParentHub:
+        return ParentHub(self, self, self.scope)
+
+    def set_listener(self, listener: LinkListener) -> None:
+        self.listener = listener
+
+    async def start(self) -> None:
+        if self.online and self.listener is not None:
+            self.listener.link_up()
+
+    async def stop(self) -> None:
+        self.stopped = True
+
+    def messages_ready(self) -> None:
+        self.ready += 1
+
+    async def get_desired(self) -> Mapping[str, Any]:
+        return self.desired
+
+    async def patch_reported(self, patch: Mapping[str, Any]) -> None:
+        if not self.online:
+            raise EdgehubError("offline")
+        self.reported.append(patch)
+
+
+class Engines:
+    """The fake core as a module, keeping the engine it made."""
+
+    def __init__(self) -> None:
+        self.engine: fake_core.Engine | None = None
+        self.on_open: Callable[[], None] = lambda: None
+        self.module = _Module(self)
+
+    def make(self, **options: Any) -> fake_core.Engine:
+        self.on_open()
+        self.engine = fake_core.Engine(**options)
+        return self.engine
+
+
+class _Module:
+    def __init__(self, engines: Engines) -> None:
+        self.Engine = engines.make
+        self.Grants = fake_core.Grants
+        self.CoreError = fake_core.CoreError
+        self.check_routes = fake_core.check_routes
+
+
+@pytest.fixture
+def engines() -> Engines:
+    return Engines()
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> dict[str, str]:
+    """A hub without parent, on plain MQTT."""
+    merged: dict[str, list[Any]] = {"devices": [], "modules": []}
+    for identity in (edge_identity(), sas_identity("leaf")):
+        merged["devices"] += json.loads(encode_identity(identity))["devices"]
+    (tmp_path / "identities.json").write_text(json.dumps(merged))
+    (tmp_path / "routes.json").write_text(json.dumps(desired()))
+    return {
+        "IOTEDGE_DEVICEID": EDGE_ID,
+        "IOTEDGE_IOTHUBHOSTNAME": HUB_HOST,
+        "IdentitiesFile": str(tmp_path / "identities.json"),
+        "RoutesFile": str(tmp_path / "routes.json"),
+        "StorageFolder": str(tmp_path),
+        "mqttSettings__plain_port": "0",
+        "httpSettings__metrics_port": "0",
+        "httpSettings__metrics_host": "127.0.0.1",
+        "ShutdownWaitPeriod": "5",
+        "ReportedPropertiesSyncFrequencySecs": "0",
+    }
+
+
+@pytest.fixture
+def connected(alone: dict[str, str]) -> dict[str, str]:
+    """A hub with a parent."""
+    del alone["IdentitiesFile"], alone["RoutesFile"]
+    string = f"HostName={HUB_HOST};DeviceId={EDGE_ID};ModuleId=$edgeHub;SharedAccessKey={KEY}"
+    return alone | {"IotHubConnectionString": string}
+
+
+def server(environment: dict[str, str], engines: Engines, parent: FakeParent | None = None) -> HubServer:
+    connect = (parent or FakeParent()).connect
+    return HubServer(load_settings(environment), engines.module, connect)  # type: ignore[arg-type]
+
+
+@asynccontextmanager
+async def running(hub: HubServer) -> AsyncIterator[asyncio.Task[int]]:
+    """The hub while it is ready; it is stopped and its exit code checked by the caller or here."""
+    task = asyncio.create_task(hub.serve())
+    await until(lambda: task.done() or (hub.services is not None and hub.services.health.started))
+    assert not task.done(), task.result()
+    yield task
+    hub.stop()
+    await task
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    for _ in range(5000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("the condition never held")
+
+
+async def health(hub: HubServer) -> tuple[int, str]:
+    url = f"http://127.0.0.1:{hub.metrics_port}/healthz"
+    async with aiohttp.ClientSession() as session, session.get(url) as answer:
+        return answer.status, (await answer.json())["status"]
+
+
+async def test_a_hub_alone_from_start_to_drain(
+    alone: dict[str, str], engines: Engines, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    caplog.set_level("INFO")
+    hub = server(alone, engines)
+    async with running(hub) as task:
+        engine = engines.engine
+        assert engine is not None
+        assert engine.started
+        assert engine.options["storage_dir"] == str(tmp_path / "edgeHub/messages")
+        assert engine.options["edge_device_id"] == EDGE_ID
+        assert await health(hub) == (200, "ok")
+        assert hub.mqtt_plain_port == 40_001
+        token = token_for("leaf", ManualClock(SystemClock().wall_s()))
+        engine.push(fake_core.ConnectEvent(1, "leaf", username_for("leaf"), token.encode()))
+        await until(lambda: any(call.name == "accept" for call in engine.calls))
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"http://127.0.0.1:{hub.metrics_port}/metrics") as answer,
+        ):
+            assert "edgehub_connected_clients{" in await answer.text()
+        hub.stop()
+        assert await task == 0
+    assert [call.name for call in engine.calls] == [
+        "set_routes",
+        "listen",
+        "accept",
+        "close_listener",
+        "stop",
+    ]
+    text = caplog.text
+    for line in (
+        "Initializing Edge Hub",
+        "Version - ",
+        "OptimizeForPerformance=True",
+        "MessageAckTimeoutSecs=30",
+        "Created new message store",
+        "Set the following 1 route(s) in edge hub",
+        "Edge hub is ready",
+        "Stopping the protocol heads...",
+        "Protocol heads stopped.",
+        "Shutdown complete.",
+    ):
+        assert line in text
+
+
+async def test_a_hub_with_a_parent(connected: dict[str, str], engines: Engines) -> None:
+    parent = FakeParent()
+    hub = server(connected, engines, parent)
+    async with running(hub):
+        assert hub.services is not None
+        assert hub.services.routes.configured
+        assert hub.services.knows_identities
+        await until(lambda: any("lastDesiredStatus" in patch for patch in parent.reported))
+        assert engines.engine is not None
+        engines.engine.push(fake_core.UpstreamReadyEvent())
+        await until(lambda: parent.ready == 1)
+    assert parent.stopped
+
+
+async def test_a_hub_that_was_once_online_starts_offline(connected: dict[str, str], engines: Engines) -> None:
+    async with running(server(connected, engines)):
+        pass
+    parent = FakeParent(online=False)
+    parent.scope.failure = EdgehubError("not even asked")
+    hub = server(connected, engines, parent)
+    async with running(hub):
+        assert hub.services is not None
+        assert hub.services.knows_identities
+        assert hub.services.routes.configured
+
+
+async def test_without_any_configuration_the_start_fails(
+    connected: dict[str, str],
+    engines: Engines,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(app, "CONFIG_WAIT_S", 0.01)
+    hub = server(connected, engines, FakeParent(online=False))
+    assert await hub.serve() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "could not obtain the twin of $edgeHub" in line
+    assert engines.engine is not None
+    assert engines.engine.listeners == {}
+    assert engines.engine.stopped
+
+
+async def test_a_first_configuration_that_is_bad_fails_the_start_after_it_was_reported(
+    connected: dict[str, str], engines: Engines
+) -> None:
+    parent = FakeParent()
+    parent.desired = desired(up="BAD")
+    assert await server(connected, engines, parent).serve() == 1
+    (status,) = [patch["lastDesiredStatus"] for patch in parent.reported if "lastDesiredStatus" in patch]
+    assert status["code"] == 400
+
+
+async def test_routes_of_the_environment(alone: dict[str, str], engines: Engines) -> None:
+    del alone["RoutesFile"]
+    hub = server(alone | {"configSource": "local", "routes__x": ROUTE, "timeToLiveSecs": "5"}, engines)
+    async with running(hub):
+        assert engines.engine is not None
+        (call,) = [call for call in engines.engine.calls if call.name == "set_routes"]
+        assert (call.routes, call.default_ttl_secs) == ([("x", ROUTE, None, 0)], 5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"RoutesFile": "/none.json"}, "/none.json: No such file"),
+        ({"IdentitiesFile": "/none.json"}, "/none.json: No such file"),
+        ({"mqttSettings__plain_port": None}, "EdgeHubDevServerCertificateFile"),
+        ({"IOTEDGE_DEVICEID": None}, "IOTEDGE_DEVICEID"),
+        ({"EdgeHubDevServerCertificateFile": "/none.pem"}, "set both"),
+        ({"httpSettings__metrics_host": "203.0.113.1"}, "cannot open the metrics port 203.0.113.1:0"),
+    ],
+)
+async def test_a_start_that_cannot_work_says_why_in_one_line(
+    alone: dict[str, str],
+    engines: Engines,
+    changes: dict[str, str | None],
+    part: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    environment = {name: value for name, value in (alone | changes).items() if value is not None}
+    assert await server(environment, engines).serve() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("edgehub: ")
+    assert part in line
+
+
+async def test_a_bad_route_in_the_file_fails_the_start(
+    alone: dict[str, str], engines: Engines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(alone["RoutesFile"]).write_text(json.dumps(desired(up="BAD")))  # noqa: ASYNC240
+    assert await server(alone, engines).serve() == 1
+    assert "Error parsing route up" in capsys.readouterr().err
+
+
+async def test_a_second_hub_on_the_same_folder_fails(
+    alone: dict[str, str], engines: Engines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with running(server(alone, engines)):
+        assert await server(alone, Engines()).serve() == 1
+        assert "in use by another hub" in capsys.readouterr().err
+
+
+async def test_a_listener_that_cannot_open_fails_the_start(
+    alone: dict[str, str], engines: Engines, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = engines.make
+
+    def make(**options: Any) -> fake_core.Engine:
+        engine = made(**options)
+        engine.fail_listen = "port 1883 is in use"
+        return engine
+
+    engines.module.Engine = make
+    assert await server(alone, engines).serve() == 1
+    assert "port 1883 is in use" in capsys.readouterr().err
+
+
+async def test_a_failed_store_ends_the_hub_with_1(alone: dict[str, str], engines: Engines) -> None:
+    hub = server(alone, engines)
+    async with running(hub) as task:
+        assert engines.engine is not None
+        engines.engine.push(fake_core.StoreFailedEvent("disk gone"))
+        assert await task == 1
+        assert hub.services is not None
+        assert hub.services.health.store_fault == "disk gone"
+
+
+async def test_a_failed_background_job_ends_the_hub_with_1(
+    alone: dict[str, str], engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = server(alone, engines)
+    async with running(hub) as task:
+        assert hub.services is not None
+
+        async def fail() -> None:
+            raise RuntimeError("on purpose")
+
+        hub._spawn_all({"test": fail()})
+        assert await task == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_signals_drain(alone: dict[str, str], engines: Engines, number: signal.Signals) -> None:
+    async with running(server(alone, engines)) as task:
+        os.kill(os.getpid(), number)
+        assert await task == 0
+    assert engines.engine is not None
+    assert engines.engine.stopped
+
+
+async def test_a_signal_during_the_start_ends_it(connected: dict[str, str], engines: Engines) -> None:
+    hub = server(connected, engines, FakeParent(online=False))
+    task = asyncio.create_task(hub.serve())
+    await until(lambda: engines.engine is not None and engines.engine.started)
+    os.kill(os.getpid(), signal.SIGTERM)
+    assert await task == 0
+
+
+async def test_a_shutdown_that_hangs_is_cut_short(
+    connected: dict[str, str], engines: Engines, caplog: pytest.LogCaptureFixture
+) -> None:
+    parent = FakeParent()
+
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    parent.stop = hang  # type: ignore[method-assign]
+    hub = server(connected | {"ShutdownWaitPeriod": "1"}, engines, parent)
+    async with running(hub) as task:
+        hub.stop()
+        assert await task == 1
+    assert "was cut short" in caplog.text
+
+
+def test_bad_settings_give_one_line_and_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_hub({"MaxUpstreamBatchSize": "abc"}) == 1
+    captured = capsys.readouterr()
+    assert captured.err == "edgehub: MaxUpstreamBatchSize='abc': expected a whole number from 1 to 1000\n"
+    assert captured.out == ""
