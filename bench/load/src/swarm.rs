@@ -145,7 +145,8 @@ impl Swarm {
     /// # Errors
     /// Any client fails.
     pub fn turn(&mut self, timeout: Duration) -> Result<(), LoadError> {
-        let timeout = if self.readable.is_empty() { timeout } else { Duration::ZERO };
+        let idle = self.readable.is_empty() && self.dirty.is_empty();
+        let timeout = if idle { timeout } else { Duration::ZERO };
         match self.poll.poll(&mut self.events, Some(timeout)) {
             Err(err) if err.kind() == io::ErrorKind::Interrupted => return Ok(()),
             result => result.map_err(|source| LoadError::System { what: "epoll", source })?,
