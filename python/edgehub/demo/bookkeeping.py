@@ -82,6 +82,14 @@ class Books:
         return [(self._begun_ms[text], latency_ms) for text, latency_ms in self._latencies_ms.items()]
 
     @property
+    def progress(self) -> int:
+        """Grows with everything that happens to a message."""
+        evidence = self.evidence
+        return sum(
+            len(ids) for ids in (evidence.acked, evidence.received, evidence.output_acked, evidence.delivered)
+        )
+
+    @property
     def filter_is_done(self) -> bool:
         """Whether the filter has received and passed on all that the devices were promised."""
         passed_on = set(self.evidence.output_acked)

@@ -24,6 +24,7 @@ class Outcome:
     :param steady: latency of messages that were sent while the link was up and had no backlog to clear.
     :param overall: latency of all, those of the outage included.
     :param unrouted: messages that stayed on the gateway, as the hub itself counted them.
+    :param waiting: messages that still waited in the hub for iothub when the books were closed.
     :param drained_s: time from the return of the link until its backlog was gone; None without an outage, or
         when that was not seen before the run's end.
     :param peak_backlog: largest number of messages that waited for the link.
@@ -33,6 +34,7 @@ class Outcome:
     steady: LatencySummary
     overall: LatencySummary
     unrouted: int
+    waiting: int
     outage_s: float
     peak_backlog: int
     drained_s: float | None
@@ -46,6 +48,7 @@ class Outcome:
         return {
             **self.ledger.as_dict(),
             "hub_counted_unrouted": self.unrouted,
+            "waiting_in_hub": self.waiting,
             "latency_ms": {"link_up": _quantiles(self.steady), "all": _quantiles(self.overall)},
             "outage": {
                 "seconds": self.outage_s,
@@ -70,7 +73,7 @@ def ledger_lines(outcome: Outcome) -> list[tuple[str, str, str]]:
         ),
         ("delivered to iothub", f"{ledger.delivered:,}", ""),
         ("duplicates", f"{ledger.duplicates:,}", "redelivered; delivery is at least once"),
-        ("lost", f"{ledger.lost:,}", _where_lost(ledger)),
+        ("lost", f"{ledger.lost:,}", _where_lost(outcome)),
         ("reordered", f"{ledger.reordered:,}", "within a device or stream"),
     ]
     if unconfirmed:
@@ -125,7 +128,8 @@ def _remarks(outcome: Outcome) -> list[str]:
     return remarks
 
 
-def _where_lost(ledger: Ledger) -> str:
+def _where_lost(outcome: Outcome) -> str:
+    ledger = outcome.ledger
     if not ledger.lost:
         return ""
     places = (
@@ -133,7 +137,8 @@ def _where_lost(ledger: Ledger) -> str:
         ("in the filter", ledger.in_filter.lost),
         ("on the way to iothub", ledger.alerts.lost + ledger.summaries.lost),
     )
-    return ", ".join(f"{count:,} {place}" for place, count in places if count)
+    text = ", ".join(f"{count:,} {place}" for place, count in places if count)
+    return f"{text}; {outcome.waiting:,} still wait in the hub" if outcome.waiting else text
 
 
 def _quantiles(summary: LatencySummary) -> dict[str, Any]:

@@ -43,8 +43,9 @@ ROUTES: Final[dict[str, Any]] = {
         "priority": 0,
     },
 }
-DRAIN_S: Final = 30.0
-"""Time for the last messages to arrive, once for the filter and once for iothub."""
+STALL_S: Final = 20.0
+"""Time without a further message after which the rest is taken as lost. The hub's first attempts to come back
+after an outage are well within it."""
 LINGER_S: Final = 0.5
 """Time in which a late duplicate or stray still gets into the books."""
 CONNECT_S: Final = 30.0
@@ -99,11 +100,10 @@ class Scenario:
     async def _start_clients(self) -> None:
         self._screen.step(f"starting the module {MODULE} (azure-iot-device, MQTT)")
         self._filter = await self._start_filter(self._journal(MODULE), 1)
-        await self._until(lambda: self._books.connected >= 1, CONNECT_S, "the filter did not connect")
+        await self._until_connected(1)
         self._screen.step(f"starting the devices {' and '.join(STATIONS)} (azure-iot-device, MQTT)")
         self._devices = [await self._start_device(station, self._journal(station), 1) for station in STATIONS]
-        clients = 1 + len(STATIONS)
-        await self._until(lambda: self._books.connected >= clients, CONNECT_S, "the devices did not connect")
+        await self._until_connected(1 + len(STATIONS))
 
     async def _start_filter(self, journal: Path, first: int) -> Child:
         return await self._spawn(MODULE, "edgehub.demo.filter_module", journal, first)
@@ -142,25 +142,34 @@ class Scenario:
         """Ends the senders one after the other, each when it has nothing left to do."""
         self._phase = "the devices have stopped; the last messages arrive"
         await asyncio.gather(*(device.stop() for device in self._devices))
-        await self._until(lambda: self._books.filter_is_done, DRAIN_S)
+        await self._until_stalled(lambda: self._books.filter_is_done)
         assert self._filter is not None
         await self._filter.stop()
         self._books.poll()
-        await self._until(lambda: self._books.missing == 0, DRAIN_S)
+        await self._until_stalled(lambda: self._books.missing == 0)
         await asyncio.sleep(LINGER_S)
         await self._look()
 
     async def _sleep_until(self, elapsed_s: float) -> None:
         await asyncio.sleep(max(0.0, self._started_s + elapsed_s - _now_s()))
 
-    async def _until(self, done: Callable[[], bool], timeout_s: float, otherwise: str | None = None) -> None:
-        """Waits until a condition holds; when it does not in time, goes on, or fails with `otherwise`."""
-        deadline_s = _now_s() + timeout_s
-        while not done():
+    async def _until_connected(self, clients: int) -> None:
+        deadline_s = _now_s() + CONNECT_S
+        while self._books.connected < clients:
             if _now_s() > deadline_s:
-                if otherwise is None:
-                    return
-                raise DemoError(f"{otherwise} within {timeout_s:.0f} s; logs: {self._stack.folder / 'logs'}")
+                logs = self._stack.folder / "logs"
+                raise DemoError(f"the clients did not connect within {CONNECT_S:.0f} s (logs: {logs})")
+            await asyncio.sleep(POLL_S)
+            self._books.poll()
+
+    async def _until_stalled(self, done: Callable[[], bool]) -> None:
+        """Waits until a condition holds, as long as messages still move."""
+        progress, since_s = self._books.progress, _now_s()
+        while not done():
+            if self._books.progress != progress:
+                progress, since_s = self._books.progress, _now_s()
+            elif _now_s() - since_s > STALL_S:
+                return
             await asyncio.sleep(POLL_S)
             self._books.poll()
 
@@ -212,6 +221,7 @@ class Scenario:
             steady=summarize(steady),
             overall=summarize([latency_ms for _, latency_ms in latencies]),
             unrouted=self._tracker.unrouted,
+            waiting=self._tracker.upstream_lag,
             outage_s=self._options.outage_s,
             peak_backlog=self._outage.peak,
             drained_s=self._outage.drained_s,

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from edgehub.demo.latency import LatencySummary
 
 PLAIN_EVERY_S: Final = 3.0
+WIDTH: Final = 92
+"""Columns of the picture; fewer on a narrower terminal."""
 _BARS: Final = " ▁▂▃▄▅▆▇█"
 _BARS_ASCII: Final = " .:-=+*%@"
 _LINK_STYLES: Final = {Link.UP: "bold green", Link.CUT: "bold red", Link.COMING_BACK: "bold yellow"}
@@ -65,7 +67,9 @@ class LiveScreen:
             self._live = Live(console=self._console, auto_refresh=False)
             self._live.start()
             self._open = True
-        self._live.update(render_frame(frame, unicode=_speaks_unicode(self._console)), refresh=True)
+        width = min(WIDTH, self._console.width)
+        picture = render_frame(frame, unicode=_speaks_unicode(self._console), width=width)
+        self._live.update(picture, refresh=True)
 
     def _close(self) -> None:
         if self._open:
@@ -114,13 +118,17 @@ def plain_line(frame: Frame) -> str:
     )
 
 
-def render_frame(frame: Frame, *, unicode: bool = True) -> RenderableType:
-    """The table for a frame."""
+def render_frame(frame: Frame, *, unicode: bool = True, width: int = WIDTH) -> RenderableType:
+    """The table for a frame.
+
+    :param unicode: whether the terminal can show more than ASCII.
+    :param width: columns.
+    """
     title = Text.assemble(("edgehub demo", "bold"), "  ", (frame.phase, "dim"))
     body = Group(
         _clock(frame), Text(), _table(frame.rows, unicode=unicode), Text(), _facts(frame, unicode=unicode)
     )
-    return Panel(body, title=title, title_align="left", border_style="cyan", padding=(1, 2), width=92)
+    return Panel(body, title=title, title_align="left", border_style="cyan", padding=(1, 2), width=width)
 
 
 def sparkline(values: Sequence[int], width: int, *, unicode: bool = True) -> str:

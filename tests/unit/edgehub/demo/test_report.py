@@ -17,6 +17,7 @@ def outcome(evidence: Evidence) -> Outcome:
         steady=summarize([10.0, 12.0]),
         overall=summarize([10.0, 12.0, 6000.0]),
         unrouted=1,
+        waiting=0,
         outage_s=6.0,
         peak_backlog=240,
         drained_s=1.25,
@@ -57,6 +58,9 @@ def test_a_loss_is_told_with_its_place() -> None:
     found = outcome(replace(good(), delivered=["summary-000001"]))
     assert found.exit_code == 1
     assert ("lost", "1", "1 on the way to iothub") in ledger_lines(found)
+    assert ("lost", "1", "1 on the way to iothub; 1 still wait in the hub") in ledger_lines(
+        replace(found, waiting=1)
+    )
     assert verdict(found) == "FAILED: 1 lost, 0 reordered, 0 unexpected."
 
 
