@@ -41,7 +41,7 @@ def alive(pid: int | None) -> bool:
 
 async def until(condition: Callable[[], bool], timeout_s: float = PATIENCE_S) -> None:
     async with asyncio.timeout(timeout_s):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in another process
             await asyncio.sleep(0.02)
 
 
@@ -156,7 +156,8 @@ async def test_a_child_ends_when_asked(tmp_path: Path) -> None:
     with pytest.raises(ChildError, match="helper is running already"):
         await helper.start()
     assert await helper.stop() == -signal.SIGTERM
-    assert (helper.running, helper.pid) == (False, None)
+    assert not helper.running
+    assert not alive(helper.pid)
     assert await helper.stop() == -signal.SIGTERM
 
 
