@@ -11,7 +11,9 @@ use crate::format::{Checkpoint, QueueRow, SegmentHeader};
 use crate::queue::QueueInner;
 use crate::segment::{Segment, SegmentMeta, SegmentSet};
 
-const CHECKPOINT_RESERVE_BYTES: u64 = 64 << 10;
+/// What messages leave free at the end of a segment.
+const RESERVE_BYTES_MAX: u64 = 64 << 10;
+const RESERVE_BYTES_MIN: u64 = 512;
 
 /// Queues by id; the place of id `n` is `n - 1`.
 pub(crate) type QueueTable = Vec<Option<Arc<QueueInner>>>;
@@ -36,15 +38,20 @@ pub(crate) struct Unsynced {
     pub segments: Vec<Arc<Segment>>,
     /// The log is durable below this when all of them are synced.
     pub upto: u64,
+    /// A batch or header below it states this.
+    pub stated: u64,
     /// The folder has names that are not durable.
     pub folder: bool,
 }
 
-/// Whether messages or only checkpoints and definitions are to be written; the latter may use the reserve.
+/// What is to be written. When no further segment can be allocated, the less there is to it the longer it can go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Content {
     Messages,
+    /// Checkpoints and definitions.
     Control,
+    /// A statement of what is durable, without which no segment is unlinked and no space comes back.
+    Attest,
 }
 
 /// State of the log's end. Guarded by one lock, taken once per batch.
@@ -61,6 +68,9 @@ pub(crate) struct Journal {
     next_base: u64,
     log_end: u64,
     durable: u64,
+    /// The newest `durable` that was written somewhere, and the newest that is itself durable.
+    stated: u64,
+    attested: u64,
     sealed_unsynced: Vec<Arc<Segment>>,
     active_unsynced: bool,
     folder_unsynced: bool,
@@ -94,6 +104,8 @@ impl Journal {
             next_base: end.next_base,
             log_end: end.end,
             durable: end.next_base,
+            stated: 0,
+            attested: 0,
             sealed_unsynced: Vec::new(),
             active_unsynced: false,
             folder_unsynced: false,
@@ -103,12 +115,25 @@ impl Journal {
         }
     }
 
+    /// The log is durable below this.
     pub fn durable(&self) -> u64 {
         self.durable
     }
 
-    pub fn set_durable(&mut self, upto: u64) {
-        self.durable = self.durable.max(upto);
+    /// A batch or header says that the log is durable below this.
+    pub fn stated(&self) -> u64 {
+        self.stated
+    }
+
+    /// A durable batch or header says that the log is durable below this.
+    pub fn attested(&self) -> u64 {
+        self.attested
+    }
+
+    /// A sync ended well.
+    pub fn set_synced(&mut self, synced: &Unsynced) {
+        self.durable = self.durable.max(synced.upto);
+        self.attested = self.attested.max(synced.stated);
     }
 
     /// Whether written bytes wait for a sync; with `sealed_only`, those of full segments.
@@ -120,24 +145,29 @@ impl Journal {
     pub fn take_unsynced(&mut self, sealed_only: bool) -> Unsynced {
         let mut segments = std::mem::take(&mut self.sealed_unsynced);
         let mut upto = self.active.as_ref().map_or(self.log_end, |active| active.segment.meta.base);
+        let mut stated = 0;
         if let Some(active) = self.active.as_ref().filter(|_| !sealed_only) {
-            upto = active.position;
+            (upto, stated) = (active.position, self.stated);
             if std::mem::take(&mut self.active_unsynced) {
                 segments.push(Arc::clone(&active.segment));
             }
         }
-        Unsynced { segments, upto, folder: std::mem::take(&mut self.folder_unsynced) }
+        Unsynced { segments, upto, stated, folder: std::mem::take(&mut self.folder_unsynced) }
     }
 
     /// Whether `bytes` fit into the active segment.
     pub fn fits(&self, bytes: usize, content: Content) -> bool {
         let Some(active) = &self.active else { return false };
-        let reserve = if content == Content::Messages { self.reserve() } else { 0 };
+        let reserve = match content {
+            Content::Messages => self.reserve(),
+            Content::Control => self.reserve() / 4,
+            Content::Attest => 0,
+        };
         active.position + bytes as u64 + reserve <= active.segment.meta.limit
     }
 
     fn reserve(&self) -> u64 {
-        CHECKPOINT_RESERVE_BYTES.min(self.segment_bytes / 16)
+        (self.segment_bytes / 16).clamp(RESERVE_BYTES_MIN, RESERVE_BYTES_MAX)
     }
 
     /// Begins another segment, with room for `bytes`.
@@ -155,6 +185,7 @@ impl Journal {
         header.encode(&mut self.header);
         let capacity = self.segment_bytes.max(self.header.len() as u64 + bytes + self.reserve());
         let spare = self.take_file(capacity)?;
+        let stated = header.durable;
         header.number = spare.number;
         header.encode(&mut self.header);
         spare.file.write_all_at(&self.header, 0).map_err(StoreError::io("write", &spare.name))?;
@@ -167,6 +198,7 @@ impl Journal {
         self.log_end = position;
         self.active = Some(Active { segment, position });
         self.active_unsynced = true;
+        self.stated = stated;
         Ok(())
     }
 
@@ -196,7 +228,18 @@ impl Journal {
     }
 
     fn take_file(&mut self, bytes: u64) -> Result<Spare, StoreError> {
-        if let Some(spare) = self.spare.take_if(|spare| spare.bytes >= bytes) {
+        if let Some(mut spare) = self.spare.take() {
+            // The prepared file is used in any case: numbers rise with addresses.
+            if spare.bytes >= bytes {
+                return Ok(spare);
+            }
+            let extended = spare.file.set_len(bytes);
+            if let Err(source) = extended {
+                let error = refused(&spare.name, bytes, source);
+                self.spare = Some(spare);
+                return Err(error);
+            }
+            spare.bytes = bytes;
             return Ok(spare);
         }
         let number = self.reserve_number();
@@ -210,6 +253,11 @@ impl Journal {
         let number = self.next_number;
         self.next_number += 1;
         number
+    }
+
+    /// Takes a prepared file; gives it back when another segment was begun meanwhile.
+    pub fn put_spare(&mut self, spare: Spare) -> Option<Spare> {
+        if spare.number + 1 == self.next_number { self.spare.replace(spare) } else { Some(spare) }
     }
 
     /// Whether a file for the next segment should be prepared now.
@@ -244,6 +292,7 @@ impl Journal {
             }
         }
         let place = Placement { salt: self.salt, address, durable: self.durable, written_ms };
+        self.stated = self.durable;
         batch.seal(&place, &self.checkpoints);
         self.checkpoints.clear();
         address

@@ -308,7 +308,7 @@ impl Shared {
         for segment in &unsynced.segments {
             self.sync_segment(segment)?;
         }
-        self.journal.lock().set_durable(unsynced.upto);
+        self.journal.lock().set_synced(&unsynced);
         if matches!(self.policy, SyncPolicy::Interval { .. }) {
             self.load.unsynced.fetch_sub(bytes, Ordering::Relaxed);
             self.relieve();
@@ -340,7 +340,10 @@ impl Shared {
         };
         match self.create_spare(number, bytes) {
             Ok(spare) => {
-                self.journal.lock().spare = Some(spare);
+                let unused = self.journal.lock().put_spare(spare);
+                if let Some(unused) = unused {
+                    self.remove_file(&unused.name);
+                }
                 self.health.disk_full.store(false, Ordering::Relaxed);
                 self.relieve();
             }
@@ -357,18 +360,40 @@ impl Shared {
         Ok(spare)
     }
 
-    /// Unlinks spent segments. A later header must be durable before: it has the numbers and checkpoints.
+    /// Unlinks spent segments. Before, it must be durable that the log is durable beyond them: then a later header has
+    /// the numbers and checkpoints, and a recovery knows that they are not missing but spent.
     fn reclaim(&self, keeper: &mut Keeper) -> Result<(), StoreError> {
-        if self.segments.has_spent() {
-            if self.journal.lock().has_unsynced(false) && self.policy == SyncPolicy::None && !self.in_memory {
-                self.sync(false)?;
+        if let Some(limit) = self.segments.first_spent() {
+            if self.in_memory {
+                keeper.retiring.append(&mut self.segments.take_spent(u64::MAX, UNLINK_MAX));
+            } else if self.attest(limit)? {
+                keeper.retiring.append(&mut self.segments.take_spent(limit, UNLINK_MAX));
             }
-            let durable = self.journal.lock().durable();
-            let below = if self.in_memory { u64::MAX } else { durable.saturating_sub(1) };
-            keeper.retiring.append(&mut self.segments.take_spent(below, UNLINK_MAX));
         }
         keeper.retiring.retain(|segment| !self.unlink(segment));
         Ok(())
+    }
+
+    /// Whether it is durable that the log is durable beyond `limit`; works towards it if not.
+    fn attest(&self, limit: u64) -> Result<bool, StoreError> {
+        // Under the other policies the next sync is not far.
+        let hurry = self.policy == SyncPolicy::None;
+        if hurry && self.journal.lock().durable() <= limit {
+            self.sync(false)?;
+        }
+        let mut journal = self.journal.lock();
+        if journal.durable() > limit && journal.stated() <= limit {
+            match self.write_attest(&mut journal) {
+                Err(error) if !error.is_retryable() => return Err(error),
+                _ => {}
+            }
+        }
+        if hurry && journal.stated() > limit && journal.attested() <= limit {
+            drop(journal);
+            self.sync(false)?;
+            journal = self.journal.lock();
+        }
+        Ok(journal.attested() > limit)
     }
 
     /// False while a reader holds the file: the last one to close it would pay for the unlinking.
@@ -376,12 +401,16 @@ impl Shared {
         if Arc::strong_count(segment) > 1 {
             return false;
         }
-        if let Err(error) = self.storage.remove(&segment.name) {
-            log::warn!("cannot remove {}: {error}", segment.name);
-        }
+        self.remove_file(&segment.name);
         add(&self.counters.unlinked, 1);
         self.relieve();
         true
+    }
+
+    fn remove_file(&self, name: &str) {
+        if let Err(error) = self.storage.remove(name) {
+            log::warn!("cannot remove {name}: {error}");
+        }
     }
 
     /// Drops expired messages that nobody reads, so that their segments can go.
@@ -421,7 +450,7 @@ impl Shared {
         }
         self.write_checkpoints()?;
         self.sync(false)?;
-        self.write_control(&mut self.journal.lock())?;
+        self.write_attest(&mut self.journal.lock())?;
         self.sync(false)
     }
 }

@@ -99,9 +99,10 @@ impl SegmentSet {
         taken
     }
 
-    /// Whether there is a spent one.
-    pub fn has_spent(&self) -> bool {
-        self.list.read().iter().any(|segment| segment.meta.is_spent())
+    /// Where the first spent one ends.
+    pub fn first_spent(&self) -> Option<u64> {
+        let list = self.list.read();
+        list.iter().map(|segment| &segment.meta).find(|meta| meta.is_spent()).map(|meta| meta.limit)
     }
 
     /// Number of segments and the bytes of their address ranges.

@@ -144,18 +144,31 @@ impl Shared {
     /// # Errors
     /// As [`Shared::make_room`] and [`Shared::write`].
     pub fn write_control(&self, journal: &mut Journal) -> Result<(), StoreError> {
-        let mut control = std::mem::take(&mut journal.control);
-        let written = self.write_control_of(journal, &mut control);
-        control.clear();
-        journal.control = control;
+        self.collect_checkpoints(journal);
+        self.write_own(journal, Content::Control)
+    }
+
+    /// Writes an empty batch, which states what is durable.
+    ///
+    /// # Errors
+    /// As [`Shared::make_room`] and [`Shared::write`].
+    pub fn write_attest(&self, journal: &mut Journal) -> Result<(), StoreError> {
+        let waiting = std::mem::take(&mut journal.checkpoints);
+        let written = self.write_own(journal, Content::Attest);
+        journal.checkpoints = waiting;
         written
     }
 
-    fn write_control_of(&self, journal: &mut Journal, control: &mut BatchInner) -> Result<(), StoreError> {
-        self.collect_checkpoints(journal);
-        self.make_room(journal, control.sealed_bytes_max(journal.checkpoints.len()), Content::Control)?;
-        let address = journal.seal(control, 0, self.clock.unix().0);
-        self.write(journal, address, &control.buf)
+    fn write_own(&self, journal: &mut Journal, content: Content) -> Result<(), StoreError> {
+        let mut own = std::mem::take(&mut journal.control);
+        let room = self.make_room(journal, own.sealed_bytes_max(journal.checkpoints.len()), content);
+        let written = room.and_then(|()| {
+            let address = journal.seal(&mut own, 0, self.clock.unix().0);
+            self.write(journal, address, &own.buf)
+        });
+        own.clear();
+        journal.control = own;
+        written
     }
 
     /// Puts the entries of a written batch into their queues and notes which became ready.

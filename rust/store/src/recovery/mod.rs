@@ -78,12 +78,13 @@ impl Part {
 pub(crate) fn recover(storage: &dyn Storage) -> Result<Recovered, StoreError> {
     let mut recovery =
         RecoveryRun { storage, report: Recovery::default(), replay: Replay::default(), salt: 0 };
-    let parts = recovery.read_parts()?;
-    let next_number = parts.iter().map(|part| part.number + 1).max().unwrap_or(1);
-    let parts = recovery.place_parts(parts)?;
+    let (parts, next_number) = recovery.read_parts()?;
+    let (parts, unplaced) = recovery.place_parts(parts);
     let next_base = parts.iter().map(|part| crate::format::align8(part.base + part.len)).max().unwrap_or(0);
     let durable = recovery.durable(&parts);
     let parts = recovery.read_log(parts, durable)?;
+    recovery.put_aside(&unplaced, parts.last())?;
+    storage.sync_dir().map_err(StoreError::io("sync", "the folder"))?;
     let log_end = parts.last().map_or(0, |part| part.base + part.end);
     Ok(recovery.finish(parts, LogEnd { next_number, next_base, end: log_end, ..LogEnd::default() }))
 }
@@ -96,11 +97,15 @@ struct RecoveryRun<'s> {
 }
 
 impl RecoveryRun<'_> {
-    /// Opens all segments and reads their headers; changes nothing.
-    fn read_parts(&self) -> Result<Vec<Part>, StoreError> {
-        let mut parts = Vec::new();
+    /// Opens all segments and reads their headers; changes nothing. Also says which number is free.
+    fn read_parts(&self) -> Result<(Vec<Part>, u64), StoreError> {
+        let (mut parts, mut next_number) = (Vec::new(), 1);
         for name in self.storage.list().map_err(StoreError::io("list", "the folder"))? {
-            let Some(number) = segment_number(&name) else { continue };
+            let Some((number, readable)) = segment_number(&name) else { continue };
+            next_number = next_number.max(number + 1);
+            if !readable {
+                continue;
+            }
             let file = self.storage.open(&name, false).map_err(StoreError::io("open", &name))?;
             let len = file.len().map_err(StoreError::io("measure", &name))?;
             let header = read_header(&*file, &name, len)?;
@@ -108,19 +113,18 @@ impl RecoveryRun<'_> {
             parts.push(Part { number, name, file, len, base, header, end: 0 });
         }
         parts.sort_by_key(|part| part.number);
-        Ok(parts)
+        Ok((parts, next_number))
     }
 
-    /// Finds out where segments without a readable header belong, and orders all by address.
-    fn place_parts(&mut self, parts: Vec<Part>) -> Result<Vec<Part>, StoreError> {
-        let newest = parts.iter().rev().find_map(|part| Some((part.number, part.header.as_ref()?.salt)));
-        let mut salt = newest.map(|(_, salt)| salt);
-        let mut placed = Vec::with_capacity(parts.len());
+    /// Finds out where segments without a readable header belong, and orders all by address. Returns also those in
+    /// which there is no batch.
+    fn place_parts(&mut self, parts: Vec<Part>) -> (Vec<Part>, Vec<Part>) {
+        let mut salt = parts.iter().rev().find_map(|part| Some(part.header.as_ref()?.salt));
+        let (mut placed, mut unplaced) = (Vec::with_capacity(parts.len()), Vec::new());
         for mut part in parts {
             if part.header.is_none() {
                 let Some((found, base)) = find_origin(&*part.file, part.len, salt) else {
-                    let begun = newest.is_none_or(|(number, _)| part.number > number);
-                    self.put_aside(&part, begun)?;
+                    unplaced.push(part);
                     continue;
                 };
                 part.base = base;
@@ -130,19 +134,24 @@ impl RecoveryRun<'_> {
         }
         self.salt = salt.unwrap_or_else(random);
         placed.sort_by_key(|part| (part.base, part.number));
-        Ok(placed)
+        (placed, unplaced)
     }
 
-    /// Gets a file out of the way in which no batch can be found.
-    fn put_aside(&mut self, part: &Part, begun: bool) -> Result<(), StoreError> {
-        let bytes = nonzero_bytes(&*part.file, part.len);
-        if begun || bytes == 0 {
-            self.report.torn_bytes += bytes;
-            return self.storage.remove(&part.name).map_err(StoreError::io("remove", &part.name));
+    /// Gets files out of the way in which no batch can be found. Behind the end of the log they were only begun.
+    fn put_aside(&mut self, unplaced: &[Part], last: Option<&Part>) -> Result<(), StoreError> {
+        for part in unplaced {
+            let bytes = nonzero_bytes(&*part.file, part.len);
+            let begun = last.is_none_or(|last| part.number > last.number);
+            if begun || bytes == 0 {
+                self.report.torn_bytes += bytes;
+                self.storage.remove(&part.name).map_err(StoreError::io("remove", &part.name))?;
+            } else {
+                self.quarantine(&part.name, part.base, bytes);
+                let aside = format!("journal-{:012}.bad", part.number);
+                self.storage.rename(&part.name, &aside).map_err(StoreError::io("rename", &part.name))?;
+            }
         }
-        self.quarantine(&part.name, part.base, bytes);
-        let aside = format!("journal-{:012}.bad", part.number);
-        self.storage.rename(&part.name, &aside).map_err(StoreError::io("rename", &part.name))
+        Ok(())
     }
 
     fn quarantine(&mut self, name: &str, address: u64, bytes: u64) {
@@ -175,12 +184,21 @@ impl RecoveryRun<'_> {
         }
         let mut kept = parts.len();
         for at in 0..parts.len() {
-            let (_, rest) = parts.split_at_mut(at);
+            let (before, rest) = parts.split_at_mut(at);
             let Some((part, later)) = rest.split_first_mut() else { break };
+            if !follows(part, before.last(), durable) {
+                kept = at;
+                break;
+            }
             let torn = self.read_part(part, later, durable);
-            settle_file(part, durable).map_err(StoreError::io("cut", &part.name))?;
             if torn {
-                kept = at + 1;
+                // Without its header and without a batch it is no place that the log can be said to end in.
+                kept = if part.end > 0 { at + 1 } else { at };
+            }
+            if kept > at {
+                settle_file(part, durable).map_err(StoreError::io("cut", &part.name))?;
+            }
+            if torn {
                 break;
             }
         }
@@ -188,9 +206,6 @@ impl RecoveryRun<'_> {
             log::warn!("{}: behind the torn end of the log, removed", part.name);
             self.report.torn_bytes += nonzero_bytes(&*part.file, part.len);
             self.storage.remove(&part.name).map_err(StoreError::io("remove", &part.name))?;
-        }
-        if !parts.is_empty() {
-            self.storage.sync_dir().map_err(StoreError::io("sync", "the folder"))?;
         }
         Ok(parts)
     }
@@ -254,6 +269,13 @@ impl RecoveryRun<'_> {
     }
 }
 
+/// Whether the log goes on in this segment. Where it went on from must be there, unless it had been durable: then
+/// it was spent and unlinked.
+fn follows(part: &Part, before: Option<&Part>, durable: u64) -> bool {
+    let prev_end = part.header.as_ref().map_or(0, |header| header.prev_end);
+    prev_end <= durable || before.is_some_and(|before| before.base + before.end == prev_end)
+}
+
 /// Bytes that a scan would still come across.
 fn behind(scan: &mut Scan<'_>) -> u64 {
     let mut bytes = 0;
@@ -290,9 +312,16 @@ fn count_live(replay: &Replay, metas: &[Arc<SegmentMeta>]) -> usize {
     entries
 }
 
-fn segment_number(name: &str) -> Option<u64> {
-    let digits = name.strip_prefix("journal-")?.strip_suffix(".seg")?;
-    (digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse().ok())?
+/// Number of a segment, and whether it is one to read.
+fn segment_number(name: &str) -> Option<(u64, bool)> {
+    let (digits, kind) = name.strip_prefix("journal-")?.split_once('.')?;
+    let readable = match kind {
+        "seg" => true,
+        "bad" => false,
+        _ => return None,
+    };
+    let right = digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    Some((digits.parse().ok().filter(|_| right)?, readable))
 }
 
 /// # Errors
