@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout, reason = "it prints its result")]
 #![allow(clippy::expect_used, reason = "its routes are its own")]
 
+use std::fmt::Write as _;
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -84,7 +85,7 @@ fn body(bytes: usize) -> Vec<u8> {
     let mut text = head.to_owned();
     let mut n = 0;
     while text.len() + tail.len() + 24 < bytes {
-        text.push_str(&format!("\"sensor{n:03}\":{{\"v\":{n}.25}},"));
+        write!(text, "\"sensor{n:03}\":{{\"v\":{n}.25}},").expect("writing to a string");
         n += 1;
     }
     text.push_str(tail);

@@ -67,6 +67,7 @@ pub use set::compile::{ROUTE_BYTES_MAX, ROUTES_MAX, RouteSet};
 pub use set::decl::{PRIORITY_DEFAULT, PRIORITY_MAX, RouteDecl, Schema};
 pub use set::endpoint::{Endpoint, EndpointKind, UPSTREAM_ID};
 pub use set::evaluate::{Decision, Decisions};
+pub use set::explain::{Explanation, Outcome, Part, RouteExplanation, Value};
 pub use set::source::Source;
 pub use set::warning::{RouteWarning, Warning};
 pub use text::{fold, names_equal};

@@ -108,6 +108,7 @@ pub(crate) fn compare(op: Compare, left: Val<'_>, right: Val<'_>, buffer: &str) 
 
 /// Compares two numbers, neither of which is NaN.
 #[inline]
+#[allow(clippy::float_cmp, reason = "the language compares exactly: 0.1 + 0.2 = 0.3 is false")]
 pub(crate) fn number_holds(op: Compare, a: f64, b: f64) -> bool {
     match op {
         Compare::Eq => a == b,

@@ -1,4 +1,5 @@
 //! The conformance vectors of `tests/vectors/routing`.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

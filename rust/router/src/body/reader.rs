@@ -12,6 +12,13 @@ pub(crate) struct Piece {
     pub(crate) escaped: bool,
 }
 
+impl Piece {
+    #[inline]
+    fn new(start: usize, end: usize, escaped: bool) -> Piece {
+        Piece { start: start as u32, end: end as u32, escaped }
+    }
+}
+
 /// How a value begins. A scalar is taken as a whole, a container up to its opening bracket.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Token {
@@ -60,11 +67,6 @@ impl<'s> Reader<'s> {
 
     fn rest(&self) -> &'s [u8] {
         self.src.get(self.at..).unwrap_or(&[])
-    }
-
-    #[inline]
-    fn piece(&self, start: usize, end: usize, escaped: bool) -> Piece {
-        Piece { start: start as u32, end: end as u32, escaped }
     }
 
     /// The bytes of a piece.
@@ -222,7 +224,7 @@ impl<'s> Reader<'s> {
             _ => number::sloppy_len(rest)?,
         };
         self.at += len;
-        let token = Token::Number(self.piece(start, self.at, false));
+        let token = Token::Number(Piece::new(start, self.at, false));
         self.ends_value().then_some(token)
     }
 
@@ -233,7 +235,7 @@ impl<'s> Reader<'s> {
             self.at += 1;
             if *byte == quote {
                 self.at += 1;
-                return Some(self.piece(start, self.at - 1, false));
+                return Some(Piece::new(start, self.at - 1, false));
             }
             if *byte == b'\\' {
                 return self.quoted_end(start, quote);
@@ -250,7 +252,7 @@ impl<'s> Reader<'s> {
             self.at += memchr::memchr2(quote, b'\\', self.rest())?;
             if self.peek()? == quote {
                 self.at += 1;
-                return Some(self.piece(start, self.at - 1, escaped));
+                return Some(Piece::new(start, self.at - 1, escaped));
             }
             escaped = true;
             self.at += escape_len(self.rest())?;
@@ -271,7 +273,7 @@ impl<'s> Reader<'s> {
         while let Some(c) = self.char().filter(|c| c.is_alphanumeric() || matches!(c, '_' | '$')) {
             self.at += c.len_utf8();
         }
-        (self.at > start).then(|| self.piece(start, self.at, false))
+        (self.at > start).then(|| Piece::new(start, self.at, false))
     }
 
     /// The character here, if the bytes are one.

@@ -113,3 +113,18 @@ pub(crate) struct Tree {
     /// Tokens the expression took: the leaves of the parse tree.
     pub(crate) tokens: usize,
 }
+
+/// For each node, where its operands begin.
+pub(crate) fn operand_starts(nodes: &[Node]) -> Vec<usize> {
+    let mut starts: Vec<usize> = Vec::with_capacity(nodes.len());
+    let mut operands: Vec<usize> = Vec::new();
+    for (index, node) in nodes.iter().enumerate() {
+        let arity = node.kind.arity();
+        let first = operands.len().saturating_sub(arity);
+        let start = operands.get(first).copied().unwrap_or(index);
+        operands.truncate(first);
+        operands.push(start);
+        starts.push(start);
+    }
+    starts
+}

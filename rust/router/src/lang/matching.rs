@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use crate::condition::Verdict;
-use crate::lang::ast::{Infix, Node, NodeKind, Tree};
+use crate::lang::ast::{Infix, Node, NodeKind, Tree, operand_starts};
 use crate::lang::check::{self, Options};
 use crate::lang::parser::Stop;
 use crate::program::{Builder, Const, Op, Routine};
@@ -64,9 +64,9 @@ fn require(part: Routine, builder: &mut Builder) {
 
 /// The parts of the condition that `AND` joins at the top, in the order written.
 fn conjuncts(nodes: &[Node]) -> Vec<Range<usize>> {
-    let starts = starts(nodes);
+    let starts = operand_starts(nodes);
     let mut parts = Vec::new();
-    let mut open = vec![0..nodes.len()];
+    let mut open = Vec::from([Range { start: 0, end: nodes.len() }]);
     while let Some(part) = open.pop() {
         let root = part.end.saturating_sub(1);
         let is_and = nodes.get(root).is_some_and(|n| n.kind == NodeKind::Infix(Infix::And));
@@ -79,19 +79,4 @@ fn conjuncts(nodes: &[Node]) -> Vec<Range<usize>> {
         }
     }
     parts
-}
-
-/// For each node, where its operands begin.
-fn starts(nodes: &[Node]) -> Vec<usize> {
-    let mut starts: Vec<usize> = Vec::with_capacity(nodes.len());
-    let mut operands: Vec<usize> = Vec::new();
-    for (index, node) in nodes.iter().enumerate() {
-        let arity = node.kind.arity();
-        let first = operands.len().saturating_sub(arity);
-        let start = operands.get(first).copied().unwrap_or(index);
-        operands.truncate(first);
-        operands.push(start);
-        starts.push(start);
-    }
-    starts
 }

@@ -72,7 +72,7 @@ pub(crate) fn path_error(path: &str, at: usize, message: &str) -> String {
 pub(crate) fn twin_path(path: &str) -> Result<Vec<Step>, String> {
     const PREFIXES: [&str; 3] = ["properties.reported.", "properties.desired.", "tags."];
     let starts = |prefix: &&str| path.get(..prefix.len()).is_some_and(|p| p.eq_ignore_ascii_case(prefix));
-    if !PREFIXES.iter().any(|prefix| starts(prefix)) {
+    if !PREFIXES.iter().any(starts) {
         return Err("Path must start with properties.reported., properties.desired. or tags.".to_owned());
     }
     parse_path(path).map_err(|e| path_error(path, e.at, e.message))

@@ -1,0 +1,292 @@
+//! The body scanner against a JSON library, and the rules beyond strict JSON.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use edgehub_router::{Condition, Features, OwnedMessage, Verdict};
+use proptest::prelude::*;
+use serde_json::{Map, Value};
+
+fn with_body(body: impl Into<Vec<u8>>, encoding: &str) -> OwnedMessage {
+    let text = |key: &str, text: &str| (key.to_owned(), Some(text.to_owned()));
+    OwnedMessage {
+        system: vec![text("contentType", "application/json"), text("contentEncoding", encoding)],
+        body: body.into(),
+        ..OwnedMessage::default()
+    }
+}
+
+fn eval(condition: &str, msg: &OwnedMessage) -> Verdict {
+    Condition::compile(condition, Features::default()).unwrap().evaluate(msg)
+}
+
+fn holds(condition: &str, body: &str) -> bool {
+    eval(condition, &with_body(body, "utf-8")) == Verdict::True
+}
+
+/// Whether the body can be read at all: then a path that leads nowhere is null.
+fn readable(body: &[u8]) -> bool {
+    eval("$body.none_of_these = null", &with_body(body, "utf-8")) == Verdict::True
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Name(&'static str),
+    Index(usize),
+}
+
+fn path_text(path: &[Step]) -> String {
+    let mut text = String::from("$body");
+    for step in path {
+        match step {
+            Step::Name(name) => text = format!("{text}.{name}"),
+            Step::Index(index) => text = format!("{text}[{index}]"),
+        }
+    }
+    text
+}
+
+fn at<'v>(value: &'v Value, path: &[Step]) -> Option<&'v Value> {
+    path.iter().try_fold(value, |value, step| match step {
+        Step::Name(name) => value.as_object()?.get(*name),
+        Step::Index(index) => value.as_array()?.get(*index),
+    })
+}
+
+/// A condition that is true of the value found.
+fn true_of(path: &str, found: Option<&Value>) -> String {
+    match found {
+        None => format!("{path} = null AND NOT is_null({path})"),
+        Some(Value::Null) => format!("{path} = null AND is_null({path})"),
+        Some(Value::Bool(b)) => format!("{path} = {b}"),
+        Some(Value::Number(n)) => format!("{path} = {n}"),
+        Some(Value::String(s)) => {
+            let escaped = s.encode_utf16().fold(String::new(), |text, u| format!("{text}\\u{u:04x}"));
+            format!("{path} = '{escaped}'")
+        }
+        Some(_) => format!("NOT is_defined({path})"),
+    }
+}
+
+const NAMES: [&str; 4] = ["a", "b", "é", "a-b"];
+
+fn json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        (-1e6_f64..1e6).prop_map(Value::from),
+        any::<i32>().prop_map(Value::from),
+        ".{0,8}".prop_map(Value::from),
+        Just(Value::from("2020-01-01T00:00")),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        let name = prop::sample::select(NAMES.to_vec());
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::vec((name, inner), 0..4).prop_map(|members| {
+                Value::Object(members.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<Map<_, _>>())
+            }),
+        ]
+    })
+}
+
+fn document() -> impl Strategy<Value = Value> {
+    let name = prop::sample::select(NAMES.to_vec());
+    prop::collection::vec((name, json()), 0..4).prop_map(|members| {
+        Value::Object(members.into_iter().map(|(k, v)| (k.to_owned(), v)).collect::<Map<_, _>>())
+    })
+}
+
+fn path() -> impl Strategy<Value = Vec<Step>> {
+    let name = || prop::sample::select(NAMES.to_vec()).prop_map(Step::Name);
+    let step = prop_oneof![2 => name(), 1 => (0_usize..3).prop_map(Step::Index)];
+    (name(), prop::collection::vec(step, 0..4)).prop_map(|(first, rest)| {
+        let mut path = vec![first];
+        path.extend(rest);
+        path
+    })
+}
+
+fn utf16(text: &str) -> Vec<u8> {
+    text.encode_utf16().flat_map(u16::to_le_bytes).collect()
+}
+
+fn utf32(text: &str) -> Vec<u8> {
+    text.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn finds_what_a_json_library_finds(doc in document(), path in path(), pretty in any::<bool>()) {
+        let text = if pretty { format!("{doc:#}") } else { doc.to_string() };
+        let condition = true_of(&path_text(&path), at(&doc, &path));
+        for msg in [
+            with_body(text.as_bytes(), "utf-8"),
+            with_body(utf16(&text), "UTF-16"),
+            with_body(utf32(&text), "utf-32"),
+        ] {
+            prop_assert_eq!(eval(&condition, &msg), Verdict::True, "{} of {}", condition, text);
+        }
+    }
+
+    #[test]
+    fn a_wildcard_finds_the_only_member(doc in document()) {
+        let msg = with_body(doc.to_string(), "utf-8");
+        let members = doc.as_object().unwrap();
+        let condition = match members.len() {
+            0 | 1 => true_of("$body.*", members.values().next()),
+            _ => "NOT is_defined($body.*)".to_owned(),
+        };
+        prop_assert_eq!(eval(&condition, &msg), Verdict::True, "{} of {}", condition, doc);
+    }
+
+    #[test]
+    fn every_cut_makes_a_document_unreadable(doc in document(), cut in any::<prop::sample::Index>()) {
+        let text = doc.to_string();
+        prop_assert!(readable(text.as_bytes()));
+        prop_assert!(!readable(&text.as_bytes()[..cut.index(text.len())]));
+    }
+
+    #[test]
+    fn strict_json_is_readable_and_noise_does_no_harm(
+        doc in document(),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+    ) {
+        let mut bytes = doc.to_string().into_bytes();
+        for (place, byte) in changes {
+            let place = place.index(bytes.len());
+            bytes[place] = byte;
+        }
+        let strict = serde_json::from_slice::<Value>(&bytes).is_ok_and(|v| v.is_object());
+        prop_assert!(!strict || readable(&bytes), "{}", String::from_utf8_lossy(&bytes));
+    }
+}
+
+#[test]
+fn lenient_forms_are_read() {
+    for body in [
+        "{a:1}",
+        "{$a_1:1}",
+        "{é:1}",
+        "{1:2}",
+        "{'a':'b'}",
+        r#"{"a":'it\'s'}"#,
+        "{\"a\":\"line\nbreak\"}",
+        "{\"a\":1,}",
+        "{\"a\":[1,]}",
+        "{\"a\":[1,,2]}",
+        "{\"a\":,}",
+        "{\"a\":undefined}",
+        "// c\n{\"a\":/*x*/1/**/}// end",
+        "{\"a\" : .5}",
+        "{\"a\":1.}",
+        "\u{a0}{\u{3000}\"a\"\u{2003}:1\u{a0}}\u{a0}",
+        "{\"a\":-Infinity}",
+    ] {
+        assert!(readable(body.as_bytes()), "{body}");
+    }
+}
+
+#[test]
+fn broken_forms_are_not() {
+    for body in [
+        "",
+        "{",
+        "}",
+        "[]",
+        "5",
+        "null",
+        "{\"a\"}",
+        "{\"a\":}",
+        "{\"a\":1 \"b\":2}",
+        "{\"a\":1]",
+        "{,}",
+        "{\"a\":1,,}",
+        "{\"a\":tru}",
+        "{\"a\":truex}",
+        "{\"a\":1x}",
+        "{\"a\":09}",
+        "{\"a\":-0x1}",
+        "{\"a\":\"\\q\"}",
+        "{\"a\":\"\\u12G4\"}",
+        "{\"a\":1}}",
+        "{\"a\":1} x",
+        "{\"a\":1},",
+        "{\"a\":1}/*",
+        "{\"a\":1}/",
+        "{a b:1}",
+        "{\"a\"/*c*/:1}",
+        "{-:1}",
+        "\u{feff}{\"a\":1}",
+        "{\"a\":+1}",
+        "{\"a\":\"open}",
+        "{\"a\":new Date(1)}",
+        "{\"a\":\u{0}1}",
+    ] {
+        assert!(!readable(body.as_bytes()), "{body}");
+    }
+}
+
+#[test]
+fn numbers_in_other_bases() {
+    assert!(holds("$body.a = 8", "{\"a\":010}"));
+    assert!(holds("$body.a = 255", "{\"a\":0xFF}"));
+    assert!(holds("$body.a = - 1", "{\"a\":-01}"));
+    assert!(holds("$body.a = 1000", "{\"a\":1E3}"));
+    assert!(holds("$body.a = 12345678901234567890", "{\"a\":12345678901234567890}"));
+    assert!(holds("$body.a < 0 and not is_number($body.a)", "{\"a\":-Infinity}"));
+}
+
+#[test]
+fn escapes_and_surrogates() {
+    assert!(holds(r"$body.a = '\u0008\u0009\u000a\u000c\u000d\\/'", r#"{"a":"\b\t\n\f\r\\\/"}"#));
+    assert!(holds(r"$body.a = '\uD83D\uDE00'", r#"{"a":"\ud83d\uDE00"}"#));
+    assert!(holds(r"$body.a = '\ufffdx'", r#"{"a":"\ud83dx"}"#));
+    assert!(holds(r"$body.a = '\ufffd\ufffd'", r#"{"a":"\ude00\ud83d"}"#));
+    assert!(holds("$body.key = 1", r#"{"\u006bey":1}"#));
+}
+
+#[test]
+fn the_last_of_equal_names_counts_and_takes_all() {
+    assert!(holds("$body.a.y = 2 and not is_null($body.a.x)", r#"{"a":{"x":1},"a":{"y":2}}"#));
+    assert!(holds("$body.a = 3 and not is_null($body.a.x)", r#"{"a":{"x":1},"a":3}"#));
+    assert!(holds("$body.* = 2", r#"{"a":1,"a":2}"#));
+    assert!(holds("not is_null($body.a[1])", r#"{"a":[1,2],"a":[1]}"#));
+}
+
+#[test]
+fn wildcards_go_anywhere_in_a_path() {
+    assert!(holds("$body.*.x = 1", r#"{"a":{"x":1},"b":{"y":2},"c":3}"#));
+    assert!(holds("not is_defined($body.*.x)", r#"{"a":{"x":1},"b":{"x":1}}"#));
+    assert!(holds("$body.a.*[1] = 2", r#"{"a":{"b":[1,2]}}"#));
+    assert!(holds("$body.*.x = null", r#"{"a":[1],"b":"x"}"#));
+    assert!(holds("$body.a.* = null", r#"{"a":[1]}"#));
+}
+
+#[test]
+fn depth_has_a_limit() {
+    let nested = |depth: usize| format!("{}{}", "{\"a\":".repeat(depth - 1) + "{", "}".repeat(depth));
+    assert!(readable(nested(64).as_bytes()));
+    assert!(!readable(nested(65).as_bytes()));
+    let arrays = |depth: usize| format!("{{\"a\":{}{}}}", "[".repeat(depth), "]".repeat(depth));
+    assert!(readable(arrays(63).as_bytes()));
+    assert!(!readable(arrays(64).as_bytes()));
+}
+
+#[test]
+fn bytes_that_are_no_text_become_replacement_characters() {
+    let msg = with_body(b"{\"a\":\"x\xffy\"}".to_vec(), "utf-8");
+    assert_eq!(eval(r"$body.a = 'x\ufffdy'", &msg), Verdict::True);
+    let mut cut = utf16("{\"a\":1}");
+    cut.push(b' ');
+    assert_eq!(eval("$body.a = 1", &with_body(cut, "utf-16")), Verdict::Undefined);
+    let lone = [utf16("{\"a\":\""), vec![0x00, 0xd8], utf16("\"}")].concat();
+    assert_eq!(eval(r"$body.a = '\ufffd'", &with_body(lone, "utf-16")), Verdict::True);
+}
+
+#[test]
+fn dates_are_undefined_only_when_they_are_dates() {
+    assert!(holds("not is_defined($body.a)", r#"{"a":"2020-02-29T12:30:00+02:00"}"#));
+    assert!(holds("not is_defined($body.a)", r#"{"a":"\u0032020-02-29T12:30:00Z"}"#));
+    assert!(holds("is_string($body.a)", r#"{"a":"2019-02-29T12:30:00Z"}"#));
+}
