@@ -20,7 +20,8 @@ from edgehub.demo.errors import ChildError, PortError
 from edgehub.demo.ports import check_port, choose_hub_host, free_port
 from edgehub.demo.processes import Child
 from edgehub.demo.relay import Relay, RelayPort
-from edgehub.demo.stack import Stack, StackOptions
+from edgehub.demo.stack import Stack
+from edgehub.demo.topology import StackOptions
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

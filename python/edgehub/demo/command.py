@@ -95,7 +95,8 @@ async def _supervise(options: Options) -> int:
     from rich.console import Console  # noqa: PLC0415 - see `_preflight`
 
     from edgehub.demo.scenario import ROUTES, STATIONS  # noqa: PLC0415
-    from edgehub.demo.stack import Stack, StackOptions  # noqa: PLC0415
+    from edgehub.demo.stack import Stack  # noqa: PLC0415
+    from edgehub.demo.topology import StackOptions  # noqa: PLC0415
 
     console = Console(stderr=options.json, highlight=False)
     screen = _screen(console)
@@ -168,7 +169,7 @@ def _tell_addresses(console: Console, stack: Stack) -> None:
         "",
         "Everything runs on until Ctrl-C:",
         f"  hub metrics       {stack.hub_url}/metrics",
-        f"  hub MQTT          {stack.hub_host}:{stack.mqtt_port} (TLS)",
+        f"  hub MQTT          {stack.places.hub_host}:{stack.places.mqtt_port} (TLS)",
         f"  iothub REST       {stack.iothub_url}",
         f"  trusted authority {stack.authority.file}",
         f"  data and logs     {stack.folder}",

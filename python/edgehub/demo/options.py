@@ -115,7 +115,7 @@ def check_options(given: argparse.Namespace) -> Options:
     outage_max_s = given.seconds - 2 * MARGIN_S
     outage_s = given.outage_seconds
     if outage_s is None:
-        outage_s = min(OUTAGE_DEFAULT_S, given.seconds * OUTAGE_SHARE)
+        outage_s = min(OUTAGE_DEFAULT_S, given.seconds * OUTAGE_SHARE, outage_max_s)
     if not 0 <= outage_s <= outage_max_s:
         raise ValueError(
             f"--outage-seconds {outage_s:g}: from 0 to {outage_max_s:g} in a run of {given.seconds:g} s"

@@ -21,7 +21,6 @@ import asyncio
 import contextlib
 import shutil
 import tempfile
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, Self
 
@@ -31,52 +30,19 @@ from edgehub.demo.certificates import Authority
 from edgehub.demo.errors import ChildError, DemoError
 from edgehub.demo.hub_metrics import HubSample, parse_metrics
 from edgehub.demo.iothub_api import HTTP_OK, HubApi, Identity, ServicePolicy, TelemetryEvent
-from edgehub.demo.ports import MQTT_PORT, check_port, choose_hub_host, free_port
 from edgehub.demo.processes import Child, python_module
 from edgehub.demo.relay import Relay, RelayPort
+from edgehub.demo.topology import Places, StackOptions, choose_places
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from types import TracebackType
 
 EDGE_HUB_MODULE: Final = "$edgeHub"
-DEFAULT_ROUTES: Final = {"all": "FROM /messages/* INTO $upstream"}
 TIME_TO_LIVE_SECS: Final = 7200
 OWNER_FILE: Final = "iothubowner.txt"
 _LOOPBACK_NAMES: Final = ("localhost",)
 _PROBE_TIMEOUT: Final = aiohttp.ClientTimeout(total=5.0)
-
-
-@dataclass(frozen=True, slots=True)
-class StackOptions:
-    """What to start, and where. A port of 0 is any free one; addresses are loopback addresses.
-
-    :param folder: existing folder for all data, which stays; None: a temporary folder, which is removed.
-    :param hub_host: None: the first address of `edgehub.demo.ports.HUB_HOSTS` whose MQTT port is free.
-    :param uplink_amqp_port: port of the relay, where the hub looks for iothub.
-    :param routes: routes of `$edgeHub`: text, or an object with priority.
-    :param devices: leaf devices below the gateway, made before the hub starts.
-    :param modules: modules of the gateway, made before the hub starts.
-    :param hub_settings: environment of the hub, over what the stack sets.
-    :param step: told of each step of the start.
-    """
-
-    folder: Path | None = None
-    edge_device: str = "gateway"
-    hub_host: str | None = None
-    mqtt_port: int = MQTT_PORT
-    metrics_port: int = 0
-    iothub_host: str = "127.0.0.3"
-    iothub_amqp_port: int = 0
-    iothub_https_port: int = 0
-    uplink_host: str = "127.0.0.4"
-    uplink_amqp_port: int = 5671
-    uplink_https_port: int = 443
-    routes: Mapping[str, str | Mapping[str, Any]] = field(default_factory=lambda: dict(DEFAULT_ROUTES))
-    devices: tuple[str, ...] = ()
-    modules: tuple[str, ...] = ()
-    hub_settings: Mapping[str, str] = field(default_factory=dict)
-    step: Callable[[str], None] = lambda _: None
 
 
 class Stack:
@@ -85,11 +51,13 @@ class Stack:
     :ivar folder: everything lies here, readable by the owner alone.
     :ivar authority: signed every certificate; `authority.file` is what clients trust.
     :ivar api: iothub's service API, not through the relay.
+    :ivar places: addresses and ports of everything.
     :ivar relay: the link between the hub and iothub.
     :ivar identities: devices by their id, modules of the gateway by theirs.
     """
 
     folder: Path
+    places: Places
     authority: Authority
     api: HubApi
     relay: Relay
@@ -145,7 +113,8 @@ class Stack:
         self.folder = options.folder or Path(tempfile.mkdtemp(prefix="edgehub-demo-"))
         for name in ("certificates", "iothub", "hub", "logs"):
             (self.folder / name).mkdir(mode=0o700)
-        self._choose_addresses()
+        self.places = choose_places(options)
+        self.relay = self._make_relay()
         options.step("making certificates")
         self.authority = Authority(self.folder / "certificates")
         options.step(f"starting iothub on {options.iothub_host}")
@@ -153,33 +122,16 @@ class Stack:
         await self.relay.restore()
         options.step(f"registering the gateway {options.edge_device} and what is below it")
         await self._register()
-        options.step(f"starting edgehub on {self.hub_host}:{self.mqtt_port}")
+        options.step(f"starting edgehub on {self.places.hub_host}:{self.places.mqtt_port}")
         await self._start_hub()
 
-    def _choose_addresses(self) -> None:
-        options = self.options
-        self.hub_host = options.hub_host or choose_hub_host(options.mqtt_port)
-        # Fixed here and not left to the servers, so that they come back to the same place after a restart.
-        self.mqtt_port = options.mqtt_port or free_port(self.hub_host)
-        self.metrics_port = options.metrics_port or free_port(self.hub_host)
-        self.iothub_amqp_port = options.iothub_amqp_port or free_port(options.iothub_host)
-        self.iothub_https_port = options.iothub_https_port or free_port(options.iothub_host)
-        check_port(self.hub_host, self.mqtt_port)
-        check_port(options.uplink_host, options.uplink_amqp_port)
-        check_port(options.uplink_host, options.uplink_https_port)
-        self.relay = Relay(
-            [
-                RelayPort(
-                    options.uplink_host, options.uplink_amqp_port, options.iothub_host, self.iothub_amqp_port
-                ),
-                RelayPort(
-                    options.uplink_host,
-                    options.uplink_https_port,
-                    options.iothub_host,
-                    self.iothub_https_port,
-                ),
-            ]
+    def _make_relay(self) -> Relay:
+        options, places = self.options, self.places
+        ports = (
+            (options.uplink_amqp_port, places.iothub_amqp_port),
+            (options.uplink_https_port, places.iothub_https_port),
         )
+        return Relay([RelayPort(options.uplink_host, near, options.iothub_host, far) for near, far in ports])
 
     # iothub
 
@@ -191,7 +143,7 @@ class Stack:
     @property
     def iothub_url(self) -> str:
         """Base of iothub's REST API, not through the relay."""
-        return f"https://{self.options.iothub_host}:{self.iothub_https_port}"
+        return f"https://{self.options.iothub_host}:{self.places.iothub_https_port}"
 
     async def _start_iothub(self) -> None:
         options, folder = self.options, self.folder / "iothub"
@@ -201,8 +153,8 @@ class Stack:
             "--data-dir": folder,
             "--hostname": self.iothub_name,
             "--host": options.iothub_host,
-            "--amqp-port": self.iothub_amqp_port,
-            "--https-port": self.iothub_https_port,
+            "--amqp-port": self.places.iothub_amqp_port,
+            "--https-port": self.places.iothub_https_port,
             "--cert": files.chain,
             "--key": files.key,
         }
@@ -262,7 +214,7 @@ class Stack:
 
     def connection_string(self, identity: str) -> str:
         """Of a device or module, through the gateway, for the SDKs."""
-        return self.identities[identity].connection_string(self.iothub_name, self.hub_host)
+        return self.identities[identity].connection_string(self.iothub_name, self.places.hub_host)
 
     async def telemetry(self, first_sequence: int = 1) -> AsyncIterator[TelemetryEvent]:
         """iothub's log from a position on, then what comes; see `HubApi.telemetry`."""
@@ -272,19 +224,19 @@ class Stack:
     # Hub
 
     async def _start_hub(self) -> None:
-        files = self.authority.issue("hub", (self.hub_host, *_LOOPBACK_NAMES))
+        files = self.authority.issue("hub", (self.places.hub_host, *_LOOPBACK_NAMES))
         identity = self.identities[EDGE_HUB_MODULE]
         settings = {
             "IotHubConnectionString": identity.connection_string(self.iothub_name),
             "EdgeHubDevServerCertificateFile": str(files.chain),
             "EdgeHubDevServerPrivateKeyFile": str(files.key),
             "EdgeHubDevTrustBundleFile": str(self.authority.file),
-            "EDGEDEVICEHOSTNAME": self.hub_host,
+            "EDGEDEVICEHOSTNAME": self.places.hub_host,
             "StorageFolder": str(self.folder / "hub"),
-            "mqttSettings__host": self.hub_host,
-            "mqttSettings__port": str(self.mqtt_port),
-            "httpSettings__metrics_host": self.hub_host,
-            "httpSettings__metrics_port": str(self.metrics_port),
+            "mqttSettings__host": self.places.hub_host,
+            "mqttSettings__port": str(self.places.mqtt_port),
+            "httpSettings__metrics_host": self.places.hub_host,
+            "httpSettings__metrics_port": str(self.places.metrics_port),
             **self.options.hub_settings,
         }
         self.hub = self._add("edgehub", python_module("edgehub"), settings, self._hub_ready)
@@ -293,7 +245,7 @@ class Stack:
     @property
     def hub_url(self) -> str:
         """Base of the hub's metrics and health."""
-        return f"http://{self.hub_host}:{self.metrics_port}"
+        return f"http://{self.places.hub_host}:{self.places.metrics_port}"
 
     async def _hub_ready(self) -> bool:
         return (await self._get("/healthz"))[0] == HTTP_OK

@@ -20,6 +20,11 @@ def test_the_outage_of_a_short_run_is_short() -> None:
     assert parse_options(["--seconds", "12"]).outage_s == 3.0
 
 
+@given(st.floats(SECONDS_MIN, SECONDS_MAX))
+def test_a_run_of_any_length_has_an_outage_by_default(seconds: float) -> None:
+    assert parse_options(["--seconds", str(seconds)]).outage_s > 0
+
+
 @given(st.floats(SECONDS_MIN, SECONDS_MAX), st.floats(0, 1))
 def test_the_outage_lies_within_the_run(seconds: float, share: float) -> None:
     outage_s = round((seconds - 2 * MARGIN_S) * share, 3)
