@@ -95,7 +95,7 @@ class HubServer:
     async def _startup(self) -> None:
         self._announce()
         services = self.services = Services(
-            self._settings, self._core, self.store_failed, self._connect_parent
+            self._settings, self._core, self.store_failed, self._connect_parent, self.stop
         )
         self.metrics_port = await services.start_metrics()
         log.info("Metrics and health on port %d", self.metrics_port)
@@ -149,7 +149,10 @@ class HubServer:
         if not self._settings.mqtt.enabled:
             log.info("The MQTT head is disabled")
             return
-        self.mqtt_port, self.mqtt_plain_port = await services.listen()
+        renewal = await services.load_certificate()
+        if renewal is not None:
+            self._spawn_all({"certificate renewal": renewal})
+        self.mqtt_port, self.mqtt_plain_port = services.listen()
         if self.mqtt_port:
             log.info("MQTT head is listening on port %d (TLS)", self.mqtt_port)
         if self.mqtt_plain_port:
@@ -230,7 +233,11 @@ def run_hub(variables: dict[str, str] | None = None) -> int:
         sys.stderr.write(f"edgehub: {error}\n")
         return 1
     configure_logging(loaded.settings.process.log_level)
-    from edgehub import _core  # noqa: PLC0415 - the settings are checked first
+    try:
+        from edgehub import _core  # noqa: PLC0415 - the settings are checked first
+    except ImportError as error:
+        sys.stderr.write(f"edgehub: the extension edgehub._core cannot be loaded: {error}\n")
+        return 1
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(loaded, cast("CoreModule", _core)))

@@ -2,11 +2,30 @@
 
 ```
 EdgehubError
+├── SettingsError             config.load: a setting that cannot work
+├── DesiredConfigError        config.desired: desired properties that cannot be used
+├── StateError                common.state: durable state cannot be opened, read or written
+├── ConnectionStringError     identity.connection_string: a connection string that cannot be used
+├── ScopeApiError             identity.refresher: the parent hub did not answer for identities
+├── ScopeFormatError          identity.scope_wire: identities that cannot be read
+├── SealError                 identity.sealing: a sealed value that cannot be opened
+├── WorkloadError             identity.workload: the workload API did not answer as asked
+├── ConnectRefusedError       protocol.connect: a CONNECT that is answered with a code and closed
+├── UsernameError             protocol.connect: a user name outside the grammar
+├── TopicError                protocol.topics: a control topic that cannot be served
+├── SessionFormatError        protocol.sessions: a stored session that cannot be read
 ├── SasError                  protocol.sas: a token that cannot be read or is refused
 ├── AmqpDecodeError           protocol.amqp_types: bytes that are not valid AMQP 1.0
+│   └── SaslError             protocol.amqp_sasl: a SASL exchange outside the rules
 ├── AddressError              protocol.addresses: a link address nobody serves
 ├── AuthChainError            protocol.authchain: a chain that cannot be read
 ├── CbsError                  protocol.cbs: a `$cbs` request that cannot be served
+├── ClientLimitError          hub.connections: `MaxConnectedClients` is reached
+├── DesiredFileError          hub.desired_files: a file without desired properties
+├── FolderError               hub.folders: the data folder cannot be used
+├── MetricsFormatError        metrics.core_totals: totals of the core in another layout
+├── MetricsListenError        metrics.server: the metrics port cannot be opened
+├── StartError                services: the hub cannot start
 ├── UpstreamError             upstream: the link to the parent hub
 └── HubError                  iothub: one code of the hub's error catalogue
 ```

@@ -25,6 +25,7 @@ from edgehub.hub.folders import DataFolder, choose_base, open_data_folder
 from edgehub.hub.own_identity import HubIdentity, resolve_identity
 from edgehub.hub.own_key import LocalKey, OwnKey, WorkloadKey
 from edgehub.hub.reauthentication import Reauthenticator
+from edgehub.hub.renewal import renewal_due_s, wait_for_renewal
 from edgehub.hub.routes import STATUS_OK, RoutesService
 from edgehub.hub.session_store import SessionStore
 from edgehub.identity.authenticator import Authenticator
@@ -32,7 +33,7 @@ from edgehub.identity.identities_file import IdentitiesFile
 from edgehub.identity.refresher import ScopeApi, ScopeRefresher
 from edgehub.identity.scope import RefreshPolicy, ScopeCache, ScopeDiff
 from edgehub.identity.sealing import SEALING_CONTEXT, Sealer
-from edgehub.identity.workload import WorkloadClient
+from edgehub.identity.workload import IssuedCertificate, WorkloadClient
 from edgehub.metrics.core_totals import decode_core_totals
 from edgehub.metrics.health import Health
 from edgehub.metrics.server import MetricsServer
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from edgehub.config.settings import Settings
     from edgehub.hub.ports import CoreModule, HubCore, UpstreamCore
+    from edgehub.metrics.collector import HubCollector
 
 CERTIFICATE_DAYS = 90
 """Validity asked of the workload API for the server certificate."""
@@ -70,7 +72,9 @@ class Services:
         core: CoreModule,
         store_failed: Callable[[str], None],
         connect_parent: ParentFactory,
+        restart: Callable[[], None],
     ) -> None:
+        self._restart = restart
         self._connect_parent = connect_parent
         self._settings = settings
         self._core_module = core
@@ -90,6 +94,7 @@ class Services:
         self._pump: EventPump | None = None
         self._metrics_server: MetricsServer | None = None
         self._upstream: UpstreamParts | None = None
+        self._collector: HubCollector | None = None
         self._check_certificate_source()
 
     # Start
@@ -194,10 +199,19 @@ class Services:
             raise StartError("there is no configuration and no parent hub to get one from")
         await self._upstream.first_configuration()
 
-    async def listen(self) -> tuple[int, int]:
+    async def load_certificate(self) -> Coroutine[Any, Any, None] | None:
+        """Gets the server certificate from the workload API if there are no files; returns the job that
+        renews it."""
+        if self._certificate is not None or self._workload is None or not self._settings.mqtt.enabled:
+            return None
+        issued = await self._issue_certificate(self._workload)
+        renew_after_ms = self._settings.clients.certificate_renew_after_ms
+        due_s = renewal_due_s(issued.expires, renew_after_ms, self.clock.wall_s())
+        return None if due_s is None else wait_for_renewal(due_s, self.clock, self._restart)
+
+    def listen(self) -> tuple[int, int]:
         """Opens the MQTT listeners; returns the TLS port and the plain port, 0 for none."""
-        mqtt, core = self._settings.mqtt, self._need_core()
-        certificate = self._certificate or await self._issue_certificate()
+        mqtt, core, certificate = self._settings.mqtt, self._need_core(), self._certificate
         port = plain_port = 0
         if certificate is not None:
             host = mqtt.host or _any_host()
@@ -334,23 +348,23 @@ class Services:
             return None
         return Sealer(await self._own_key.sign(SEALING_CONTEXT))
 
-    async def _issue_certificate(self) -> ServerCertificate | None:
-        if self._workload is None:
-            return None
+    async def _issue_certificate(self, workload: WorkloadClient) -> IssuedCertificate:
         name = self.identity.edge_host or socket.gethostname()
         expires = (datetime.now(UTC) + timedelta(days=CERTIFICATE_DAYS)).isoformat()
-        issued = await self._workload.server_certificate(name, expires)
+        issued = await workload.server_certificate(name, expires)
         log.info("Loaded server certificate with expiration date of %s", issued.expires)
-        return ServerCertificate(issued.chain_pem, issued.key_pem)
+        self._certificate = ServerCertificate(issued.chain_pem, issued.key_pem)
+        return issued
 
     def _messages_ready(self) -> None:
         if self._upstream is not None:
             self._upstream.messages_ready()
 
     def _render_metrics(self) -> bytes:
-        from edgehub.metrics.collector import HubCollector, render  # noqa: PLC0415 - several MB, on first scrape
+        # Several megabytes that a hub without scrapes never needs.
+        from edgehub.metrics.collector import HubCollector, render  # noqa: PLC0415
 
-        if not hasattr(self, "_collector"):
+        if self._collector is None:
             base = (self.identity.hub_host, self.identity.device_id, str(uuid.uuid4()))
             self._collector = HubCollector(
                 base,

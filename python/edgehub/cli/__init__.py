@@ -17,6 +17,10 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"edgehub {__version__}")
         return 0
+    if given[0] == "demo":
+        from edgehub.demo import main as demo
+
+        return demo(given[1:])
     from edgehub.cli.commands import run_command
 
     return run_command(given)

@@ -32,6 +32,9 @@ Examples:
 \b
   # Check routes before they are deployed:
   edgehub route check deployment.json
+\b
+  # Watch a whole system at work on this machine:
+  edgehub demo
 """
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=_HELP, rich_markup_mode=None)

@@ -54,8 +54,7 @@ INACTIVE: tuple[Inactive, ...] = (
     Inactive("SslProtocols", f"TLS 1.2 and 1.3 are offered; a choice is {_NOT_YET}.", ("tls1.2,tls1.3",)),
     Inactive("TrackDeviceState", f"Re-checking identities before each upstream send is {_NOT_YET}.", ("*",)),
     Inactive("ApiProxyModuleId", f"The HTTP head is {_NOT_YET}."),
-    Inactive("ServerCertificateRenewAfterInMs", f"Forced renewal is {_NOT_YET}.", ("2147483647",)),
-    Inactive("MaxCheckCertExpiryInMs", f"Forced renewal is {_NOT_YET}."),
+    Inactive("MaxCheckCertExpiryInMs", "Expiry is checked at least hourly.", ("*",)),
     Inactive("ModuleRequestThrottleTimeout", "Documented by the reference, read by nothing.", ("*",)),
     Inactive(
         "mqttSettings__MaxPendingInboundAcknowledgements",

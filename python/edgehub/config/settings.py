@@ -223,6 +223,13 @@ class ClientSettings:
         "Least time between two reads of one identity, or of all, that failed authentications ask for.",
         unit="s",
     )
+    certificate_renew_after_ms: int = setting(
+        "ServerCertificateRenewAfterInMs",
+        integer(1),
+        2_147_483_647,
+        "Forces the renewal of a server certificate from the workload API after this time.",
+        unit="ms",
+    )
     nested_edge: bool = setting(
         "NestedEdgeEnabled", BOOL, True, "Accepts child edge devices that connect on behalf of their clients."
     )

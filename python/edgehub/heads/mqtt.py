@@ -98,8 +98,13 @@ class MqttHead:
         self._accepting = True
 
     async def drain(self) -> None:
-        """Refuses new clients from now on and waits for the requests in progress."""
+        """Refuses new clients from now on, those that wait for the parent hub included, and finishes the
+        requests in progress."""
         self._accepting = False
+        for conn in sorted(self._auth_waits):
+            self._lanes.abandon(conn)
+            self._core.refuse(conn, ConnectCode.SERVER_UNAVAILABLE)
+        self._auth_waits.clear()
         await self._lanes.drain()
 
     # Events of the core. Each goes to the lane of its connection.

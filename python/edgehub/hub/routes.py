@@ -147,6 +147,8 @@ class RoutesService:
         if before is not None and (before.routes, before.ttl_secs) == (config.routes, config.ttl_secs):
             return
         self._core.set_routes(_tuples(config), default_ttl_secs=config.ttl_secs)
+        if config.store_bytes_max is not None:
+            log.warning("storeLimits.maxSizeBytes is accepted but not enforced in this version")
         self._in_force = config
         _log_applied(before, config)
 

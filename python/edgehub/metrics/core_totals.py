@@ -9,6 +9,7 @@ Layout of the dictionary; every key may be absent, unknown keys are ignored:
 | `sent` | `[(from, to, output, input, priority, n)]` |
 | `dropped` | `[(reason, from, output, n)]`, reason `no_route` or `ttl_expiry` among others |
 | `unack` | `[(reason, from, output, n)]`, messages refused because they could not be stored |
+| `routes` | `[(name, n)]`, messages that matched a route of the configuration in force |
 | `queues` | `[(endpoint, priority, length)]`, now |
 | `connections` | `{name: int}`, now |
 | `store` | `{name: int}`, now; bytes, segments |
@@ -40,6 +41,7 @@ class CoreTotals(msgspec.Struct, frozen=True, kw_only=True):
     sent: list[tuple[str, str, str, str, int, int]] = []
     dropped: list[tuple[str, str, str, int]] = []
     unack: list[tuple[str, str, str, int]] = []
+    routes: list[tuple[str, int]] = []
     queues: list[tuple[str, int, int]] = []
     connections: dict[str, int] = {}
     store: dict[str, int] = {}

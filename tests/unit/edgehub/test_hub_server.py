@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hmac
 import json
+import logging
 import os
 import signal
+import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
+import edgehub
 from edgehub import app
 from edgehub.app import HubServer, run_hub
 from edgehub.common.clock import SystemClock
@@ -392,6 +398,87 @@ async def test_a_shutdown_that_hangs_is_cut_short(
         hub.stop()
         assert await task == 1
     assert "was cut short" in caplog.text
+
+
+def issued(name: str, expires: str) -> dict[str, Any]:
+    return {"certificate": f"CHAIN of {name}", "privateKey": {"bytes": "KEY"}, "expiration": expires}
+
+
+class FakeAgent:
+    """The workload API of an agent, on a unix socket."""
+
+    def __init__(self, expires: str) -> None:
+        self.expires = expires
+
+    async def handle(self, request: web.Request) -> web.Response:
+        body: Any = await request.json() if request.can_read_body else {}
+        if request.path.endswith("/sign"):
+            digest = hmac.digest(b"k" * 32, base64.b64decode(body["data"]), "sha256")
+            return web.json_response({"digest": base64.b64encode(digest).decode()})
+        if request.path == "/trust-bundle":
+            return web.json_response({"certificate": "PEM"})
+        return web.json_response(issued(body["commonName"], self.expires), status=201)
+
+
+@asynccontextmanager
+async def agent(path: Path, expires: str) -> AsyncIterator[str]:
+    application = web.Application()
+    application.router.add_route("*", "/{tail:.*}", FakeAgent(expires).handle)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.UnixSite(runner, str(path)).start()
+    yield f"unix://{path}"
+    await runner.cleanup()
+
+
+@pytest.fixture
+def under_agent(connected: dict[str, str]) -> dict[str, str]:
+    del connected["IotHubConnectionString"], connected["mqttSettings__plain_port"]
+    return connected | {"EDGEDEVICEHOSTNAME": "gateway.local", "IOTEDGE_MODULEGENERATIONID": "1"}
+
+
+async def test_under_an_agent(under_agent: dict[str, str], engines: Engines, tmp_path: Path) -> None:
+    async with agent(tmp_path / "w.sock", "2999-01-01T00:00:00Z") as uri:
+        hub = server(under_agent | {"IOTEDGE_WORKLOADURI": uri}, engines)
+        async with running(hub):
+            assert engines.engine is not None
+            (listener,) = engines.engine.listeners.values()
+            assert listener[0] in ("::", "0.0.0.0")
+            assert listener[1:] == (8883, b"CHAIN of gateway.local")
+        again = server(under_agent | {"IOTEDGE_WORKLOADURI": uri}, engines, FakeParent(online=False))
+        async with running(again):
+            assert again.services is not None
+            assert again.services.knows_identities, "sealed with a key that only the agent's signature gives"
+
+
+async def test_a_certificate_near_its_end_ends_the_hub_with_0(
+    under_agent: dict[str, str], engines: Engines, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    async with agent(tmp_path / "w.sock", "2000-01-01T00:00:00Z") as uri:
+        assert await server(under_agent | {"IOTEDGE_WORKLOADURI": uri}, engines).serve() == 0
+    assert "Restarting process to perform server certificate renewal." in caplog.text
+
+
+async def test_an_agent_that_does_not_answer_fails_the_start(
+    under_agent: dict[str, str], engines: Engines, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    environment = under_agent | {"IOTEDGE_WORKLOADURI": f"unix://{tmp_path}/none.sock"}
+    assert await server(environment, engines).serve() == 1
+    assert "workload API" in capsys.readouterr().err
+
+
+def test_a_missing_extension_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], alone: dict[str, str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "edgehub._core", None)
+    monkeypatch.delattr(edgehub, "_core", raising=False)
+    before = logging.getLogger().handlers[:]
+    try:
+        assert run_hub(alone) == 1
+    finally:
+        logging.getLogger().handlers[:] = before
+    assert "edgehub: the extension edgehub._core cannot be loaded" in capsys.readouterr().err
 
 
 def test_bad_settings_give_one_line_and_1(capsys: pytest.CaptureFixture[str]) -> None:

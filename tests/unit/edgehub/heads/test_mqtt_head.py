@@ -421,9 +421,10 @@ async def test_events_for_others(bench: HeadBench) -> None:
     assert (bench.upstream_ready, bench.store_faults) == (1, ["disk gone"])
 
 
-async def test_draining_refuses_new_clients_and_finishes_the_waiting(bench: HeadBench) -> None:
+async def test_draining_refuses_new_clients_and_those_that_wait(bench: HeadBench) -> None:
     bench.api.put(sas_identity("fresh"))
     bench.connect(1, "fresh")
     await bench.head.drain()
-    assert bench.calls() == ["accept 1"]
+    assert bench.calls() == ["refuse 1 3"]
+    assert await bench.settle() == []
     assert bench.connect(2, "leaf") == ["refuse 2 3"]

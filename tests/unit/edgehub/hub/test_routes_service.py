@@ -50,6 +50,12 @@ def test_a_document_is_applied_as_a_whole(bench: Bench, caplog: pytest.LogCaptur
     assert "Updated message store TTL to 7200 seconds" in lines
 
 
+def test_a_limit_that_is_not_enforced_is_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    limited = {"timeToLiveSecs": 1, "storeLimits": {"maxSizeBytes": 5}}
+    bench.routes.take_document(document(up=ROUTE) | {"storeAndForwardConfiguration": limited})
+    assert "storeLimits.maxSizeBytes" in caplog.text
+
+
 def test_an_unchanged_document_is_not_applied_again(bench: Bench) -> None:
     bench.routes.take_document(document(up=ROUTE))
     bench.applied()

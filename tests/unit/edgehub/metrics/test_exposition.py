@@ -21,6 +21,7 @@ CORE: dict[str, object] = {
     "sent": [("edge1/m", "upstream", "o", "", 2000000000, 5), ("leaf", "edge1/m", "", "in1", 0, 2)],
     "dropped": [("no_route", "leaf", "", 3)],
     "unack": [("storage_failure", "leaf", "", 1)],
+    "routes": [("up", 9)],
     "queues": [("iothub", 2000000000, 12)],
     "connections": {"open": 2},
     "store": {"bytes": 4096},
@@ -112,6 +113,7 @@ def test_what_the_reference_does_not_have() -> None:
     bench = Bench()
     assert bench.value("core_qos0_dropped_total") == 4
     assert bench.value("connections_open") == 2
+    assert bench.value("route_matches_total", route="up") == 9
     assert bench.value("store_bytes") == 4096
 
 
