@@ -121,7 +121,10 @@ impl Shared {
     }
 
     fn next_round(&self, keeper: &Keeper, now: MonoTime) -> NextRound {
-        let rest = now.plus_ms(CHECKPOINT_MS);
+        let rest = now.plus_ms(match self.policy {
+            SyncPolicy::Interval { interval_ms } => interval_ms.clamp(1, CHECKPOINT_MS),
+            _ => CHECKPOINT_MS,
+        });
         if !keeper.round.is_empty() {
             return NextRound { at: keeper.retry_at.unwrap_or(now).min(rest), gathered: true };
         }
@@ -276,15 +279,15 @@ impl Shared {
             keeper.unsynced_since = None;
             return Ok(());
         }
-        let since = *keeper.unsynced_since.get_or_insert(now);
-        let wait_ms = match self.policy {
-            SyncPolicy::Group => CHECKPOINT_SYNC_MS.max(self.config.sync_min_interval_ms),
-            SyncPolicy::Interval { interval_ms } => interval_ms,
-            SyncPolicy::None => 0,
+        let noticed = *keeper.unsynced_since.get_or_insert(now);
+        let due = match self.policy {
+            SyncPolicy::Group => noticed.plus_ms(CHECKPOINT_SYNC_MS.max(self.config.sync_min_interval_ms)),
+            SyncPolicy::Interval { interval_ms } => keeper.last_sync.unwrap_or_default().plus_ms(interval_ms),
+            SyncPolicy::None => now,
         };
         let over = self.policy != SyncPolicy::Group
             && self.load.unsynced.load(Ordering::Relaxed) >= self.config.unsynced_bytes_max;
-        if now < since.plus_ms(wait_ms) && !over {
+        if now < due && !over {
             return Ok(());
         }
         keeper.last_sync = Some(now);

@@ -1,0 +1,170 @@
+//! The store with its own thread, real files and several senders.
+#![allow(clippy::unwrap_used)] // a test may panic
+
+mod common;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use common::{NEVER, START, drain};
+use edgehub_store::{
+    Batch, CommitWaiter, FileStorage, Media, Queue, Store, StoreConfig, StoreError, SyncPolicy, Target,
+};
+use edgehub_testkit::VirtualClock;
+use parking_lot::{Condvar, Mutex};
+
+const SENDERS: u32 = 3;
+const MSGS: u32 = 2000;
+
+/// A folder of its own that goes when the test ends.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        Self(std::env::temp_dir().join(format!("edgehub-store-{}-{number}", std::process::id())))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn open(folder: &Folder, sync: SyncPolicy) -> Store {
+    let config = StoreConfig { sync, segment_bytes: 256 << 10, ..StoreConfig::small() };
+    let media = Media::Disk(Arc::new(FileStorage::open(&folder.0).unwrap()));
+    Store::open(media, config, Arc::new(VirtualClock::at(START))).unwrap().0
+}
+
+/// Counts committed batches and lets a sender wait for them.
+#[derive(Default)]
+struct Counter {
+    committed: Mutex<u64>,
+    changed: Condvar,
+}
+
+impl Counter {
+    fn wait_for(&self, count: u64) {
+        let mut committed = self.committed.lock();
+        while *committed < count {
+            self.changed.wait(&mut committed);
+        }
+    }
+}
+
+impl CommitWaiter for Counter {
+    fn committed(&self, ticket: u64) {
+        *self.committed.lock() = ticket;
+        self.changed.notify_all();
+    }
+
+    fn failed(&self, ticket: u64, error: &StoreError) {
+        panic!("batch {ticket} failed: {error}");
+    }
+}
+
+fn send(store: &Store, queue: &Queue, sender: u32) {
+    let counter = Arc::new(Counter::default());
+    let waiter: Arc<dyn CommitWaiter> = Arc::<Counter>::clone(&counter);
+    let mut batch = Batch::new();
+    let target = [Target { queue: queue.id(), expires_at: NEVER }];
+    let mut pending = 0;
+    for n in 0..MSGS {
+        let body = [sender.to_le_bytes(), n.to_le_bytes()].concat();
+        batch.push(&target, body.len(), |out| out.extend_from_slice(&body)).unwrap();
+        if batch.len_msgs() == 10 {
+            let ticket = u64::from(n);
+            if store.append(&mut batch, &waiter, ticket).unwrap() == edgehub_store::Commit::Pending {
+                pending = ticket;
+            }
+            if n % 100 == 99 {
+                counter.wait_for(pending);
+            }
+        }
+    }
+    counter.wait_for(pending);
+}
+
+/// What is received, per sender, in order.
+fn receive(queue: &Queue, received: &mut [Vec<u32>]) {
+    for got in drain(queue, START) {
+        let sender = u32::from_le_bytes(got.payload[..4].try_into().unwrap());
+        let number = u32::from_le_bytes(got.payload[4..].try_into().unwrap());
+        received[sender as usize].push(number);
+    }
+}
+
+#[test]
+fn senders_and_a_consumer_on_their_threads() {
+    for sync in [SyncPolicy::Group, SyncPolicy::Interval { interval_ms: 5 }, SyncPolicy::None] {
+        let folder = Folder::new();
+        let store = open(&folder, sync);
+        let queue = store.open_queue("e", 0).unwrap();
+        let mut received = vec![Vec::new(); SENDERS as usize];
+        std::thread::scope(|scope| {
+            let senders: Vec<_> = (0..SENDERS)
+                .map(|sender| {
+                    scope.spawn({
+                        let (store, queue) = (store.clone(), queue.clone());
+                        move || send(&store, &queue, sender)
+                    })
+                })
+                .collect();
+            while received.iter().map(Vec::len).sum::<usize>() < (SENDERS * MSGS / 2) as usize {
+                receive(&queue, &mut received);
+            }
+            for sender in senders {
+                sender.join().unwrap();
+            }
+        });
+        store.close().unwrap();
+        drop((store, queue));
+        let store = open(&folder, sync);
+        let queue = store.open_queue("e", 0).unwrap();
+        receive(&queue, &mut received);
+        for numbers in received {
+            assert_eq!(numbers, (0..MSGS).collect::<Vec<_>>());
+        }
+    }
+}
+
+/// A waiter that breaks its contract must not leave senders waiting for ever.
+#[test]
+fn a_panic_on_the_stores_thread_poisons_the_store() {
+    struct Panics;
+    impl CommitWaiter for Panics {
+        fn committed(&self, _ticket: u64) {
+            panic!("planned");
+        }
+        fn failed(&self, _ticket: u64, _error: &StoreError) {}
+    }
+    let folder = Folder::new();
+    let store = open(&folder, SyncPolicy::Group);
+    let queue = store.open_queue("e", 0).unwrap();
+    let waiter: Arc<dyn CommitWaiter> = Arc::new(Panics);
+    let mut batch = Batch::new();
+    let target = [Target { queue: queue.id(), expires_at: NEVER }];
+    batch.push(&target, 0, |out| out.push(1)).unwrap();
+    let _ = store.append(&mut batch, &waiter, 1).unwrap();
+    while store.is_poisoned().is_none() {
+        std::thread::yield_now();
+    }
+    batch.push(&target, 0, |out| out.push(2)).unwrap();
+    let error = store.append(&mut batch, &waiter, 2).unwrap_err();
+    assert!(error.to_string().contains("planned"), "{error}");
+}
+
+#[test]
+fn dropping_the_last_handle_frees_the_folder() {
+    let folder = Folder::new();
+    let store = open(&folder, SyncPolicy::Group);
+    let other = store.clone();
+    drop(store);
+    assert!(matches!(FileStorage::open(&folder.0), Err(StoreError::Locked { .. })));
+    drop(other);
+    drop(FileStorage::open(&folder.0).unwrap());
+}
