@@ -86,9 +86,10 @@ class HubProcess:
             "storeAndForwardConfiguration": {"timeToLiveSecs": 7200},
         }
         (folder / "routes.json").write_text(json.dumps(desired))
-        own = f"HostName={HUB_HOST};DeviceId={EDGE};ModuleId=$edgeHub;SharedAccessKey={KEY}"
         self._settings = {
-            "IotHubConnectionString": own,
+            "IOTEDGE_IOTHUBHOSTNAME": HUB_HOST,
+            "IOTEDGE_DEVICEID": EDGE,
+            "IOTEDGE_MODULEID": "$edgeHub",
             "RoutesFile": str(folder / "routes.json"),
             "IdentitiesFile": str(folder / "identities.json"),
             "StorageFolder": str(folder / "store"),
