@@ -26,7 +26,11 @@ EdgehubError
 ├── MetricsFormatError        metrics.core_totals: totals of the core in another layout
 ├── MetricsListenError        metrics.server: the metrics port cannot be opened
 ├── StartError                services: the hub cannot start
-├── UpstreamError             upstream: the link to the parent hub
+├── UpstreamError             upstream: an operation with the parent hub failed
+│   ├── UpstreamOffline       upstream: there is no working connection
+│   ├── UpstreamTimeout       upstream: no answer in time
+│   └── UpstreamRefused       upstream: an answer that refuses, with its status
+├── UpstreamSettingsError     upstream.settings: a setting of the link cannot work
 └── HubError                  iothub: one code of the hub's error catalogue
 ```
 """

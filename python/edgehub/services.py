@@ -141,6 +141,7 @@ class Services:
             edge_device_id=identity.device_id,
             state=state,
             sealer=await self._sealer(),
+            nested=clients.nested_edge,
         )
         stored = self._refresher.load_stored()
         if stored:

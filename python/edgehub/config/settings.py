@@ -136,6 +136,12 @@ class UpstreamSettings:
         "Protocol of the link to the parent hub. Only `Amqp` is built so far.",
         lenient=True,
     )
+    amqp_port: int = setting(
+        "UpstreamAmqpPort", integer(1, 65535), 5671, "Port of the parent hub for AMQP over TLS.", own=True
+    )
+    https_port: int = setting(
+        "UpstreamHttpsPort", integer(1, 65535), 443, "Port of the parent hub for HTTPS.", own=True
+    )
     config_source: str = setting(
         "configSource",
         choice("twin", "local"),

@@ -92,7 +92,8 @@ class MqttHead:
         self._clock = clock
         self._edge_device_id = edge_device_id
         self._observers = observers
-        self._lanes = Lanes(core.close)
+        self._lanes = Lanes(self._failed)
+        self._undecided: set[int] = set()
         self._auth_waits: set[int] = set()
         self._refusals = RefusalLog(log, clock)
         self._accepting = True
@@ -103,13 +104,14 @@ class MqttHead:
         self._accepting = False
         for conn in sorted(self._auth_waits):
             self._lanes.abandon(conn)
-            self._core.refuse(conn, ConnectCode.SERVER_UNAVAILABLE)
+            self._failed(conn, "shutting down")
         self._auth_waits.clear()
         await self._lanes.drain()
 
     # Events of the core. Each goes to the lane of its connection.
 
     def on_connect(self, event: ConnectEvent) -> None:
+        self._undecided.add(event.conn)
         self._lanes.submit(event.conn, lambda: self._connect(event))
 
     def on_subscribe(self, event: SubscribeEvent) -> None:
@@ -129,10 +131,19 @@ class MqttHead:
     def on_closed(self, event: ClosedEvent) -> None:
         # A client that left while it waited for its CONNACK needs no answer any more (DEV-26); whatever
         # else it asked for before it left is still done, in order.
+        self._undecided.discard(event.conn)
         if event.conn in self._auth_waits:
             self._auth_waits.discard(event.conn)
             self._lanes.abandon(event.conn)
         self._lanes.submit(event.conn, lambda: self._closed(event), last=True)
+
+    def _failed(self, conn: int, reason: str) -> None:
+        """A step raised. Before the CONNACK that means code 3 (step 8 of heads spec 1.2.2)."""
+        if conn in self._undecided:
+            self._undecided.discard(conn)
+            self._core.refuse(conn, ConnectCode.SERVER_UNAVAILABLE)
+        else:
+            self._core.close(conn, reason)
 
     # CONNECT
 
@@ -218,6 +229,7 @@ class MqttHead:
         )
         session = opening.session
         client = Client(event.conn, auth, session, event.peer, request.client_type)
+        self._undecided.discard(event.conn)
         self._core.accept(
             event.conn,
             grants,
@@ -241,6 +253,7 @@ class MqttHead:
         self._refuse(event, ConnectRefusedError(ConnectCode.SERVER_UNAVAILABLE, reason, event.client_id))
 
     def _refuse(self, event: ConnectEvent, refusal: ConnectRefusedError) -> None:
+        self._undecided.discard(event.conn)
         self._core.refuse(event.conn, refusal.code)
         self._refusals.refused(event.peer, event.client_id, refusal)
         for observer in self._observers:

@@ -55,6 +55,7 @@ class ScopeRefresher:
 
     :param api: None for a hub whose identities never change.
     :param sealer: None keeps nothing on disk.
+    :param nested: whether the scopes of edge devices below this one are listed too.
     :param on_diff: told of every change that a refresh made.
     """
 
@@ -68,7 +69,9 @@ class ScopeRefresher:
         edge_device_id: str,
         state: StateStore,
         sealer: Sealer | None,
+        nested: bool = True,
     ) -> None:
+        self._nested = nested
         self._cache = cache
         self._policy = policy
         self._api = api
@@ -144,9 +147,10 @@ class ScopeRefresher:
     async def _refresh_now(self, api: ScopeApi) -> None:
         succeeded = False
         try:
-            found = await self._walk(api)
-            self._publish(self._cache.replace_all(found))
-            succeeded = True
+            found, succeeded = await self._walk(api)
+            if not succeeded:
+                found = {item.id: item for item in self._cache.all()} | found
+            self._publish(self._cache.replace_all(found.values()))
             log.info("Device scope refreshed: %d identities", len(self._cache))
         except ScopeApiError as error:
             log.warning("Could not refresh the device scope: %s", error)
@@ -154,19 +158,31 @@ class ScopeRefresher:
             self._policy.full_finished(self._clock.monotonic_s(), succeeded=succeeded)
             self._running = None
 
-    async def _walk(self, api: ScopeApi) -> list[ServiceIdentity]:
-        """Lists this edge device and, breadth first, the edge devices below it."""
+    async def _walk(self, api: ScopeApi) -> tuple[dict[IdentityId, ServiceIdentity], bool]:
+        """Lists this edge device and, breadth first, the edge devices below it.
+
+        :returns: what was found, and whether it is all there is: an edge device below that cannot be
+            listed does not spoil the rest.
+        :raises ScopeApiError: this edge device itself cannot be listed.
+        """
         found: dict[IdentityId, ServiceIdentity] = {}
-        level, seen = [self._edge_device_id], {self._edge_device_id}
-        for _ in range(NESTING_MAX + 1):
-            below = []
+        level, seen, complete = [self._edge_device_id], {self._edge_device_id}, True
+        for depth in range(NESTING_MAX + 1 if self._nested else 1):
+            below: list[str] = []
             for edge_device_id in level:
-                listed = await api.list_identities(edge_device_id)
+                try:
+                    listed = await api.list_identities(edge_device_id)
+                except ScopeApiError as error:
+                    if depth == 0:
+                        raise
+                    log.warning("Could not list the scope of %s: %s", edge_device_id, error)
+                    complete = False
+                    continue
                 found.update((item.id, item) for item in listed)
                 below += [item.id.device_id for item in listed if item.is_edge]
             level = [device_id for device_id in dict.fromkeys(below) if device_id not in seen]
             seen.update(level)
-        return list(found.values())
+        return found, complete
 
     def _publish(self, diff: ScopeDiff) -> None:
         if not diff:

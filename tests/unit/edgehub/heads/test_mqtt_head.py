@@ -158,6 +158,24 @@ async def test_a_client_behind_a_child_edge_device() -> None:
     assert bench.connect(2, "edge1", username=stolen, password=token) == ["refuse 2 5"]
 
 
+async def test_an_unforeseen_failure_before_the_connack_gives_code_3(
+    bench: HeadBench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*parts: object) -> None:
+        raise RuntimeError("on purpose")
+
+    bench.api.put(sas_identity("fresh"))
+    monkeypatch.setattr(mqtt_module, "grants_for", broken)
+    assert bench.connect(1, "leaf") == ["refuse 1 3"]
+    bench.connect(2, "fresh")
+    assert await bench.settle() == ["refuse 2 3"]
+    assert "on purpose" in caplog.text
+    monkeypatch.undo()
+    assert bench.connect(3, "leaf") == ["accept 3"]
+    monkeypatch.setattr(mqtt_module, "parse_twin_topic", broken)
+    assert bench.feed(PublishEvent(3, 1, "$iothub/twin/GET/?$rid=1", b"", 1)) == ["close 3 internal error"]
+
+
 async def test_client_101_of_100_is_refused() -> None:
     bench = HeadBench(["a", "b", "c"], clients_max=2)
     assert bench.connect(1, "a") == ["accept 1"]

@@ -15,14 +15,24 @@ from testkit.clock import ManualClock
 from testkit.identities import EDGE_SCOPE, FakeScopeApi, edge_identity, key_of, sas_identity
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pytest
+
+    from edgehub.identity.model import ServiceIdentity
+
 
 LEAF = IdentityId("leaf")
 
 
 class Bench:
     def __init__(
-        self, *, secret: bytes = bytes(32), state: MemoryState | None = None, api: bool = True
+        self,
+        *,
+        secret: bytes = bytes(32),
+        state: MemoryState | None = None,
+        api: bool = True,
+        nested: bool = True,
     ) -> None:
         self.clock = ManualClock()
         self.cache = ScopeCache("edge1")
@@ -37,6 +47,7 @@ class Bench:
             edge_device_id="edge1",
             state=self.state,
             sealer=Sealer(secret),
+            nested=nested,
         )
         self.refresher.on_diff = self.diffs.append
 
@@ -144,6 +155,38 @@ async def test_edge_devices_below_are_walked() -> None:
     bench.api.put(edge_identity("edge2", "s2", [EDGE_SCOPE]), edge_identity("edge3", "s3", ["s2"]))
     await bench.refresher.refresh_all()
     assert bench.api.listed == ["edge1", "edge2", "edge3"]
+
+
+async def test_edge_devices_below_are_not_walked_when_nesting_is_off() -> None:
+    bench = Bench(nested=False)
+    bench.api.put(edge_identity("edge2", "s2", [EDGE_SCOPE]))
+    await bench.refresher.refresh_all()
+    assert bench.api.listed == ["edge1"]
+
+
+async def test_an_edge_device_below_that_fails_does_not_spoil_the_rest(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = Bench()
+    bench.api.put(edge_identity("edge2", "s2", [EDGE_SCOPE]), sas_identity("deep", parent_scope="s2"))
+    await bench.refresher.refresh_all()
+    whole = bench.api.list_identities
+
+    async def partly(edge_device_id: str) -> Sequence[ServiceIdentity]:
+        listed = [item for item in await whole(edge_device_id) if item.id.device_id != "deep"]
+        if edge_device_id == "edge2":
+            raise ScopeApiError("refused")
+        return listed
+
+    monkeypatch.setattr(bench.api, "list_identities", partly)
+    bench.api.put(sas_identity("fresh"))
+    bench.api.remove("leaf")
+    bench.clock.advance(120)
+    await bench.refresher.refresh_all()
+    assert bench.cache.get(IdentityId("fresh")) is not None
+    assert bench.cache.get(IdentityId("deep")) is not None, "what could not be listed is kept"
+    assert bench.cache.get(LEAF) is not None, "and nothing is removed on an incomplete answer"
+    assert "Could not list the scope of edge2: refused" in caplog.text
 
 
 async def test_without_a_parent_nothing_is_asked() -> None:
