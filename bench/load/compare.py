@@ -6,9 +6,11 @@ and ended; the order changes from repeat to repeat. What is compared are medians
 file. Standard library only.
 
 Examples:
-  mosquitto alone, quickly
+  mosquitto and this project's hub, quickly
     bench/load/compare.py --repeats 1 --duration-s 2
-  against a hub
+  mosquitto alone
+    bench/load/compare.py --no-hub
+  against a hub that is started in another way
     bench/load/compare.py --hub-command edgehub --hub-clients clients.jsonl --hub-tls-port 8883 \\
       --hub-ca ca.pem --hub-env StorageFolder={work_dir}
 """
@@ -31,6 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 from comparison.hub import HubRecipe, split_command, start_hub
 from comparison.mosquitto import start_mosquitto, version
+from comparison.own_hub import own_recipe, prepare_own
 from comparison.processes import StartError, pinned
 from comparison.summary import compare, table
 
@@ -150,9 +153,11 @@ def run_all(
 
 
 def hub_recipe(options: argparse.Namespace) -> HubRecipe | None:
-    """The recipe that the options give; None without a hub."""
-    if options.hub_command is None:
+    """The recipe that the options give, else this project's own; None without a hub."""
+    if options.no_hub:
         return None
+    if options.hub_command is None:
+        return own_recipe(sys.executable)
     return HubRecipe(
         command=split_command(options.hub_command),
         ready_url=options.hub_ready_url,
@@ -186,9 +191,13 @@ def broker_starts(options: argparse.Namespace, recipe: HubRecipe | None) -> dict
 
 def hub_start(options: argparse.Namespace, recipe: HubRecipe) -> Start:
     """Starts the hub of this recipe."""
+    publishers = max(scenario.publishers for scenario in SCENARIOS)
+
+    def prepare(recipe: HubRecipe, work_dir: Path) -> HubRecipe:
+        return recipe if options.hub_command else prepare_own(recipe, work_dir, publishers)
 
     def start(work_dir: Path) -> AbstractContextManager[RunningBroker]:
-        return start_hub(recipe, work_dir, core=options.broker_core)
+        return start_hub(recipe, work_dir, core=options.broker_core, prepare=prepare)
 
     return start
 
@@ -206,6 +215,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--payload-bytes", type=int, default=256)
     found.add_argument("--only", default="", help="only scenarios whose name contains this")
     found.add_argument("--output", type=Path, help="result file; by default named by time in bench/results")
+    found.add_argument("--no-hub", action="store_true", help="measure the peer alone")
     found.add_argument("--hub-command", help="start our hub with this command, in the foreground")
     found.add_argument("--hub-env", action="append", default=[], metavar="NAME=VALUE", type=assignment)
     found.add_argument("--hub-ready-url", default=READY_URL, help="answers 200 when ready")
@@ -232,7 +242,7 @@ def checked_options(arguments: Sequence[str]) -> argparse.Namespace:
     if options.hub_command is not None and options.hub_clients is None:
         reader.error("--hub-command needs --hub-clients")
     recipe = hub_recipe(options)
-    if recipe is not None:
+    if recipe is not None and options.hub_command is not None:
         try:
             recipe.endpoints()
         except ValueError as problem:
