@@ -1,7 +1,7 @@
 """The recipe of this project's hub: no parent hub, identities and routes from files, plain and TLS listener.
 
-All publishers are devices whose telemetry is routed to one input of one module, the subscriber. Standard library
-only, like the rest of the comparison; what the hub itself needs is in the interpreter that runs it.
+All publishers are devices whose telemetry is routed to one input of one module, the subscriber. Standard
+library only, like the rest of the comparison; what the hub needs is in the interpreter that runs it.
 """
 
 from __future__ import annotations
