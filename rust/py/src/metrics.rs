@@ -14,7 +14,7 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, P
     let totals = PyDict::new(py);
     totals.set_item("received", rows(py, &stats.received, received_labels)?)?;
     totals.set_item("sent", stats.sent.snapshot().into_iter().filter_map(sent_row).collect::<Vec<_>>())?;
-    totals.set_item("dropped", rows(py, &stats.dropped, |labels| labels)?)?;
+    totals.set_item("dropped", dropped(py, hub)?)?;
     totals.set_item("unack", rows(py, &stats.unacked, |labels| labels)?)?;
     totals.set_item("queues", hub.queue_lengths())?;
     totals.set_item("routes", hub.routing_table().matches())?;
@@ -22,6 +22,16 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, P
     totals.set_item("connections", connections(py, hub)?)?;
     totals.set_item("store", store(py, hub)?)?;
     Ok(totals)
+}
+
+/// The store drops what is expired where it would have been leased, without looking at its sender.
+fn dropped<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyList>> {
+    let list = rows(py, &hub.stats().dropped, |labels| labels)?;
+    let expired = hub.store().stats().expired;
+    if expired > 0 {
+        list.append(row(py, (vec!["ttl_expiry".to_owned(), String::new(), String::new()], expired))?)?;
+    }
+    Ok(list)
 }
 
 /// Each row: the label values, then the count.

@@ -247,6 +247,8 @@ impl Shard {
     pub fn may_sleep(&self) -> bool {
         self.to_drain.is_empty()
             && self.resumed.is_empty()
+            // What an end of a connection staged after the commit, such as its will.
+            && (self.ingress.staged_bytes() == 0 || self.ingress.is_blocked())
             && self.hub.mailboxes.get(self.index).is_none_or(crate::mailbox::Mailbox::may_sleep)
     }
 

@@ -266,26 +266,24 @@ impl Dispatcher {
     fn acknowledge(&mut self, name: &str, items: &[Pending], stats: &Stats) {
         let (device, module) = name.split_once('/').unwrap_or((name, ""));
         for item in items {
-            let queue = &self.queues[item.queue];
-            let mut output = String::new();
-            let read = queue.read(item.seq, |leased| {
-                if let Ok(message) = MessageView::decode(leased.payload) {
-                    message
-                        .properties
-                        .system(SystemProperty::OutputName)
-                        .flatten()
-                        .unwrap_or("")
-                        .clone_into(&mut output);
-                }
-            });
-            if read.is_err() {
-                output.clear(); // only the label is lost
-            }
+            let output = if module.is_empty() { String::new() } else { self.output_of(item) };
             let labels = [device, module, &output, "upstream", "", priority_label(item.priority)];
             self.sent.count(&stats.sent, &labels);
         }
         self.sent.flush(&stats.sent);
         self.ack_items(items);
+    }
+
+    /// The output for the label of a metric; empty when it cannot be read any more.
+    fn output_of(&self, item: &Pending) -> String {
+        let mut output = String::new();
+        let read = self.queues[item.queue].read(item.seq, |leased| {
+            if let Ok(message) = MessageView::decode(leased.payload) {
+                let named = message.properties.system(SystemProperty::OutputName).flatten();
+                named.unwrap_or("").clone_into(&mut output);
+            }
+        });
+        read.map_or_else(|_| String::new(), |_| output)
     }
 
     fn ack_items(&mut self, items: &[Pending]) {

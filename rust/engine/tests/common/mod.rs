@@ -45,8 +45,16 @@ impl World {
     }
 
     pub fn on(media: Media, sync: SyncPolicy, change: impl FnOnce(&mut EngineConfig)) -> Self {
-        let clock = Arc::new(VirtualClock::at(EPOCH));
         let store_config = StoreConfig { sync, background_thread: false, ..StoreConfig::small() };
+        Self::with_store(media, store_config, change)
+    }
+
+    pub fn with_store(
+        media: Media,
+        store_config: StoreConfig,
+        change: impl FnOnce(&mut EngineConfig),
+    ) -> Self {
+        let clock = Arc::new(VirtualClock::at(EPOCH));
         let (store, _) = Store::open(media, store_config, clock.clone()).unwrap();
         let mut config = EngineConfig { edge_device_id: EDGE.to_owned(), ..EngineConfig::default() };
         change(&mut config);

@@ -1,0 +1,75 @@
+//! A store that takes nothing now: publishers wait, consumers do not, nobody gets an acknowledgement for
+//! what is not stored.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod common;
+
+use common::{Got, World, bodies, ids, puback_bytes, publish_bytes};
+use edgehub_engine::{CloseReason, ControlEvent};
+use edgehub_store::{Media, StoreConfig, SyncPolicy};
+
+const TO_M: &[(&str, &str)] = &[("in", r#"FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i")"#)];
+const TOPIC: &str = "devices/d1/messages/events/";
+const ENTRIES_MAX: usize = 3;
+
+fn small_world() -> World {
+    let store = StoreConfig {
+        sync: SyncPolicy::None,
+        background_thread: false,
+        index_entries_max: ENTRIES_MAX,
+        ..StoreConfig::small()
+    };
+    let mut world = World::with_store(Media::Memory, store, |config| config.store_full_grace_ms = 1000);
+    world.routes(TO_M);
+    world
+}
+
+#[test]
+fn publishers_wait_until_a_consumer_makes_room() {
+    let mut world = small_world();
+    let (device, module) = (world.device("d1"), world.module("m"));
+    world.received(module);
+    for n in 1..=5_u16 {
+        world.publish(device, TOPIC, n.to_string().as_bytes(), n);
+    }
+    let acked = world.received(device);
+    assert_eq!(acked, [Got::PubAck(1), Got::PubAck(2), Got::PubAck(3)]);
+    assert!(!world.shard.wants_input(device), "the fifth waits unread behind the fourth");
+    let got = world.received(module);
+    assert_eq!(bodies(&got), ["1", "2", "3"]);
+    for id in ids(&got) {
+        world.feed(module, &puback_bytes(id));
+    }
+    world.advance(20);
+    assert_eq!(world.received(device), [Got::PubAck(4), Got::PubAck(5)]);
+    assert_eq!(bodies(&world.received(module)), ["4", "5"]);
+    assert!(world.shard.wants_input(device));
+}
+
+#[test]
+fn after_the_grace_publishers_are_closed_without_an_acknowledgement() {
+    let mut world = small_world();
+    let (device, other) = (world.device("d1"), world.device("d2"));
+    for n in 1..=4_u16 {
+        world.publish(device, TOPIC, n.to_string().as_bytes(), n);
+    }
+    world.feed(other, &publish_bytes("devices/d2/messages/events/", b"x", 1));
+    assert_eq!(world.received(device).len(), 3);
+    world.advance(1100);
+    assert!(world.shard.is_closing(device) && world.shard.is_closing(other));
+    assert_eq!(world.received(device), []);
+    let reasons: Vec<_> = world
+        .events()
+        .into_iter()
+        .filter_map(|event| match event {
+            ControlEvent::Closed { reason, .. } => Some(reason),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(reasons, [CloseReason::StoreError, CloseReason::StoreError]);
+    let unacked: u64 = world.hub.stats().unacked.snapshot().iter().map(|(_, count)| count).sum();
+    assert_eq!(unacked, 1);
+    // The store works on: a consumer gets what was acknowledged.
+    let module = world.module("m");
+    assert_eq!(bodies(&world.received(module)), ["1", "2", "3"]);
+}
