@@ -46,6 +46,7 @@ pub struct Swarm {
     dirty: Vec<usize>,
     readable: Vec<usize>,
     buffers: Buffers,
+    scratch: Vec<u8>,
     pings: Pings,
     /// The counters.
     pub tally: Tally,
@@ -92,6 +93,7 @@ impl Swarm {
             dirty: Vec::new(),
             readable: Vec::new(),
             buffers: Buffers::default(),
+            scratch: Vec::new(),
             pings: Pings::new(config.keep_alive_s, start_ns),
             tally: Tally::new(publishers, start_ns).map_err(histogram)?,
         };
@@ -293,7 +295,7 @@ impl Swarm {
         for index in self.dirty.drain(..) {
             let conn = &mut self.conns[index];
             conn.dirty = false;
-            if let Err(source) = conn.flush(&mut self.tally) {
+            if let Err(source) = conn.flush(&mut self.tally, &mut self.scratch) {
                 return Err(client_failed(conn, source));
             }
         }
