@@ -37,10 +37,26 @@
 //! and only if a condition needs it and content type and encoding say that it is JSON. Routes are
 //! indexed by source, so that a message meets only the routes it can match.
 //!
+//! # Against Azure IoT Edge
+//!
+//! Verdicts are those of the reference, oddities included: a missing body path is null and null is
+//! greater than any number, `is_null` of a body value is true of all that is there, strings that look
+//! like dates are undefined, text after the sink is ignored ([`RouteSet::warnings`] tells). These
+//! differ on purpose:
+//!
+//! - `%` and unary minus on body values, which the reference crashes on, work as on numbers.
+//! - `bool AND $body.flag` is accepted like `$body.flag AND bool`.
+//! - Conditions are checked with the route, not when it is applied.
+//! - Of routes with equal priority to one endpoint, the one declared first decides.
+//! - An endpoint address with an empty module or input, a body path of more than 64 parts, and one
+//!   with anything but indexes behind an index (`a[0]b`) are refused.
+//! - `\\u0041` in a string is a backslash and five characters: escapes are decoded once, not twice.
+//!
 //! # Limits
 //!
 //! [`ROUTES_MAX`] routes of [`ROUTE_BYTES_MAX`] bytes each, expressions nested [`EXPR_DEPTH_MAX`]
-//! deep: beyond, compilation fails. [`BODY_DEPTH_MAX`] levels of JSON and [`SCRATCH_BYTES_MAX`] bytes
+//! deep: beyond, compilation fails. Of the errors of one condition [`ERRORS_MAX`] are told.
+//! [`BODY_DEPTH_MAX`] levels of JSON and [`SCRATCH_BYTES_MAX`] bytes
 //! of text built per message: beyond, values are undefined.
 
 mod body;
@@ -60,6 +76,7 @@ pub use body::{BODY_DEPTH_MAX, BodyState};
 pub use condition::{Condition, Features, Verdict};
 pub use error::{ConditionError, Position, Problem, RouteError, TextRange};
 pub use functions::SCRATCH_BYTES_MAX;
+pub use lang::check::ERRORS_MAX;
 pub use lang::parser::EXPR_DEPTH_MAX;
 pub use lang::types::Type;
 pub use message::{Lookup, MessageView, OwnedMessage};

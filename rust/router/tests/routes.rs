@@ -203,6 +203,12 @@ fn limits_are_told() {
     assert!(Condition::compile(&nested(max - 1), Features::default()).is_ok());
     let errors = Condition::compile(&nested(max), Features::default()).unwrap_err();
     assert_eq!(errors[0].problem.code(), "too-deep");
+
+    let max = edgehub_router::ERRORS_MAX;
+    let wrong = |count: usize| format!("true{}", " AND 1 = 'a'".repeat(count));
+    for (count, told) in [(max - 1, max - 1), (max, max), (max + 1, max)] {
+        assert_eq!(Condition::compile(&wrong(count), Features::default()).unwrap_err().len(), told);
+    }
 }
 
 #[test]

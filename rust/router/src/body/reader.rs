@@ -35,14 +35,6 @@ pub(crate) enum Token {
     Undefined,
 }
 
-/// What comes next inside a container.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Item {
-    Close,
-    Member(Piece, Token),
-    Element(Token),
-}
-
 /// Bytes of a string looked at one by one before the search for its end is worth a call.
 const SHORT_STRING_BYTES: usize = 24;
 
@@ -77,8 +69,7 @@ impl<'s> Reader<'s> {
 
     /// Opens the document, which must be an object.
     pub(crate) fn open(&mut self) -> Option<()> {
-        let first = self.next_byte()?;
-        matches!(self.value(first)?, Token::Object).then_some(())
+        matches!(self.token()?, Token::Object).then_some(())
     }
 
     /// Nothing but blanks and comments may follow the document.
@@ -87,22 +78,44 @@ impl<'s> Reader<'s> {
         self.peek().is_none().then_some(())
     }
 
-    /// The next item of the open object (or array); takes the closing bracket.
+    /// Whether the open object (or array) ends here; takes the closing bracket.
     #[inline]
-    pub(crate) fn item(&mut self, in_object: bool) -> Option<Item> {
-        let first = self.next_byte()?;
-        if first == close_of(in_object) {
+    pub(crate) fn closes(&mut self, in_object: bool) -> Option<bool> {
+        let closes = self.next_byte()? == close_of(in_object);
+        if closes {
             self.at += 1;
             self.depth -= 1;
-            return Some(Item::Close);
         }
-        if !in_object {
-            return Some(Item::Element(self.value(first)?));
+        Some(closes)
+    }
+
+    /// The name of the next member, up to and with its colon.
+    #[inline]
+    pub(crate) fn name(&mut self) -> Option<Piece> {
+        let name = match self.next_byte()? {
+            quote @ (b'"' | b'\'') => self.quoted(quote)?,
+            _ => self.bare_name()?,
+        };
+        if self.peek()? != b':' {
+            self.spaces();
         }
-        let name = self.name(first)?;
-        self.colon()?;
-        let first = self.next_byte()?;
-        Some(Item::Member(name, self.value(first)?))
+        (self.peek()? == b':').then(|| {
+            self.at += 1;
+            name
+        })
+    }
+
+    /// The next value.
+    #[inline]
+    pub(crate) fn token(&mut self) -> Option<Token> {
+        match self.next_byte()? {
+            quote @ (b'"' | b'\'') => self.quoted(quote).map(Token::Text),
+            b'0'..=b'9' => self.number(),
+            b'{' => self.enter(Token::Object),
+            b'[' => self.enter(Token::Array),
+            b',' => Some(Token::Undefined),
+            first => self.rare_token(first),
+        }
     }
 
     /// After a value: takes a comma, or stands before the closing bracket.
@@ -126,15 +139,21 @@ impl<'s> Reader<'s> {
         let outside = self.depth - 1;
         loop {
             let in_object = objects & 1 == 1;
-            match self.item(in_object)? {
-                Item::Close if self.depth == outside => return Some(()),
-                Item::Close => {
-                    objects >>= 1;
-                    self.after_value(objects & 1 == 1)?;
+            if self.closes(in_object)? {
+                if self.depth == outside {
+                    return Some(());
                 }
-                Item::Member(_, Token::Object) | Item::Element(Token::Object) => objects = objects << 1 | 1,
-                Item::Member(_, Token::Array) | Item::Element(Token::Array) => objects <<= 1,
-                Item::Member(..) | Item::Element(_) => self.after_value(in_object)?,
+                objects >>= 1;
+                self.after_value(objects & 1 == 1)?;
+                continue;
+            }
+            if in_object {
+                self.name()?;
+            }
+            match self.token()? {
+                Token::Object => objects = objects << 1 | 1,
+                Token::Array => objects <<= 1,
+                _ => self.after_value(in_object)?,
             }
         }
     }
@@ -150,28 +169,7 @@ impl<'s> Reader<'s> {
         self.peek()
     }
 
-    #[inline]
-    fn colon(&mut self) -> Option<()> {
-        if self.peek()? != b':' {
-            self.spaces();
-        }
-        (self.peek()? == b':').then(|| self.at += 1)
-    }
-
-    /// The value that begins with the byte `first`, which is the next one.
-    #[inline]
-    fn value(&mut self, first: u8) -> Option<Token> {
-        match first {
-            b'"' | b'\'' => self.quoted(first).map(Token::Text),
-            b'0'..=b'9' => self.number(),
-            b'{' => self.enter(Token::Object),
-            b'[' => self.enter(Token::Array),
-            b',' => Some(Token::Undefined),
-            _ => self.rare_value(first),
-        }
-    }
-
-    fn rare_value(&mut self, first: u8) -> Option<Token> {
+    fn rare_token(&mut self, first: u8) -> Option<Token> {
         match first {
             b'-' if self.rest().starts_with(b"-I") => {
                 self.word("-Infinity", Token::Infinity { negative: true })
@@ -216,32 +214,28 @@ impl<'s> Reader<'s> {
     #[inline]
     fn number(&mut self) -> Option<Token> {
         let start = self.at;
-        let rest = self.rest();
-        let plain = number::plain_len(rest);
-        let len = match rest.get(plain) {
-            Some(b) if plain > 0 && !number::is_number_byte(*b) => plain,
-            None if plain > 0 => plain,
-            _ => number::sloppy_len(rest)?,
-        };
-        self.at += len;
-        let token = Token::Number(Piece::new(start, self.at, false));
-        self.ends_value().then_some(token)
+        let plain = number::plain_len(self.rest());
+        self.at += plain;
+        if plain == 0 || !self.ends_value() {
+            self.at = start + number::sloppy_len(self.src.get(start..)?)?;
+            if !self.ends_value() {
+                return None;
+            }
+        }
+        Some(Token::Number(Piece::new(start, self.at, false)))
     }
 
     #[inline]
     fn quoted(&mut self, quote: u8) -> Option<Piece> {
         let start = self.at + 1;
-        for byte in self.src.get(start..)?.iter().take(SHORT_STRING_BYTES) {
+        let rest = self.src.get(start..)?;
+        let short = rest.get(..SHORT_STRING_BYTES).unwrap_or(rest);
+        let stop = short.iter().position(|b| *b == quote || *b == b'\\');
+        self.at = start + stop.unwrap_or(short.len());
+        if stop.is_some() && self.peek() == Some(quote) {
             self.at += 1;
-            if *byte == quote {
-                self.at += 1;
-                return Some(Piece::new(start, self.at - 1, false));
-            }
-            if *byte == b'\\' {
-                return self.quoted_end(start, quote);
-            }
+            return Some(Piece::new(start, self.at - 1, false));
         }
-        self.at += 1;
         self.quoted_end(start, quote)
     }
 
@@ -256,14 +250,6 @@ impl<'s> Reader<'s> {
             }
             escaped = true;
             self.at += escape_len(self.rest())?;
-        }
-    }
-
-    #[inline]
-    fn name(&mut self, first: u8) -> Option<Piece> {
-        match first {
-            b'"' | b'\'' => self.quoted(first),
-            _ => self.bare_name(),
         }
     }
 

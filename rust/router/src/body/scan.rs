@@ -3,7 +3,7 @@
 use crate::body::date::is_date;
 use crate::body::number;
 use crate::body::path::{PathNode, PathSet};
-use crate::body::reader::{Item, Piece, Reader, Token, unescape};
+use crate::body::reader::{Piece, Reader, Token, unescape};
 use crate::value::Val;
 
 /// Makes values of texts found.
@@ -97,32 +97,28 @@ impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
         if node.names.is_empty() {
             return self.reader.skip(Token::Object);
         }
-        loop {
-            match self.reader.item(true)? {
-                Item::Member(name, token) => {
-                    let child = self.member(node, name);
-                    self.value(child, token)?;
-                }
-                Item::Close => return Some(()),
-                Item::Element(_) => return None,
-            }
+        while !self.reader.closes(true)? {
+            let name = self.reader.name()?;
+            let child = self.member(node, name);
+            let token = self.reader.token()?;
+            self.value(child, token)?;
             self.reader.after_value(true)?;
         }
+        Some(())
     }
 
     fn array(&mut self, node: &'a PathNode) -> Option<()> {
         if node.indexes.is_empty() {
             return self.reader.skip(Token::Array);
         }
-        for index in 0.. {
-            match self.reader.item(false)? {
-                Item::Element(token) => self.value(self.element(node, index), token)?,
-                Item::Close => return Some(()),
-                Item::Member(..) => return None,
-            }
+        let mut index = 0;
+        while !self.reader.closes(false)? {
+            let token = self.reader.token()?;
+            self.value(self.element(node, index), token)?;
             self.reader.after_value(false)?;
+            index += 1;
         }
-        None
+        Some(())
     }
 
     fn member(&mut self, node: &PathNode, name: Piece) -> Option<&'a PathNode> {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::body::path::Step;
-use crate::body::reader::{Item, Reader, Token};
+use crate::body::reader::{Reader, Token};
 use crate::body::scan::{Mapper, Texts, name_of};
 use crate::value::Val;
 
@@ -64,8 +64,11 @@ impl<'s, 'm, T: Texts<'s, 'm>> Walk<'_, '_, 's, T> {
 
     fn named(&mut self, wanted: &str, rest: &[Step]) -> Option<Hits<'m>> {
         let mut hits = Hits::None;
-        while let Item::Member(name, token) = self.reader.item(true)? {
-            if name_of(&self.reader, name, self.mapper.decoded) == wanted.as_bytes() {
+        while !self.reader.closes(true)? {
+            let name = self.reader.name()?;
+            let is_wanted = name_of(&self.reader, name, self.mapper.decoded) == wanted.as_bytes();
+            let token = self.reader.token()?;
+            if is_wanted {
                 hits = self.value(rest, token)?;
             } else {
                 self.reader.skip(token)?;
@@ -78,8 +81,10 @@ impl<'s, 'm, T: Texts<'s, 'm>> Walk<'_, '_, 's, T> {
     /// Members of one name count once, with the last value.
     fn any(&mut self, rest: &[Step]) -> Option<Hits<'m>> {
         let mut members: HashMap<Vec<u8>, Hits<'m>> = HashMap::new();
-        while let Item::Member(name, token) = self.reader.item(true)? {
+        while !self.reader.closes(true)? {
+            let name = self.reader.name()?;
             let name = name_of(&self.reader, name, self.mapper.decoded).to_vec();
+            let token = self.reader.token()?;
             let hits = self.value(rest, token)?;
             self.reader.after_value(true)?;
             members.insert(name, hits);
@@ -90,7 +95,8 @@ impl<'s, 'm, T: Texts<'s, 'm>> Walk<'_, '_, 's, T> {
     fn indexed(&mut self, wanted: u32, rest: &[Step]) -> Option<Hits<'m>> {
         let mut hits = Hits::None;
         let mut index = 0;
-        while let Item::Element(token) = self.reader.item(false)? {
+        while !self.reader.closes(false)? {
+            let token = self.reader.token()?;
             if index == wanted {
                 hits = self.value(rest, token)?;
             } else {

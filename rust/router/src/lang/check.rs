@@ -15,6 +15,9 @@ use crate::lang::{literal, parser};
 use crate::program::{Builder, Const, Load, Op, Routine};
 use crate::text::fold;
 
+/// Errors told of one condition; what is beyond is found when these are mended.
+pub const ERRORS_MAX: usize = 100;
+
 /// What a condition may use and how it is compiled.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Options {
@@ -89,7 +92,9 @@ impl Checker<'_, '_> {
     }
 
     fn error(&mut self, token: Token, problem: Problem) {
-        self.errors.push(Stop { token, problem });
+        if self.errors.len() < ERRORS_MAX {
+            self.errors.push(Stop { token, problem });
+        }
     }
 
     fn text_of(&self, token: Token) -> String {
