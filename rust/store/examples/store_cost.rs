@@ -90,6 +90,20 @@ fn kernel_time() -> Duration {
     Duration::new(usage.ru_stime.tv_sec as u64, usage.ru_stime.tv_usec as u32 * 1000)
 }
 
+/// CPU time between two looks at it.
+struct Stopwatch(Duration);
+
+impl Stopwatch {
+    fn start() -> Self {
+        Self(cpu_time())
+    }
+
+    fn lap(&mut self) -> Duration {
+        let before = std::mem::replace(&mut self.0, cpu_time());
+        self.0.saturating_sub(before)
+    }
+}
+
 fn clock() -> Arc<dyn Clock> {
     Arc::new(RealClock { start: Instant::now() })
 }
@@ -123,18 +137,18 @@ fn near_tail(name: &str, folder: Option<&Path>, sync: SyncPolicy, batch_msgs: us
     let (mut append, mut consume, mut kernel) = (Duration::ZERO, Duration::ZERO, Duration::ZERO);
     let turns = 1000;
     for _ in 0..turns {
-        let (start, start_kernel) = (cpu_time(), kernel_time());
+        let (mut watch, start_kernel) = (Stopwatch::start(), kernel_time());
         for _ in 0..TURN_MSGS / batch_msgs {
             fill(&mut batch, target, batch_msgs);
             assert_eq!(store.append(&mut batch, &waiter, 0).unwrap(), Commit::Done);
         }
-        let (middle, middle_kernel) = (cpu_time(), kernel_time());
+        append += watch.lap();
+        kernel += kernel_time().saturating_sub(start_kernel);
+        watch.lap();
         for _ in 0..TURN_MSGS / batch_msgs {
             consume_some(&queue, batch_msgs);
         }
-        append += middle - start;
-        kernel += middle_kernel.saturating_sub(start_kernel);
-        consume += cpu_time() - middle;
+        consume += watch.lap();
     }
     assert!(queue.is_empty());
     let msgs = (turns * TURN_MSGS) as u64;
@@ -168,7 +182,7 @@ fn group(folder: &Path, outstanding: u64, batch_msgs: u64, batches: u64) {
     let waiter: Arc<dyn CommitWaiter> = Arc::<Window>::clone(&window);
     let target = Target { queue: queue.id(), expires_at: UnixMs::MAX };
     let mut batch = Batch::new();
-    let (start, cpu) = (Instant::now(), cpu_time());
+    let (start, mut watch) = (Instant::now(), Stopwatch::start());
     for ticket in 1..=batches {
         window.wait(outstanding / batch_msgs - 1, ticket - 1);
         fill(&mut batch, target, batch_msgs as usize);
@@ -182,7 +196,7 @@ fn group(folder: &Path, outstanding: u64, batch_msgs: u64, batches: u64) {
         }
     }
     window.wait(0, batches);
-    let (elapsed, cpu) = (start.elapsed(), cpu_time() - cpu);
+    let (elapsed, cpu) = (start.elapsed(), watch.lap());
     let msgs = batches * batch_msgs;
     let mut state = window.state.lock();
     state.latencies.sort_unstable();
@@ -231,12 +245,12 @@ fn backlog(folder: &Path, msgs: usize) {
     let start = Instant::now();
     let (store, queue) = open(Some(folder), config);
     let opened = start.elapsed();
-    let cpu = cpu_time();
+    let mut watch = Stopwatch::start();
     consume_all(&queue);
     println!(
         "backlog of {msgs}: opened in {} ms, then lease+ack from files {:.0} ns CPU/msg",
         opened.as_millis(),
-        per_msg(cpu_time() - cpu, msgs as u64)
+        per_msg(watch.lap(), msgs as u64)
     );
     assert!(queue.is_empty());
     store.close().unwrap();

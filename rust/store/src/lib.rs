@@ -20,6 +20,7 @@ mod commit;
 mod config;
 mod error;
 pub mod format;
+mod group;
 mod index;
 mod journal;
 mod keeper;
@@ -33,6 +34,7 @@ mod storage;
 mod store;
 mod tail;
 mod thread;
+mod upkeep;
 
 pub use batch::{Batch, QueueId, Target};
 pub use commit::{Commit, CommitWaiter};

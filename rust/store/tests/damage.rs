@@ -36,7 +36,7 @@ fn open(disk: &FaultyStorage) -> Rig {
 }
 
 fn segments(disk: &FaultyStorage) -> Vec<(String, Vec<u8>)> {
-    let mut names: Vec<_> = disk.list().unwrap().into_iter().filter(|name| name.ends_with(".seg")).collect();
+    let mut names: Vec<_> = disk.list().unwrap().into_iter().filter(|name| name.contains(".seg")).collect();
     names.sort();
     names.into_iter().map(|name| (name.clone(), disk.content(&name).unwrap())).collect()
 }

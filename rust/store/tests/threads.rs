@@ -132,29 +132,45 @@ fn senders_and_a_consumer_on_their_threads() {
     }
 }
 
+/// Panics when it is told of its second batch, and remembers all it was told.
+#[derive(Default)]
+struct Panics(Mutex<Vec<(u64, bool)>>);
+
+impl CommitWaiter for Panics {
+    fn committed(&self, ticket: u64) {
+        self.0.lock().push((ticket, true));
+        assert!(ticket != 2, "planned");
+    }
+
+    fn failed(&self, ticket: u64, _error: &StoreError) {
+        self.0.lock().push((ticket, false));
+    }
+}
+
 /// A waiter that breaks its contract must not leave senders waiting for ever.
 #[test]
 fn a_panic_on_the_stores_thread_poisons_the_store() {
-    struct Panics;
-    impl CommitWaiter for Panics {
-        fn committed(&self, _ticket: u64) {
-            panic!("planned");
-        }
-        fn failed(&self, _ticket: u64, _error: &StoreError) {}
-    }
     let folder = Folder::new();
     let store = open(&folder, SyncPolicy::Group);
     let queue = store.open_queue("e", 0).unwrap();
-    let waiter: Arc<dyn CommitWaiter> = Arc::new(Panics);
+    let told = Arc::new(Panics::default());
+    let waiter: Arc<dyn CommitWaiter> = Arc::<Panics>::clone(&told);
     let mut batch = Batch::new();
     let target = [Target { queue: queue.id(), expires_at: NEVER }];
-    batch.push(&target, 0, |out| out.push(1)).unwrap();
-    let _ = store.append(&mut batch, &waiter, 1).unwrap();
-    while store.is_poisoned().is_none() {
+    let mut pending = 0;
+    for ticket in 1..=4 {
+        batch.push(&target, 0, |out| out.push(1)).unwrap();
+        pending += u64::from(store.append(&mut batch, &waiter, ticket).is_ok());
+    }
+    while store.is_poisoned().is_none() || (told.0.lock().len() as u64) < pending {
         std::thread::yield_now();
     }
+    let mut told: Vec<_> = told.0.lock().iter().map(|(ticket, _)| *ticket).collect();
+    told.sort_unstable();
+    assert_eq!(told, (1..=pending).collect::<Vec<_>>(), "each exactly once");
+    batch.clear();
     batch.push(&target, 0, |out| out.push(2)).unwrap();
-    let error = store.append(&mut batch, &waiter, 2).unwrap_err();
+    let error = store.append(&mut batch, &waiter, 9).unwrap_err();
     assert!(error.to_string().contains("planned"), "{error}");
 }
 

@@ -22,13 +22,13 @@ pub struct FileStorage {
 }
 
 impl FileStorage {
-    /// Opens the folder, making it (mode 700) when it is missing, and locks it.
+    /// Opens the folder, making it durably (mode 700) when it is missing, and locks it.
     ///
     /// # Errors
     /// [`StoreError::Locked`] when it is in use; [`StoreError::Folder`].
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Folder { folder: folder.to_owned(), source };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        make_folder(folder).map_err(failed)?;
         let handle = File::open(folder).map_err(failed)?;
         let lock = open_file(&folder.join(LOCK_NAME), true).map_err(failed)?;
         match try_lock(&lock) {
@@ -111,6 +111,17 @@ impl StorageFile for DiskFile {
     }
 }
 
+/// Makes a folder and those it lies in, so that they survive a loss of power.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    let missing: Vec<_> = folder.ancestors().take_while(|path| !path.exists()).collect();
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    for made in missing {
+        let parent = made.parent().filter(|parent| !parent.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
+    }
+    Ok(())
+}
+
 fn open_file(path: &Path, create: bool) -> io::Result<File> {
     // Never truncated at open: what is there may be a journal.
     OpenOptions::new().read(true).write(true).create(create).truncate(false).mode(0o600).open(path)
@@ -148,4 +159,73 @@ fn to_off64(n: u64) -> io::Result<libc::off64_t> {
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn allocate(_file: &File, _offset: u64, _len: u64) -> io::Result<()> {
     Err(io::Error::from_raw_os_error(libc::EOPNOTSUPP))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_storage(name: &str, test: impl FnOnce(&FileStorage)) {
+        let folder = std::env::temp_dir().join(format!("edgehub-files-{}-{name}", std::process::id()));
+        let storage = FileStorage::open(&folder.join("a/b")).unwrap();
+        test(&storage);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn files_grow_with_zeros_and_shrink() {
+        with_storage("grow", |storage| {
+            let file = storage.open("x", true).unwrap();
+            file.write_all_at(b"abc", 0).unwrap();
+            file.set_len(10).unwrap();
+            assert_eq!(file.len().unwrap(), 10);
+            let mut bytes = [9; 20];
+            assert_eq!(file.read_at(&mut bytes, 1).unwrap(), 9);
+            assert_eq!(&bytes[..9], b"bc\0\0\0\0\0\0\0");
+            file.set_len(2).unwrap();
+            file.sync_data().unwrap();
+            assert_eq!(file.read_at(&mut bytes, 0).unwrap(), 2);
+            assert_eq!(file.read_at(&mut bytes, 5).unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn names_come_and_go() {
+        with_storage("names", |storage| {
+            assert_eq!(
+                storage.open("x", false).err().map(|error| error.kind()),
+                Some(io::ErrorKind::NotFound)
+            );
+            drop(storage.open("x", true).unwrap());
+            storage.rename("x", "y").unwrap();
+            storage.sync_dir().unwrap();
+            let mut names = storage.list().unwrap();
+            names.sort();
+            assert_eq!(names, ["lock", "y"]);
+            storage.remove("y").unwrap();
+            assert_eq!(storage.list().unwrap(), ["lock"]);
+        });
+    }
+
+    #[test]
+    fn a_file_in_place_of_the_folder_is_named_in_the_error() {
+        with_storage("file", |storage| {
+            drop(storage.open("x", true).unwrap());
+            let error = FileStorage::open(&storage.folder.join("x")).unwrap_err();
+            assert!(matches!(error, StoreError::Folder { .. }));
+            assert!(error.to_string().contains("/a/b/x"), "{error}");
+        });
+    }
+
+    #[test]
+    fn an_open_file_outlives_its_name() {
+        with_storage("unlinked", |storage| {
+            let file = storage.open("x", true).unwrap();
+            file.write_all_at(b"abc", 0).unwrap();
+            storage.remove("x").unwrap();
+            let mut bytes = [0; 3];
+            file.read_at(&mut bytes, 0).unwrap();
+            assert_eq!(&bytes, b"abc");
+        });
+    }
 }
