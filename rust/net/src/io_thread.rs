@@ -133,7 +133,8 @@ impl IoThread {
 
     fn sleep(&self) -> Duration {
         let held = self.held_since.is_some();
-        if !self.consumers_to_read.is_empty() || !(held || self.to_read.is_empty()) || !self.shard.may_sleep() {
+        if !self.consumers_to_read.is_empty() || !(held || self.to_read.is_empty()) || !self.shard.may_sleep()
+        {
             return Duration::ZERO;
         }
         if held {
