@@ -1,6 +1,6 @@
 """`python -m iothub`."""
 
-from iothub.cli.app import main
+from iothub.cli import main
 
 if __name__ == "__main__":
     main()

@@ -6,8 +6,8 @@ it is for, the permission, and last whether the identity is enabled.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from edgehub.protocol.authchain import EDGE_HUB_MODULE, AuthChain, AuthChainError, parse_chain
 from edgehub.protocol.sas import (
@@ -23,7 +23,11 @@ from edgehub.protocol.sas import (
 from iothub.errors import ErrorCode, HubError, device_not_found, module_not_found
 from iothub.policies import Permission, Policy
 from iothub.registry.model import Device, scope_of
-from iothub.registry.service import Identity, Registry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from iothub.registry.service import Identity, Registry
 
 
 def unauthorized(text: str) -> HubError:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from iothub.errors import ErrorCode, HubError
+
+if TYPE_CHECKING:
+    from edgehub.common.json_types import Json
 
 
 def parse_object(raw: bytes, what: str) -> dict[str, Any]:
@@ -24,6 +27,6 @@ def parse_object(raw: bytes, what: str) -> dict[str, Any]:
     return value
 
 
-def encode(value: Any) -> bytes:
+def encode(value: Json) -> bytes:
     """Compact JSON."""
     return msgspec.json.encode(value)

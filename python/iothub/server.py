@@ -9,22 +9,25 @@ from __future__ import annotations
 import json
 import logging
 import os
-import ssl
 import uuid
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from iothub.amqp.listener import AmqpListener
 from iothub.amqp.services import AmqpServices, ConnectionTable
 from iothub.auth import Authorizer
 from iothub.certificates import ServerCertificate, own_certificate, server_context
-from iothub.config import HubConfig
 from iothub.database import Database
 from iothub.policies import OWNER_POLICY, Policy, load_policies
 from iothub.registry.service import Registry
 from iothub.rest.app import RestServer, RestServices
 from iothub.telemetry.tail import Telemetry
 from iothub.twins.service import Twins
+
+if TYPE_CHECKING:
+    import ssl
+    from pathlib import Path
+
+    from iothub.config import HubConfig
 
 log = logging.getLogger(__name__)
 

@@ -6,11 +6,13 @@ message; other sections around them (annotations of the batch) are ignored. One 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from edgehub.protocol.amqp_message import DATA, FOOTER, HEADER, encode_section
 from edgehub.protocol.amqp_types import AmqpDecodeError, skip_value
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 BATCH_FORMAT: Final = 0x80013700
 SINGLE_FORMAT: Final = 0

@@ -20,9 +20,8 @@ cost a tenth.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import cproton  # type: ignore[import-untyped]
 from cproton import ffi, lib
@@ -48,12 +47,16 @@ from edgehub.protocol.amqp_handles import (
     AmqpDelivery,
     AmqpLink,
     AmqpSession,
+    CPointer,
     pointer_key,
     read_fault,
     write_fault,
 )
 from edgehub.protocol.amqp_sasl import CODE_OK, SASL_HEADER, SaslClient, SaslError, SaslServer, plain_response
 from edgehub.protocol.amqp_types import AmqpDecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FRAME_BYTES_MAX: Final = 65536
 CHANNEL_MAX: Final = 8191
@@ -243,7 +246,7 @@ class AmqpEngine:
         view = memoryview(piece)
         # Events of what came before must be read with their own format, so the collector is emptied first.
         self._collect()
-        while len(view):
+        while view.nbytes:
             capacity = lib.pn_transport_capacity(self._transport)
             if capacity <= 0:
                 return  # the transport has closed its tail; the error event says why
@@ -296,13 +299,13 @@ class AmqpEngine:
     # ---- time
 
     def deadline(self) -> float | None:
-        """When to call `on_deadline`, on the clock that is passed to it; None for never."""
+        """When to call `on_deadline`, on the clock that is passed to it; None for never, 0 for at once."""
         return self._deadline
 
     def on_deadline(self, now: float) -> None:
         """Sends heartbeats that are due and fails a peer that went silent.
 
-        Call it first when the connection opens, then at every `deadline`.
+        Call it at every `deadline`.
 
         :param now: seconds of any monotonic clock; always the same one.
         """
@@ -350,9 +353,21 @@ class AmqpEngine:
         """Idle time-out the peer asked for, 0 for none; known after `ConnectionOpened`."""
         return int(lib.pn_transport_get_remote_idle_timeout(self._transport))
 
+    @property
+    def sessions_max(self) -> int:
+        """Sessions that both sides allow; before `ConnectionOpened` what we allow."""
+        remote = int(lib.pn_transport_remote_channel_max(self._transport)) if self._is_open() else CHANNEL_MAX
+        return min(self.options.channel_max, remote) + 1
+
     def new_session(self) -> AmqpSession:
-        """Opens a session of our own."""
-        session = self._session(lib.pn_session(self._connection))
+        """Opens a session of our own.
+
+        :raises ValueError: there are `sessions_max` already; the caller has to keep count.
+        """
+        impl = lib.pn_session(self._connection)
+        if impl == ffi.NULL:
+            raise ValueError(f"a connection has at most {self.sessions_max} sessions")
+        session = self._session(impl)
         session.open()
         return session
 
@@ -408,20 +423,21 @@ class AmqpEngine:
                 handler(event)
             lib.pn_collector_pop(collector)
 
-    def _on_open(self, _event: Any) -> None:
+    def _on_open(self, _event: CPointer) -> None:
+        self._deadline = 0.0  # idle times are known only now; the owner's clock starts them
         container = cproton.pn_connection_remote_container(self._connection)
         hostname = cproton.pn_connection_remote_hostname(self._connection)
         self._events.append(ConnectionOpened(container or "", hostname))
 
-    def _on_close(self, _event: Any) -> None:
+    def _on_close(self, _event: CPointer) -> None:
         fault = read_fault(lib.pn_connection_remote_condition(self._connection))
         self._events.append(ConnectionClosed(fault))
 
-    def _on_transport_error(self, _event: Any) -> None:
+    def _on_transport_error(self, _event: CPointer) -> None:
         fault = read_fault(lib.pn_transport_condition(self._transport))
         self._report_failure(fault or AmqpFault(amqp_errors.FRAMING_ERROR, "the stream broke"))
 
-    def _session(self, impl: Any) -> AmqpSession:
+    def _session(self, impl: CPointer) -> AmqpSession:
         key = pointer_key(impl)
         session = self._sessions.get(key)
         if session is None:
@@ -429,12 +445,12 @@ class AmqpEngine:
             session = self._sessions[key] = AmqpSession(self, impl)
         return session
 
-    def _on_begin(self, event: Any) -> None:
+    def _on_begin(self, event: CPointer) -> None:
         session = self._session(lib.pn_event_session(event))
         if session.locally_new:
             self._events.append(SessionOpened(session))
 
-    def _on_end(self, event: Any) -> None:
+    def _on_end(self, event: CPointer) -> None:
         session = self._sessions.pop(pointer_key(lib.pn_event_session(event)), None)
         if session is None:
             return
@@ -456,7 +472,7 @@ class AmqpEngine:
         for link in self._links_of(session):
             link.closing = True
 
-    def adopt_link(self, session: AmqpSession, impl: Any) -> AmqpLink:
+    def adopt_link(self, session: AmqpSession, impl: CPointer) -> AmqpLink:
         """Handle for a link, made once; `AmqpSession` uses it for links we start."""
         key = pointer_key(impl)
         link = self._links.get(key)
@@ -470,7 +486,7 @@ class AmqpEngine:
         link.invalidate()
         self._links.pop(link.key, None)
 
-    def _on_attach(self, event: Any) -> None:
+    def _on_attach(self, event: CPointer) -> None:
         session = self._session(lib.pn_event_session(event))
         link = self.adopt_link(session, lib.pn_event_link(event))
         link.note_attached()
@@ -479,7 +495,7 @@ class AmqpEngine:
             return
         self._events.append(LinkAttached(link))
 
-    def _on_detach(self, event: Any) -> None:
+    def _on_detach(self, event: CPointer) -> None:
         link = self._links.get(pointer_key(lib.pn_event_link(event)))
         if link is None:
             return
@@ -489,12 +505,12 @@ class AmqpEngine:
             link.close()
         self.forget_link(link)
 
-    def _on_flow(self, event: Any) -> None:
+    def _on_flow(self, event: CPointer) -> None:
         link = self._links.get(pointer_key(lib.pn_event_link(event)))
         if link is not None and link.is_sender:
             self._events.append(LinkCredit(link))
 
-    def _on_delivery(self, event: Any) -> None:
+    def _on_delivery(self, event: CPointer) -> None:
         link = self._links.get(pointer_key(lib.pn_event_link(event)))
         if link is None or link.closing:
             return
@@ -504,7 +520,7 @@ class AmqpEngine:
         else:
             self._on_transfer(link, impl)
 
-    def _on_disposition(self, link: AmqpLink, impl: Any) -> None:
+    def _on_disposition(self, link: AmqpLink, impl: CPointer) -> None:
         if not lib.pn_delivery_updated(impl):
             return
         delivery = link.unsettled.get(pointer_key(impl))
@@ -515,7 +531,7 @@ class AmqpEngine:
             delivery.settle()
             self._events.append(Disposed(delivery, outcome))
 
-    def _on_transfer(self, link: AmqpLink, impl: Any) -> None:
+    def _on_transfer(self, link: AmqpLink, impl: CPointer) -> None:
         if lib.pn_link_current(link.impl) != impl:
             return  # a disposition for a delivery that was taken before
         if lib.pn_delivery_aborted(impl):
@@ -547,7 +563,7 @@ class AmqpEngine:
         if self._partial_bytes > self.options.partial_bytes_max:
             self._abort(f"more than {self.options.partial_bytes_max} bytes of incomplete messages")
 
-    def _finish_transfer(self, link: AmqpLink, impl: Any, pending: int) -> None:
+    def _finish_transfer(self, link: AmqpLink, impl: CPointer, pending: int) -> None:
         message_format, link.message_format = link.message_format, 0
         if link.partial:
             payload = bytes(link.partial)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from edgehub.protocol.amqp_errors import AmqpFault
-
 if TYPE_CHECKING:
+    from edgehub.protocol.amqp_errors import AmqpFault
     from edgehub.protocol.amqp_handles import AmqpDelivery, AmqpLink, AmqpSession
 
 OutcomeKind = Literal["accepted", "rejected", "released", "modified", "settled"]

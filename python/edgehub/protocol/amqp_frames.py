@@ -16,8 +16,10 @@ back.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _HEAD_BYTES: Final = 72
 """Bytes from the performative that always cover handle, delivery-id, delivery-tag (at most 32) and format."""
@@ -48,7 +50,7 @@ class _TransferHead(NamedTuple):
 def _uint_at(buf: bytes, pos: int) -> tuple[int, int]:
     """Value and end of a uint (or null, as 0)."""
     code = buf[pos]
-    if code == 0x43 or code == 0x40:
+    if code in (0x43, 0x40):
         return 0, pos + 1
     if code == 0x52:
         return buf[pos + 1], pos + 2

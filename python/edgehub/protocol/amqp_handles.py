@@ -6,7 +6,7 @@ valid: using a handle of a closed link does nothing, it never touches freed memo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import cproton  # type: ignore[import-untyped]
 from cproton import ffi, lib
@@ -19,6 +19,9 @@ from edgehub.protocol.amqp_types import AmqpDecodeError, Symbol, decode_value, e
 if TYPE_CHECKING:
     from edgehub.protocol.amqp_engine import AmqpEngine
 
+CPointer: TypeAlias = Any
+"""A pointer into proton's C library; only this module and the engine hold one."""
+
 _DESCRIPTION_CHARS_MAX: Final = 1024
 SettleMode = Literal["unsettled", "settled", "mixed"]
 _SND_MODES: Final = {
@@ -29,12 +32,12 @@ _SND_MODES: Final = {
 _RCV_MODES: Final = {"first": cproton.PN_RCV_FIRST, "second": cproton.PN_RCV_SECOND}
 
 
-def pointer_key(impl: Any) -> int:
+def pointer_key(impl: CPointer) -> int:
     """Address of a C object, as a dictionary key."""
     return int(ffi.cast("uint64_t", impl))
 
 
-def read_fault(condition: Any) -> AmqpFault | None:
+def read_fault(condition: CPointer) -> AmqpFault | None:
     """Error condition sent by the peer, if one is set. Text that is not UTF-8 is shown as well as it can
     be."""
     if not lib.pn_condition_is_set(condition):
@@ -44,11 +47,11 @@ def read_fault(condition: Any) -> AmqpFault | None:
     return AmqpFault(_c_text(name), _c_text(text)[:_DESCRIPTION_CHARS_MAX])
 
 
-def _c_text(chars: Any) -> str:
+def _c_text(chars: CPointer) -> str:
     return "" if chars == ffi.NULL else bytes(ffi.string(chars)).decode("utf-8", "replace")
 
 
-def write_fault(condition: Any, fault: AmqpFault) -> None:
+def write_fault(condition: CPointer, fault: AmqpFault) -> None:
     """Sets our error condition on an endpoint or a disposition."""
     cproton.pn_condition_set_name(condition, fault.condition)
     if fault.description:
@@ -56,8 +59,10 @@ def write_fault(condition: Any, fault: AmqpFault) -> None:
         cproton.pn_condition_set_description(condition, text)
 
 
-def read_data(data: Any) -> Any:
+def read_data(data: CPointer) -> CPointer:
     """Value in one of proton's data objects, None when there is none or it cannot be read."""
+    if data == ffi.NULL:
+        return None
     lib.pn_data_rewind(data)
     size = lib.pn_data_encoded_size(data)
     if size <= 0:
@@ -72,7 +77,7 @@ def read_data(data: Any) -> Any:
         return None
 
 
-def write_data(data: Any, value: Any) -> None:
+def write_data(data: CPointer, value: CPointer) -> None:
     """Puts a value into one of proton's data objects."""
     encoded = encode_value(value)
     lib.pn_data_clear(data)
@@ -84,7 +89,7 @@ class AmqpSession:
 
     __slots__ = ("closing", "engine", "impl", "key", "tag", "valid")
 
-    def __init__(self, engine: AmqpEngine, impl: Any) -> None:
+    def __init__(self, engine: AmqpEngine, impl: CPointer) -> None:
         self.engine = engine
         self.impl = impl
         self.key = pointer_key(impl)
@@ -160,7 +165,7 @@ class AmqpLink:
         "valid",
     )
 
-    def __init__(self, engine: AmqpEngine, session: AmqpSession, impl: Any) -> None:
+    def __init__(self, engine: AmqpEngine, session: AmqpSession, impl: CPointer) -> None:
         self.engine = engine
         self.session = session
         self.impl = impl
@@ -311,7 +316,7 @@ class AmqpLink:
         self.send(payload, settled=True)
 
 
-def _address(terminus: Any) -> str | None:
+def _address(terminus: CPointer) -> str | None:
     address: str | None
     try:
         address = cproton.pn_terminus_get_address(terminus)
@@ -320,7 +325,7 @@ def _address(terminus: Any) -> str | None:
     return address
 
 
-def _set_terminus(terminus: Any, remote: Any, address: str | None) -> None:
+def _set_terminus(terminus: CPointer, remote: CPointer, address: str | None) -> None:
     if address is not None:
         cproton.pn_terminus_set_address(terminus, address)
     else:
@@ -332,7 +337,7 @@ class AmqpDelivery:
 
     __slots__ = ("impl", "link", "tag")
 
-    def __init__(self, link: AmqpLink, impl: Any) -> None:
+    def __init__(self, link: AmqpLink, impl: CPointer) -> None:
         self.link = link
         self.impl: Any = impl
         self.tag: Any = None

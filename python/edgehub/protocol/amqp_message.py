@@ -18,6 +18,7 @@ from edgehub.protocol.amqp_types import (
     Timestamp,
     Uint,
     Ulong,
+    Value,
     decode_value,
     encode_value,
     skip_value,
@@ -97,12 +98,12 @@ class AmqpMessage:
     body_kind: BodyKind = "none"
 
     @property
-    def correlation_id(self) -> Any:
+    def correlation_id(self) -> Value:
         """Correlation id with its AMQP type (`str`, `bytes`, `UUID` or `Ulong`), or None."""
         return self.properties.get("correlation_id")
 
     @property
-    def message_id(self) -> Any:
+    def message_id(self) -> Value:
         """Message id with its AMQP type, or None."""
         return self.properties.get("message_id")
 
@@ -145,7 +146,7 @@ def _check_section_type(buf: bytes, code: int, pos: int, end: int) -> None:
 
 def _check_order(code: int, previous: int, pos: int) -> None:
     if code > previous or (code == previous and code in _REPEATABLE):
-        if DATA <= previous <= AMQP_VALUE and code != previous and code != FOOTER:
+        if DATA <= previous <= AMQP_VALUE and code not in (previous, FOOTER):
             raise AmqpDecodeError("a message has one kind of body", pos)
         return
     raise AmqpDecodeError(f"the {_SECTION_NAMES[code]} section is out of order", pos)
@@ -205,7 +206,7 @@ def decode_message(buf: bytes, pos: int = 0, end: int | None = None) -> AmqpMess
     return message
 
 
-def _store_section(message: AmqpMessage, code: int, value: Any) -> None:
+def _store_section(message: AmqpMessage, code: int, value: Value) -> None:
     if code == MESSAGE_ANNOTATIONS:
         message.annotations = value
     elif code == PROPERTIES:
@@ -232,7 +233,7 @@ _PROPERTY_TYPES: Final[dict[str, Any]] = {
 }
 
 
-def encode_section(code: int, value: Any) -> bytes:
+def encode_section(code: int, value: Value) -> bytes:
     """One section with its compact descriptor."""
     return bytes((0x00, 0x53, code)) + encode_value(value)
 
@@ -257,7 +258,7 @@ def encode_message(
     properties: dict[str, Any] | None = None,
     application_properties: dict[str, Any] | None = None,
     data: bytes | None = None,
-    value: Any = None,
+    value: Value = None,
 ) -> bytes:
     """Encodes one message; the body is a data section when `data` is given, else an AMQP value.
 

@@ -10,7 +10,15 @@ from __future__ import annotations
 from typing import Any, Final, NamedTuple
 
 from edgehub.protocol.amqp_message import describe_list
-from edgehub.protocol.amqp_types import AmqpDecodeError, Described, Symbol, SymbolArray, Ubyte, decode_value
+from edgehub.protocol.amqp_types import (
+    AmqpDecodeError,
+    Described,
+    Symbol,
+    SymbolArray,
+    Ubyte,
+    Value,
+    decode_value,
+)
 
 SASL_HEADER: Final = b"AMQP\x03\x01\x00\x00"
 FRAME_BYTES_MAX: Final = 65536
@@ -144,7 +152,7 @@ class SaslServer:
         return rest
 
 
-def _parse_plain(response: Any) -> PlainCredentials | None:
+def _parse_plain(response: Value) -> PlainCredentials | None:
     """`[authzid] NUL authcid NUL password` (RFC 4616, section 2)."""
     if not isinstance(response, bytes):
         return None

@@ -12,10 +12,13 @@ apart what Python does not. A plain `int` is encoded as AMQP long, a `str` as st
 from __future__ import annotations
 
 import struct
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 from uuid import UUID
 
 from edgehub.errors import EdgehubError
+
+Value: TypeAlias = Any
+"""Any decoded AMQP value; narrowed by the code that reads it."""
 
 DEPTH_MAX: Final = 16
 """Nesting levels of lists, maps, arrays and described values that are followed."""
@@ -232,7 +235,7 @@ def _check_compound(buf: bytes, code: int, start: int, end: int, depth: int) -> 
         total = _FIXED_TOTAL[element]
         if total:
             pos += total
-        elif element == 0xA1 or element == 0xA3:
+        elif element in (0xA1, 0xA3):
             pos += 2 + (buf[pos + 1] if pos + 1 < end else 0)
         else:
             pos = skip_value(buf, pos, end, depth)
@@ -289,7 +292,7 @@ def _decode_list(buf: bytes, code: int, pos: int, end: int, depth: int) -> list[
     return items
 
 
-def _hashable(key: Any, pos: int) -> Any:
+def _hashable(key: Value, pos: int) -> Value:
     if isinstance(key, list | dict | Described):
         raise AmqpDecodeError("a map key is a list, map or described value", pos)
     return key
@@ -379,7 +382,7 @@ _FIXED_TOTAL: Final = [
 """Bytes of a fixed-width value with its constructor, 0 for all others."""
 
 
-def encode_value(value: Any) -> bytes:
+def encode_value(value: Value) -> bytes:
     """Encodes a value in its shortest form.
 
     :raises TypeError: a Python type that has no AMQP counterpart here.
@@ -395,7 +398,7 @@ def encode_value(value: Any) -> bytes:
     return encoded
 
 
-def _encoder_by_base(value: Any) -> Any:
+def _encoder_by_base(value: Value) -> Value:
     for base in (Symbol, bool, int, float, str, bytes, dict, list):
         if isinstance(value, base):
             return _ENCODERS[base]
@@ -434,13 +437,13 @@ def _encode_signed(value: int, short_code: int, code: int, layout: str) -> bytes
     return bytes((code,)) + struct.pack(layout, value)
 
 
-def _encode_list(items: Any) -> bytes:
+def _encode_list(items: Value) -> bytes:
     if not items:
         return b"\x45"
     return _compound(0xC0, len(items), b"".join(map(encode_value, items)))
 
 
-def _encode_map(entries: Any) -> bytes:
+def _encode_map(entries: Value) -> bytes:
     data = b"".join(encode_value(key) + encode_value(value) for key, value in entries.items())
     return _compound(0xC1, 2 * len(entries), data)
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from edgehub.errors import EdgehubError
 from edgehub.protocol.amqp_message import decode_message, encode_message
-from edgehub.protocol.amqp_types import AmqpDecodeError, Int
+from edgehub.protocol.amqp_types import AmqpDecodeError, Int, Value
 
 CBS_ADDRESS: Final = "$cbs"
 REQUEST_BYTES_MAX: Final = 16384
@@ -29,7 +29,7 @@ class CbsError(EdgehubError):
     :ivar message_id: id of the request for the answer's correlation-id, if it could be read.
     """
 
-    def __init__(self, message: str, message_id: Any = None, status: int = 400) -> None:
+    def __init__(self, message: str, message_id: Value = None, status: int = 400) -> None:
         super().__init__(message)
         self.status = status
         self.message_id = message_id
@@ -86,14 +86,14 @@ def parse_request(payload: bytes) -> CbsRequest:
     return CbsRequest(message_id, operation, name, _token(message.body, message_id))
 
 
-def _text(properties: dict[Any, Any], key: str, message_id: Any) -> str:
+def _text(properties: dict[Any, Any], key: str, message_id: Value) -> str:
     value = properties.get(key)
     if not isinstance(value, str) or not value:
         raise CbsError(f"application property {key!r} must be a non-empty string", message_id)
     return value
 
 
-def _token(body: Any, message_id: Any) -> str:
+def _token(body: Value, message_id: Value) -> str:
     if isinstance(body, bytes):  # some clients put the text into a data section
         try:
             body = body.decode()
@@ -104,7 +104,7 @@ def _token(body: Any, message_id: Any) -> str:
     return body
 
 
-def encode_response(correlation_id: Any, status: int, description: str) -> bytes:
+def encode_response(correlation_id: Value, status: int, description: str) -> bytes:
     """An answer; `correlation_id` goes back with the type it came with."""
     return encode_message(
         properties={"correlation_id": correlation_id},

@@ -18,12 +18,14 @@ import base64
 import binascii
 import hmac
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, unquote
 
 from edgehub.errors import EdgehubError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 CLOCK_SKEW_SECS: Final = 300
 TOKEN_CHARS_MAX: Final = 4096

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edgehub.protocol import amqp_errors
 from edgehub.protocol.addresses import AddressError, LinkAddress, Node, parse_address
@@ -29,7 +28,6 @@ from edgehub.protocol.amqp_events import (
     SessionOpened,
     TransportFailed,
 )
-from edgehub.protocol.amqp_handles import AmqpLink
 from edgehub.protocol.cbs import DELETE_TOKEN, CbsError, encode_response, parse_request
 from edgehub.protocol.sas import SasError, parse_audience, parse_token
 from iothub.amqp.nodes import (
@@ -41,11 +39,17 @@ from iothub.amqp.nodes import (
     TwinRequests,
     correlation_pair,
 )
-from iothub.amqp.services import AmqpServices, IdentityKey
 from iothub.amqp.tokens import TokenKey, TokenRing, token_key
 from iothub.auth import Principal, access_denied, read_chain
 from iothub.errors import ErrorCode, HubError
 from iothub.telemetry.event import Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
+    from edgehub.protocol.amqp_handles import AmqpLink
+    from edgehub.protocol.amqp_types import Value
+    from iothub.amqp.services import AmqpServices, IdentityKey
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +187,7 @@ class HubConnection:
         else:
             event.delivery.reject(AmqpFault(amqp_errors.NOT_ALLOWED, "the link is not open"))
 
-    def _on_rare(self, event: Any) -> None:
+    def _on_rare(self, event: Value) -> None:
         if isinstance(event, LinkAttached):
             self._enqueue(self._attach(event.link))
         elif isinstance(event, LinkCredit):
@@ -298,7 +302,7 @@ class HubConnection:
             self._tokens.remove(token)
             self._detach_by_token(token, access_denied("The token was deleted.").fault())
 
-    def _answer_cbs(self, message_id: Any, status: int, description: str) -> None:
+    def _answer_cbs(self, message_id: Value, status: int, description: str) -> None:
         if self._cbs_outbox is not None:
             self._cbs_outbox.send(encode_response(message_id, status, description))
 

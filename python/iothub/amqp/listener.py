@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edgehub.protocol import amqp_errors
 from edgehub.protocol.amqp_errors import AmqpFault
 from iothub.amqp.connection import HubConnection
-from iothub.amqp.services import AmqpServices
+
+if TYPE_CHECKING:
+    import ssl
+
+    from iothub.amqp.services import AmqpServices
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +53,6 @@ class AmqpProtocol(asyncio.Protocol):
         transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         peer = str(transport.get_extra_info("peername"))
         self._connection = HubConnection(self._listener.services, peer, self._loop.time(), self.flush_soon)
-        self._connection.on_deadline(self._loop.time())
         self._arm()
         if self._listener.paused:
             transport.pause_reading()

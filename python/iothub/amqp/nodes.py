@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgehub.protocol import amqp_errors
 from edgehub.protocol.amqp_errors import AmqpFault
-from edgehub.protocol.amqp_events import Received
-from edgehub.protocol.amqp_handles import AmqpDelivery, AmqpLink
 from edgehub.protocol.amqp_message import AmqpMessage, decode_message, encode_message
 from edgehub.protocol.amqp_types import AmqpDecodeError, Int
 from iothub import jsonio
@@ -22,6 +20,8 @@ from iothub.telemetry.event import Origin, count_messages
 from iothub.telemetry.log import Append
 
 if TYPE_CHECKING:
+    from edgehub.protocol.amqp_events import Received
+    from edgehub.protocol.amqp_handles import AmqpDelivery, AmqpLink
     from iothub.amqp.services import AmqpServices, IdentityKey
 
 DESIRED_RESOURCE: Final = "/notifications/twin/properties/desired"

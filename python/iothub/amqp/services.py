@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from iothub.auth import Authorizer
-from iothub.config import HubLimits
-from iothub.telemetry.tail import Telemetry
-from iothub.twins.service import Twins
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from iothub.auth import Authorizer
+    from iothub.config import HubLimits
+    from iothub.telemetry.tail import Telemetry
+    from iothub.twins.service import Twins
 
 IdentityKey = tuple[str, str | None]
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from edgehub.protocol.authchain import AuthChain
 from iothub.auth import Principal, actor_key
+
+if TYPE_CHECKING:
+    from edgehub.protocol.authchain import AuthChain
 
 TokenKey = tuple[str, ...]
 

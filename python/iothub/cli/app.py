@@ -25,8 +25,8 @@ app.add_typer(twins, name="twin")
 app.command("monitor")(monitor)
 
 
-def main() -> None:
-    """Entry point. Exit codes: 0 done, 1 failed with one line on standard error, 2 wrong usage."""
+def run() -> None:
+    """Runs the program. Exit codes: 0 done, 1 failed with one line on standard error, 2 wrong usage."""
     try:
         app()
     except EdgehubError as error:

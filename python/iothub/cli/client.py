@@ -6,14 +6,18 @@ import http.client
 import json
 import ssl
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from edgehub.errors import EdgehubError
 from edgehub.protocol.sas import build_token
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgehub.common.json_types import Json
 
 API_VERSION: Final = "2021-04-12"
 TOKEN_SECS: Final = 3600
@@ -132,7 +136,7 @@ class HubClient:
         return self._login.hostname
 
     def _open(
-        self, method: str, path: str, body: Any, if_match: str | None, timeout: float | None
+        self, method: str, path: str, body: Json, if_match: str | None, timeout: float | None
     ) -> tuple[_Connection, http.client.HTTPResponse]:
         login = self._login
         token = build_token(login.hostname, int(time.time()) + TOKEN_SECS, key=login.key, policy=login.policy)
@@ -159,7 +163,7 @@ class HubClient:
             raise ClientError(message)
         return connection, response
 
-    def call(self, method: str, path: str, body: Any = None, if_match: str | None = None) -> Any:
+    def call(self, method: str, path: str, body: Json = None, if_match: str | None = None) -> Json:
         """One request; the decoded JSON answer, None when it is empty."""
         connection, response = self._open(method, path, body, if_match, REQUEST_SECS)
         try:

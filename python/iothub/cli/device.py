@@ -51,7 +51,7 @@ def _show(client: HubClient, identity: dict[str, Any], as_json: bool, gateway: s
 
 
 @devices.command("create")
-def create_device(
+def create_device(  # noqa: PLR0913, PLR0917 - the options of the command
     device: DeviceArgument,
     edge: Annotated[bool, typer.Option("--edge", help="An edge device, with its system modules.")] = False,
     parent: Annotated[str | None, typer.Option("--parent", help="Edge device above this one.")] = None,

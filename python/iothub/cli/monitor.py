@@ -22,7 +22,7 @@ def event_line(event: dict[str, Any]) -> str:
     )
 
 
-def monitor(
+def monitor(  # noqa: PLR0913, PLR0917 - the options of the command
     device: Annotated[str | None, typer.Option("--device", help="Only events of this device.")] = None,
     start: Annotated[
         str, typer.Option("--from", help="'latest', 'earliest' or a sequence number.", show_default=True)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from iothub.cli.client import HubClient, resolve_login
+
+if TYPE_CHECKING:
+    from edgehub.common.json_types import Json
 
 LoginOption = Annotated[
     str | None,
@@ -35,7 +38,7 @@ def connect(login: str | None, data_dir: Path | None, address: str | None, ca_fi
     return HubClient(resolve_login(login, data_dir, address, ca_file))
 
 
-def print_json(value: Any) -> None:
+def print_json(value: Json) -> None:
     """Indented JSON on standard output."""
     json.dump(value, sys.stdout, indent=2, ensure_ascii=False)
     sys.stdout.write("\n")

@@ -8,7 +8,7 @@ import json
 import logging
 import signal
 import sys
-from pathlib import Path
+from pathlib import Path  # noqa: TC003 - read by typer
 from typing import Annotated
 
 import typer
@@ -20,7 +20,7 @@ from iothub.server import OWNER_FILE, HubServer
 log = logging.getLogger("iothub")
 
 
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - the options of the command
     data_dir: Annotated[
         Path, typer.Option("--data-dir", envvar="IOTHUB_DATA_DIR", help="Folder for all data.")
     ],

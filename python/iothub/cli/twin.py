@@ -62,7 +62,7 @@ def show_twin(
 
 
 @twins.command("update")
-def update_twin(
+def update_twin(  # noqa: PLR0913, PLR0917 - the options of the command
     device: DeviceArgument,
     module: ModuleOption = None,
     desired: Annotated[

@@ -8,10 +8,13 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edgehub.protocol.sas import KEY_BYTES_MAX, KEY_BYTES_MIN
 from iothub.errors import ErrorCode, HubError, argument_invalid
+
+if TYPE_CHECKING:
+    from edgehub.common.json_types import Json
 
 ID_CHARS_MAX: Final = 128
 STATUS_REASON_CHARS_MAX: Final = 128
@@ -182,14 +185,14 @@ def new_key() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def _member(document: dict[str, Any], name: str, kind: type[Any], what: str) -> Any:
+def _member(document: dict[str, Any], name: str, kind: type[Any], what: str) -> Json:
     value = document.get(name)
     if value is not None and not isinstance(value, kind):
         raise argument_invalid(f"{what}{name} must be of type {kind.__name__}.")
     return value
 
 
-def _key(value: Any, what: str) -> str | None:
+def _key(value: Json, what: str) -> str | None:
     if value is None or value == "":
         return None
     if not isinstance(value, str):

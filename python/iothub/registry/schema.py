@@ -6,8 +6,7 @@ Keys are stored readable: the hub must compute signatures with them. The file is
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -26,6 +25,10 @@ from sqlalchemy import (
 )
 
 from edgehub.errors import EdgehubError
+
+if TYPE_CHECKING:
+    import sqlite3
+    from pathlib import Path
 
 SCHEMA_VERSION: Final = 1
 metadata = MetaData()
@@ -125,7 +128,7 @@ def open_database(path: Path) -> Engine:
     return engine
 
 
-def _configure_sqlite(connection: Any, _record: Any) -> None:
+def _configure_sqlite(connection: sqlite3.Connection, _record: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")

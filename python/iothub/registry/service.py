@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from iothub.database import Database
-from iothub.registry.model import Device, DeviceRequest, Module, ModuleRequest
 from iothub.registry.store import RegistryStore
+
+if TYPE_CHECKING:
+    from iothub.database import Database
+    from iothub.registry.model import Device, DeviceRequest, Module, ModuleRequest
 
 CACHE_IDENTITIES_MAX: Final = 10_000
 """Credentials kept in memory; the least recently used one leaves."""

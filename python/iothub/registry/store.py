@@ -5,11 +5,10 @@ Etags come from one ever-growing revision, so an etag of a deleted identity neve
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, func, insert, select, update
 
 from iothub.errors import ErrorCode, HubError, argument_invalid, device_not_found, module_not_found
 from iothub.registry.model import (
@@ -27,25 +26,28 @@ from iothub.registry.model import (
 from iothub.registry.schema import devices, meta, modules
 from iothub.twins.store import delete_twins, insert_twin
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 LIST_MAX: Final = 1000
 MODULES_PER_DEVICE_MAX: Final = 50
 NESTING_MAX: Final = 5
 
 
-def _authentication(row: Any) -> Authentication:
+def _authentication(row: Row[Any]) -> Authentication:
     return Authentication(
         row.auth_type, row.primary_key, row.secondary_key, row.primary_thumbprint, row.secondary_thumbprint
     )
 
 
-def _device(row: Any) -> Device:
+def _device(row: Row[Any]) -> Device:
     return Device(
         row.device_id, row.generation_id, row.revision, _authentication(row), row.status, row.status_reason,
         row.status_updated_ms, row.iot_edge, row.device_scope, row.parent_scope,
     )  # fmt: skip
 
 
-def _module(row: Any) -> Module:
+def _module(row: Row[Any]) -> Module:
     return Module(
         row.device_id, row.module_id, row.generation_id, row.revision, _authentication(row), row.managed_by
     )
@@ -382,7 +384,7 @@ class RegistryStore:
         insert_twin(connection, module.device_id, module.module_id)
 
 
-def _module_key(module: Module) -> Any:
+def _module_key(module: Module) -> ColumnElement[bool]:
     return (modules.c.device_id == module.device_id) & (modules.c.module_id == module.module_id)
 
 

@@ -4,26 +4,29 @@ answers."""
 from __future__ import annotations
 
 import logging
-import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from iothub.amqp.services import ConnectionTable
 from iothub.auth import Authorizer, Principal, access_denied, unauthorized
-from iothub.config import HubLimits
 from iothub.errors import ErrorCode, HubError
-from iothub.policies import Permission
-from iothub.registry.service import Registry
 from iothub.rest.registry_api import RegistryApi, json_response
 from iothub.rest.routing import Call, Router, check_api_version
 from iothub.rest.scope_api import ScopeApi
 from iothub.rest.telemetry_api import TelemetryApi
 from iothub.rest.twin_api import TwinApi
-from iothub.telemetry.tail import Telemetry
-from iothub.twins.service import Twins
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import Callable
+
+    from iothub.amqp.services import ConnectionTable
+    from iothub.config import HubLimits
+    from iothub.policies import Permission
+    from iothub.registry.service import Registry
+    from iothub.telemetry.tail import Telemetry
+    from iothub.twins.service import Twins
 
 log = logging.getLogger(__name__)
 

@@ -12,13 +12,14 @@ from iothub.errors import ErrorCode, HubError, device_not_found, module_not_foun
 from iothub.policies import Permission
 from iothub.registry.model import SYSTEM_MODULES, Device, Module, parse_device, parse_module
 from iothub.registry.store import check_top
-from iothub.rest.routing import Call, Router
 
 if TYPE_CHECKING:
+    from edgehub.common.json_types import Json
     from iothub.rest.app import RestServices
+    from iothub.rest.routing import Call, Router
 
 
-def json_response(value: Any, *, etag: str | None = None) -> web.Response:
+def json_response(value: Json, *, etag: str | None = None) -> web.Response:
     """200 with JSON and, for one resource, its quoted etag."""
     headers = {} if etag is None else {"ETag": f'"{etag}"'}
     return web.Response(

@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote
 
-from aiohttp import web
-
 from edgehub.protocol.authchain import EDGE_HUB_MODULE, AuthChain
 from iothub import jsonio
 from iothub.auth import Principal, access_denied, read_chain
 from iothub.errors import argument_invalid, device_not_found, module_not_found
 from iothub.registry.model import Device, Module, scope_of
 from iothub.rest.registry_api import json_response
-from iothub.rest.routing import Call, Router
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
+    from edgehub.common.json_types import Json
     from iothub.rest.app import RestServices
+    from iothub.rest.routing import Call, Router
 
 PAGE_DEFAULT: Final = 10
 PAGE_MAX: Final = 100
@@ -192,7 +193,7 @@ def _is_edge_hub(principal: Principal, device_id: str) -> bool:
     return principal.device_id == device_id and principal.module_id in (None, EDGE_HUB_MODULE)
 
 
-def _page_size(value: Any) -> int:
+def _page_size(value: Json) -> int:
     try:
         size = int(value) if value else PAGE_DEFAULT
     except (TypeError, ValueError):

@@ -11,11 +11,11 @@ from aiohttp import web
 from iothub import jsonio
 from iothub.errors import ErrorCode, HubError, argument_invalid
 from iothub.policies import Permission
-from iothub.rest.routing import Call, Router
 from iothub.telemetry.event import Chunk, event_view, events_of
 
 if TYPE_CHECKING:
     from iothub.rest.app import RestServices
+    from iothub.rest.routing import Call, Router
 
 IDLE_SECS: Final = 15.0
 """An empty line this often, so that a client that left is noticed and one that stays knows we are there."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from aiohttp import web
-
 from iothub import jsonio
 from iothub.errors import device_not_found, module_not_found
 from iothub.policies import Permission
 from iothub.rest.registry_api import json_response
-from iothub.rest.routing import Call, Router
 from iothub.twins.model import Twin, parse_twin_request
 
 if TYPE_CHECKING:
+    from aiohttp import web
+
     from iothub.rest.app import RestServices
+    from iothub.rest.routing import Call, Router
 
 
 class TwinApi:

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from edgehub.protocol.amqp_batch import BATCH_FORMAT, split_batch
 from edgehub.protocol.amqp_message import AmqpMessage, decode_message, validate_message
 from edgehub.protocol.amqp_types import AmqpDecodeError, Opaque, Timestamp
 from iothub.errors import ErrorCode, HubError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgehub.common.json_types import Json
 
 _SYSTEM_NAMES: Final = {
     "message_id": "message-id",
@@ -149,7 +153,7 @@ def _system(message: AmqpMessage) -> dict[str, Any]:
     return found
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Json) -> Json:
     """A property as JSON can show it."""
     if isinstance(value, Timestamp):
         return iso_ms(int(value))
@@ -210,5 +214,5 @@ def _body_view(event: Event) -> dict[str, Any]:
     return {"body": text}
 
 
-def _no_constant(name: str) -> Any:
+def _no_constant(name: str) -> Json:
     raise ValueError(name)

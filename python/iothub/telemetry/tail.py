@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from iothub.config import HubLimits
-from iothub.telemetry.event import Chunk
 from iothub.telemetry.log import Append, TelemetryLog
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from iothub.config import HubLimits
+    from iothub.telemetry.event import Chunk
 
 _READ_CHUNKS: Final = 500
 _READ_BYTES: Final = 1024 * 1024

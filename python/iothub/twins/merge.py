@@ -6,11 +6,15 @@ object and leaf has `$lastUpdated` and, for desired, `$lastUpdatedVersion`; arra
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from iothub.errors import argument_invalid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgehub.common.json_types import Json
 
 DEPTH_MAX: Final = 10
 KEY_BYTES_MAX: Final = 1024
@@ -106,7 +110,7 @@ def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     return patch
 
 
-def _differs(old: Any, new: Any) -> bool:
+def _differs(old: Json, new: Json) -> bool:
     # 1 == True in Python, but not in JSON.
     return type(old) is not type(new) or old != new
 
@@ -174,7 +178,7 @@ def _text_bytes(text: str) -> int:
     return len("".join(char for char in text if not _is_control(char)).encode("utf-8", "surrogatepass"))
 
 
-def _scalar_bytes(value: Any, path: str) -> int:
+def _scalar_bytes(value: Json, path: str) -> int:
     if value is None:
         raise argument_invalid(f"{path} is null; null can only delete a member.")
     if isinstance(value, bool):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Connection
-
-from iothub.database import Database
 from iothub.errors import HubError, device_not_found, module_not_found
 from iothub.twins import model
 from iothub.twins.model import Twin, TwinChange, TwinRequest
 from iothub.twins.store import load_twin, save_twin
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from iothub.database import Database
 
 DesiredListener = Callable[[dict[str, Any], int], None]
 """Called with a patch (without `$version`) and its version."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, insert, select, update
 
 from iothub.registry.schema import twins
 from iothub.twins.model import Section, Twin
 
 
-def _key(device_id: str, module_id: str | None) -> Any:
+def _key(device_id: str, module_id: str | None) -> ColumnElement[bool]:
     return (twins.c.device_id == device_id) & (twins.c.module_id == (module_id or ""))
 
 
@@ -32,7 +32,7 @@ def _columns(twin: Twin) -> dict[str, Any]:
     }
 
 
-def _section(row: Any, name: str) -> Section:
+def _section(row: Row[Any], name: str) -> Section:
     decode = msgspec.json.decode
     values = decode(getattr(row, name))
     metadata = decode(getattr(row, f"{name}_metadata"))

@@ -1,9 +1,17 @@
 """Two engines on a fake wire, and strategies for AMQP values."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from hypothesis import strategies as st
+
 from edgehub.protocol.amqp_engine import AmqpEngine, EngineOptions
 from edgehub.protocol.amqp_events import ConnectionOpened, LinkAttached, SessionOpened
 from edgehub.protocol.amqp_types import Int, Symbol, Timestamp, Ubyte, Uint, Ulong, Ushort
-from hypothesis import strategies as st
+
+if TYPE_CHECKING:
+    from edgehub.protocol.amqp_handles import AmqpLink
 
 scalars = (
     st.none()
@@ -28,12 +36,12 @@ values = st.recursive(
 )
 
 
-def server(**options) -> AmqpEngine:
+def server(**options: Any) -> AmqpEngine:
     options.setdefault("sasl_mechanisms", ("ANONYMOUS", "MSSBCBS", "PLAIN"))
     return AmqpEngine(EngineOptions("server", "server", **options))
 
 
-def client(**options) -> AmqpEngine:
+def client(**options: Any) -> AmqpEngine:
     return AmqpEngine(EngineOptions("client", "client", "hub.example.test", **options))
 
 
@@ -51,7 +59,7 @@ def kinds(engine: AmqpEngine) -> list[str]:
     return [type(event).__name__ for event in engine.events()]
 
 
-def accept_all(engine: AmqpEngine, credit: int = 100) -> list:
+def accept_all(engine: AmqpEngine, credit: int = 100) -> list[AmqpLink]:
     """Answers opens, begins and attaches; gives the links."""
     links = []
     for event in engine.events():
@@ -66,7 +74,7 @@ def accept_all(engine: AmqpEngine, credit: int = 100) -> list:
     return links
 
 
-def sender_pair(credit: int = 100, *, client_options=None, server_options=None):
+def sender_pair(credit: int = 100, *, client_options: Any = None, server_options: Any = None) -> Any:
     """Client and server with one link on which the client sends: `(client, server, client link, server
     link)`."""
     one, two = client(**(client_options or {})), server(**(server_options or {}))

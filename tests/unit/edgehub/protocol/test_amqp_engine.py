@@ -1,9 +1,14 @@
 """The AMQP engine: two of them on a fake wire, and hostile bytes."""
 
+from __future__ import annotations
+
 import random
+from typing import Any
 
 import pytest
-from amqp_helpers import accept_all, client, kinds, pump, sender_pair, server
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from edgehub.protocol import amqp_errors
 from edgehub.protocol.amqp_batch import BATCH_FORMAT
 from edgehub.protocol.amqp_errors import AmqpFault
@@ -18,18 +23,21 @@ from edgehub.protocol.amqp_events import (
 )
 from edgehub.protocol.amqp_message import encode_message
 from edgehub.protocol.amqp_types import Int
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from unit.edgehub.protocol.amqp_helpers import accept_all, client, kinds, pump, sender_pair, server
 
 MESSAGE = encode_message(data=b"hello")
 
 
-def received(engine):
+def condition_of(event: LinkClosed | ConnectionClosed | TransportFailed) -> str | None:
+    return event.fault.condition if event.fault else None
+
+
+def received(engine: Any) -> Any:
     return [event for event in engine.events() if isinstance(event, Received)]
 
 
 @pytest.mark.parametrize("sasl", [(), ("ANONYMOUS",), ("MSSBCBS",)], ids=["none", "anonymous", "mssbcbs"])
-def test_open_with_and_without_sasl(sasl):
+def test_open_with_and_without_sasl(sasl: Any) -> None:
     """A-001, A-002."""
     one, two = client(sasl_mechanisms=sasl), server()
     one.open()
@@ -41,7 +49,7 @@ def test_open_with_and_without_sasl(sasl):
 
 
 @pytest.mark.parametrize("accepted", [True, False])
-def test_sasl_plain_is_judged_by_the_owner(accepted):
+def test_sasl_plain_is_judged_by_the_owner(accepted: Any) -> None:
     """Row 42."""
     one, two = client(sasl_mechanisms=("PLAIN",), sasl_user="d@sas.hub", sasl_password="token"), server()
     one.open()
@@ -54,7 +62,7 @@ def test_sasl_plain_is_judged_by_the_owner(accepted):
     assert kinds(one) == ([] if accepted else ["TransportFailed"])
 
 
-def test_single_and_batch_format_with_all_outcomes():
+def test_single_and_batch_format_with_all_outcomes() -> None:
     one, two, near, _ = sender_pair()
     formats = (0, BATCH_FORMAT, 0, BATCH_FORMAT)
     sent = [near.send(MESSAGE, message_format=message_format) for message_format in formats]
@@ -76,7 +84,7 @@ def test_single_and_batch_format_with_all_outcomes():
 
 @pytest.mark.parametrize("size", [0, 1, 65000, 65536, 300_000, 1024 * 1024])
 @pytest.mark.parametrize("message_format", [0, BATCH_FORMAT])
-def test_sizes_and_splitting_into_frames(size, message_format):
+def test_sizes_and_splitting_into_frames(size: int, message_format: int) -> None:
     one, two, near, _ = sender_pair()
     payload = bytes(size)
     near.send(payload, message_format=message_format)
@@ -89,7 +97,7 @@ def test_sizes_and_splitting_into_frames(size, message_format):
     ]
 
 
-def test_one_byte_past_the_message_limit_detaches_the_link_alone():
+def test_one_byte_past_the_message_limit_detaches_the_link_alone() -> None:
     """Row 26, A-020."""
     one, two, near, _ = sender_pair(server_options={"message_bytes_max": 1000})
     other = one.new_session().attach_sender("link", "/x")
@@ -102,24 +110,24 @@ def test_one_byte_past_the_message_limit_detaches_the_link_alone():
     events = two.events()
     assert [type(event) for event in events] == [LinkClosed, Received]
     closed = [event for event in one.events() if isinstance(event, LinkClosed)]
-    assert [(event.link, event.fault.condition) for event in closed] == [(near, amqp_errors.MESSAGE_SIZE)]
+    assert [(event.link, condition_of(event)) for event in closed] == [(near, amqp_errors.MESSAGE_SIZE)]
 
 
-def test_incomplete_messages_of_a_connection_are_bounded():
+def test_incomplete_messages_of_a_connection_are_bounded() -> None:
     one, two, near, _ = sender_pair(
         server_options={"partial_bytes_max": 100_000, "session_bytes_max": 200_000}
     )
     near.send(bytes(400_000))
     pump(one, two)
-    assert [event.fault.condition for event in two.events() if isinstance(event, TransportFailed)] == [
+    assert [condition_of(event) for event in two.events() if isinstance(event, TransportFailed)] == [
         amqp_errors.RESOURCE_LIMIT
     ]
-    assert [event.fault.condition for event in one.events() if isinstance(event, ConnectionClosed)] == [
+    assert [condition_of(event) for event in one.events() if isinstance(event, ConnectionClosed)] == [
         amqp_errors.RESOURCE_LIMIT
     ]
 
 
-def test_same_link_names_in_two_sessions():
+def test_same_link_names_in_two_sessions() -> None:
     """Row 19."""
     one, two = client(), server()
     one.open()
@@ -139,7 +147,7 @@ def test_same_link_names_in_two_sessions():
     ]
 
 
-def test_link_properties_and_refusal():
+def test_link_properties_and_refusal() -> None:
     one, two = client(), server()
     one.open()
     near = one.new_session().attach_sender(
@@ -159,7 +167,7 @@ def test_link_properties_and_refusal():
     ]
 
 
-def test_transfer_without_credit_detaches_the_link():
+def test_transfer_without_credit_detaches_the_link() -> None:
     """Credit is the back-pressure; a peer that ignores it is cut off."""
     one, two, near, _ = sender_pair(credit=1)
     near.send(MESSAGE)
@@ -172,12 +180,12 @@ def test_transfer_without_credit_detaches_the_link():
     two.feed(bytes(again))
     assert [type(event) for event in two.events()] == [Received, LinkClosed]
     one.feed(two.outbound())
-    assert [event.fault.condition for event in one.events() if isinstance(event, LinkClosed)] == [
+    assert [condition_of(event) for event in one.events() if isinstance(event, LinkClosed)] == [
         amqp_errors.TRANSFER_LIMIT
     ]
 
 
-def test_handles_of_a_closed_link_do_nothing():
+def test_handles_of_a_closed_link_do_nothing() -> None:
     one, two, near, far = sender_pair()
     delivery = near.send(MESSAGE)
     pump(one, two)
@@ -199,7 +207,7 @@ def test_handles_of_a_closed_link_do_nothing():
         assert link.credit == 0
 
 
-def test_session_end_reports_its_links_first():
+def test_session_end_reports_its_links_first() -> None:
     one, two, near, far = sender_pair()
     near.session.close(AmqpFault(amqp_errors.RESOURCE_LIMIT, "why"))
     pump(one, two)
@@ -209,7 +217,7 @@ def test_session_end_reports_its_links_first():
     assert events[1].fault == AmqpFault(amqp_errors.RESOURCE_LIMIT, "why")
 
 
-def test_close_carries_the_reason_and_finishes_both_sides():
+def test_close_carries_the_reason_and_finishes_both_sides() -> None:
     one, two, _, _ = sender_pair()
     two.close(AmqpFault(amqp_errors.CONNECTION_FORCED, "newer connection"))
     pump(one, two)
@@ -220,7 +228,7 @@ def test_close_carries_the_reason_and_finishes_both_sides():
     assert two.finished
 
 
-def test_row_41_idle_timeout_closes_at_twice_and_empty_frames_keep_alive():
+def test_row_41_idle_timeout_closes_at_twice_and_empty_frames_keep_alive() -> None:
     one, two, _, _ = sender_pair(
         client_options={"idle_timeout_ms": 60_000}, server_options={"idle_timeout_ms": 30_000}
     )
@@ -242,8 +250,8 @@ def test_row_41_idle_timeout_closes_at_twice_and_empty_frames_keep_alive():
     ]
 
 
-def test_heartbeats_for_a_peer_that_asks_for_none():
-    one, two, _, _ = sender_pair(
+def test_heartbeats_for_a_peer_that_asks_for_none() -> None:
+    _, two, _, _ = sender_pair(
         client_options={"idle_timeout_ms": 0}, server_options={"heartbeat_default_ms": 120_000}
     )
     two.on_deadline(0.0)
@@ -254,7 +262,7 @@ def test_heartbeats_for_a_peer_that_asks_for_none():
     assert two.deadline() == 120.0
 
 
-def test_end_of_stream_is_a_failure_unless_closed():
+def test_end_of_stream_is_a_failure_unless_closed() -> None:
     _, two, _, _ = sender_pair()
     two.feed_eof()
     assert kinds(two) == ["TransportFailed"]
@@ -263,7 +271,7 @@ def test_end_of_stream_is_a_failure_unless_closed():
 @pytest.mark.parametrize(
     "data", [b"GET / HTTP/1.1\r\n", b"\x16\x03\x01\x02\x00", b"AMQP\x00\x00\x09\x01", b"AMQP\x01"]
 )
-def test_row_44_wrong_first_bytes_are_refused_early(data):
+def test_row_44_wrong_first_bytes_are_refused_early(data: Any) -> None:
     two = server()
     two.feed(data)
     assert kinds(two) == ["TransportFailed"]
@@ -271,7 +279,7 @@ def test_row_44_wrong_first_bytes_are_refused_early(data):
     assert two.outbound() == b"AMQP\x03\x01\x00\x00"
 
 
-def test_byte_by_byte_equals_at_once():
+def test_byte_by_byte_equals_at_once() -> None:
     """Split anywhere."""
     script = bytearray()
     one, two = client(sasl_mechanisms=("ANONYMOUS",)), server()
@@ -290,7 +298,7 @@ def test_byte_by_byte_equals_at_once():
     near.send(bytes(100_000))
     script += one.outbound()
     slow = server()
-    events = []
+    events: list[Any] = []
     for byte in bytes(script):
         slow.feed(bytes([byte]))
         for event in slow.events():
@@ -313,7 +321,7 @@ def test_byte_by_byte_equals_at_once():
 
 @settings(deadline=None)
 @given(st.binary(max_size=400), st.booleans())
-def test_row_44_random_bytes_never_raise(data, after_header):
+def test_row_44_random_bytes_never_raise(data: Any, after_header: Any) -> None:
     two = server()
     two.feed((b"AMQP\x00\x01\x00\x00" if after_header else b"") + data)
     two.outbound()
@@ -325,7 +333,7 @@ def test_row_44_random_bytes_never_raise(data, after_header):
 
 
 @pytest.mark.parametrize("seed", range(30))
-def test_row_44_damaged_conversations_never_raise(seed):
+def test_row_44_damaged_conversations_never_raise(seed: int) -> None:
     """A real conversation with some bytes changed: one failure at most, and the engine can still be asked."""
     rng = random.Random(seed)
     one, two, near, _ = sender_pair()
@@ -346,7 +354,7 @@ def test_row_44_damaged_conversations_never_raise(seed):
     assert two.finished
 
 
-def test_engines_are_freed():
+def test_engines_are_freed() -> None:
     """Cycles between handles and the engine are collected without touching freed memory."""
     import gc
 

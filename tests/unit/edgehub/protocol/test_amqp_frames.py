@@ -1,11 +1,17 @@
 """The message format taps on both directions."""
 
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from edgehub.protocol.amqp_batch import BATCH_FORMAT
 from edgehub.protocol.amqp_frames import FORMAT_TAG_BYTES, FormatReader, FormatWriter, tag_with_format
 from edgehub.protocol.amqp_types import Described, Uint, Ulong, encode_value
-from hypothesis import given
-from hypothesis import strategies as st
 
 HEADER = b"AMQP\x00\x01\x00\x00"
 
@@ -16,7 +22,12 @@ def frame(body: bytes, *, kind: int = 0, extended: bytes = b"") -> bytes:
 
 
 def transfer(
-    message_format, *, tag: bytes = b"tagtagtag", payload: bytes = b"", delivery_id: int = 7, **kwargs
+    message_format: int | None,
+    *,
+    tag: bytes = b"tagtagtag",
+    payload: bytes = b"",
+    delivery_id: int = 7,
+    **kwargs: Any,
 ) -> bytes:
     fields = [Uint(300), Uint(delivery_id), tag, message_format, False, True]
     return frame(encode_value(Described(Ulong(0x14), fields)) + payload, **kwargs)
@@ -38,20 +49,20 @@ STREAM = (
 FORMATS = [BATCH_FORMAT, BATCH_FORMAT, 5]
 
 
-def read(pieces):
+def read(pieces: Any) -> Any:
     reader = FormatReader()
     out = [piece for data in pieces for piece in reader.feed(data)]
     return b"".join(data for data, _ in out), [fmt for _, fmt in out if fmt], out
 
 
-def test_formats_are_found_and_frames_stand_alone():
+def test_formats_are_found_and_frames_stand_alone() -> None:
     data, formats, out = read([STREAM])
     assert data == STREAM
     assert formats == FORMATS
     assert [piece for piece, fmt in out if fmt] == [BATCH, BATCH, transfer(Uint(5), extended=b"\0" * 8)]
 
 
-def test_byte_by_byte():
+def test_byte_by_byte() -> None:
     """Split anywhere: the format comes with the piece that completes its frame."""
     data, formats, out = read([bytes([byte]) for byte in STREAM])
     assert (data, formats) == (STREAM, FORMATS)
@@ -63,21 +74,21 @@ def test_byte_by_byte():
 
 
 @given(st.lists(st.integers(1, len(STREAM)), max_size=6))
-def test_any_cut(cuts):
+def test_any_cut(cuts: list[int]) -> None:
     points = sorted({0, len(STREAM), *cuts})
-    pieces = [STREAM[a:b] for a, b in zip(points, points[1:], strict=False)]
+    pieces = [STREAM[a:b] for a, b in pairwise(points)]
     assert read(pieces)[:2] == (STREAM, FORMATS)
 
 
 @given(st.binary(max_size=300), st.integers(1, 50))
-def test_random_bytes_pass_through_in_order(data, step):
+def test_random_bytes_pass_through_in_order(data: Any, step: int) -> None:
     """Broken frames are for proton to judge; at most the head of a frame is still held back."""
     out = read([data[i : i + step] for i in range(0, len(data), step)])[0]
     assert data.startswith(out)
 
 
 @pytest.mark.parametrize("payload", [b"", b"y" * 300])
-def test_the_writer_moves_the_format_out_of_the_tag(payload):
+def test_the_writer_moves_the_format_out_of_the_tag(payload: bytes) -> None:
     """`a0 0c tag8 fmt4 43` becomes `a0 08 tag8 70 fmt4`."""
     proton = transfer(Uint(0), tag=tag_with_format(9, BATCH_FORMAT), payload=payload)
     wanted = transfer(Uint(BATCH_FORMAT), tag=(9).to_bytes(8, "big"), payload=payload)
@@ -85,7 +96,7 @@ def test_the_writer_moves_the_format_out_of_the_tag(payload):
     assert FormatWriter().feed(proton) == wanted
 
 
-def test_the_writer_leaves_everything_else_alone():
+def test_the_writer_leaves_everything_else_alone() -> None:
     untouched = HEADER + FLOW + transfer(Uint(0)) + transfer(Uint(0), tag=b"t" * 16) + EMPTY
     assert FormatWriter().feed(untouched) == untouched
     tagged = transfer(Uint(0), tag=tag_with_format(1, 5))
@@ -93,10 +104,10 @@ def test_the_writer_leaves_everything_else_alone():
 
 
 @given(st.lists(st.integers(1, 200), max_size=6))
-def test_the_writer_may_be_fed_any_pieces(cuts):
+def test_the_writer_may_be_fed_any_pieces(cuts: list[int]) -> None:
     stream = HEADER + transfer(Uint(0), tag=tag_with_format(9, BATCH_FORMAT)) + FLOW
     points = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     writer = FormatWriter()
-    out = b"".join(writer.feed(stream[a:b]) for a, b in zip(points, points[1:], strict=False))
+    out = b"".join(writer.feed(stream[a:b]) for a, b in pairwise(points))
     assert out == FormatWriter().feed(stream)
     assert len(out) == len(stream)

@@ -1,27 +1,31 @@
 """Messages and batches as bytes."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from amqp_helpers import scalars
+from hypothesis import given
+from hypothesis import strategies as st
+
 from edgehub.protocol.amqp_batch import BATCH_MSGS_MAX, join_batch, split_batch
 from edgehub.protocol.amqp_message import PROPERTY_NAMES, decode_message, encode_message, validate_message
 from edgehub.protocol.amqp_types import AmqpDecodeError, Int, Symbol, Timestamp, Ulong
-from hypothesis import given
-from hypothesis import strategies as st
+from unit.edgehub.protocol.amqp_helpers import scalars
 
 VECTORS = Path(__file__).parents[3] / "vectors" / "amqp"
 MESSAGES = json.loads((VECTORS / "messages.json").read_text())
 BATCHES = json.loads((VECTORS / "batches.json").read_text())
 
 
-def named(row):
+def named(row: dict[str, Any]) -> Any:
     return row["name"]
 
 
 @pytest.mark.parametrize("row", MESSAGES["valid"], ids=named)
-def test_valid_messages(row):
+def test_valid_messages(row: dict[str, Any]) -> None:
     raw = bytes.fromhex(row["hex"])
     validate_message(raw)
     message = decode_message(raw)
@@ -33,23 +37,23 @@ def test_valid_messages(row):
 
 @pytest.mark.parametrize("row", MESSAGES["invalid"], ids=named)
 @pytest.mark.parametrize("read", [validate_message, decode_message])
-def test_invalid_messages(row, read):
+def test_invalid_messages(row: dict[str, Any], read: Any) -> None:
     with pytest.raises(AmqpDecodeError):
         read(bytes.fromhex(row["hex"]))
 
 
-def test_body_kinds():
+def test_body_kinds() -> None:
     kinds = [validate_message(bytes.fromhex(row["hex"]))[0] for row in MESSAGES["valid"]]
     assert {"data", "none", "value", "sequence"} == set(kinds)
 
 
-def test_a_message_inside_a_larger_buffer():
+def test_a_message_inside_a_larger_buffer() -> None:
     raw = b"\xff" + encode_message(data=b"x") + b"\xff"
     assert validate_message(raw, 1, len(raw) - 1) == ("data", 1)
     assert decode_message(raw, 1, len(raw) - 1).body == b"x"
 
 
-def test_properties_are_typed_and_trailing_absent_ones_left_out():
+def test_properties_are_typed_and_trailing_absent_ones_left_out() -> None:
     raw = encode_message(
         annotations={"x-opt": 1},
         properties={
@@ -74,7 +78,7 @@ def test_properties_are_typed_and_trailing_absent_ones_left_out():
     st.dictionaries(st.text(max_size=10), scalars, max_size=4),
     st.binary(max_size=400),
 )
-def test_round_trip(properties, application_properties, body):
+def test_round_trip(properties: Any, application_properties: Any, body: Any) -> None:
     raw = encode_message(properties=properties, application_properties=application_properties, data=body)
     kind, size = validate_message(raw)
     assert kind == "data"
@@ -86,7 +90,7 @@ def test_round_trip(properties, application_properties, body):
 
 
 @given(st.binary(max_size=120))
-def test_decoding_accepts_no_more_than_validating(raw):
+def test_decoding_accepts_no_more_than_validating(raw: Any) -> None:
     try:
         decode_message(raw)
     except AmqpDecodeError:
@@ -95,19 +99,19 @@ def test_decoding_accepts_no_more_than_validating(raw):
 
 
 @pytest.mark.parametrize("row", BATCHES["valid"], ids=named)
-def test_valid_batches(row):
+def test_valid_batches(row: dict[str, Any]) -> None:
     """Row 25, vector 12.4."""
     raw = bytes.fromhex(row["hex"])
     assert [raw[start:end].hex() for start, end in split_batch(raw)] == row["inner"]
 
 
 @pytest.mark.parametrize("row", BATCHES["invalid"], ids=named)
-def test_invalid_batches(row):
+def test_invalid_batches(row: dict[str, Any]) -> None:
     with pytest.raises(AmqpDecodeError):
         split_batch(bytes.fromhex(row["hex"]))
 
 
-def test_batch_count_limit():
+def test_batch_count_limit() -> None:
     message = encode_message(data=b"")
     assert len(split_batch(join_batch([message] * BATCH_MSGS_MAX))) == BATCH_MSGS_MAX
     with pytest.raises(AmqpDecodeError, match="at most"):
@@ -115,7 +119,7 @@ def test_batch_count_limit():
 
 
 @given(st.lists(st.binary(max_size=600), min_size=1, max_size=8), st.data())
-def test_batch_round_trip_and_cuts(messages, data):
+def test_batch_round_trip_and_cuts(messages: Any, data: Any) -> None:
     raw = join_batch(messages)
     assert [raw[start:end] for start, end in split_batch(raw)] == messages
     ends = {end for _, end in split_batch(raw)}
@@ -128,7 +132,7 @@ def test_batch_round_trip_and_cuts(messages, data):
 
 
 @given(st.binary(max_size=200))
-def test_batches_of_random_bytes(raw):
+def test_batches_of_random_bytes(raw: Any) -> None:
     try:
         extents = split_batch(raw)
     except AmqpDecodeError:

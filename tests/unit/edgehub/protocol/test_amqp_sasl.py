@@ -1,6 +1,13 @@
 """The SASL layer, server and client against each other and against bad peers. Rows 16 and 42, A-002."""
 
+from __future__ import annotations
+
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from edgehub.protocol.amqp_message import describe_list
 from edgehub.protocol.amqp_sasl import (
     CODE_AUTH,
@@ -14,8 +21,6 @@ from edgehub.protocol.amqp_sasl import (
     plain_response,
 )
 from edgehub.protocol.amqp_types import AmqpDecodeError, Symbol
-from hypothesis import given
-from hypothesis import strategies as st
 
 MECHANISMS = ("ANONYMOUS", "MSSBCBS", "PLAIN")
 
@@ -39,14 +44,14 @@ def run(client: SaslClient, server: SaslServer) -> None:
 
 
 @pytest.mark.parametrize("mechanism", ["ANONYMOUS", "MSSBCBS"])
-def test_mechanisms_without_password(mechanism):
+def test_mechanisms_without_password(mechanism: Any) -> None:
     client, server = SaslClient(mechanism, None, "host"), SaslServer(MECHANISMS)
     run(client, server)
     assert (client.outcome, server.outcome, server.mechanism) == (CODE_OK, CODE_OK, mechanism)
 
 
 @pytest.mark.parametrize("accepted", [True, False])
-def test_plain_waits_for_the_decision(accepted):
+def test_plain_waits_for_the_decision(accepted: Any) -> None:
     client = SaslClient("PLAIN", plain_response("d@sas.hub", "token"), None)
     server = SaslServer(MECHANISMS)
     run(client, server)
@@ -61,7 +66,7 @@ def test_plain_waits_for_the_decision(accepted):
             client.feed(server.outbound())
 
 
-def test_mechanism_that_is_not_offered():
+def test_mechanism_that_is_not_offered() -> None:
     server = SaslServer(MECHANISMS)
     server.feed(init("EXTERNAL"))
     assert server.outcome == CODE_AUTH
@@ -72,7 +77,7 @@ def test_mechanism_that_is_not_offered():
 @pytest.mark.parametrize(
     "response", [None, b"", b"user", b"\x00user", b"\x00\x00password", b"a\x00b\x00c\x00d", b"\x00\xff\x00p"]
 )
-def test_bad_plain_responses_are_refused(response):
+def test_bad_plain_responses_are_refused(response: Any) -> None:
     server = SaslServer(MECHANISMS)
     server.feed(init("PLAIN", response))
     assert server.outcome == CODE_AUTH
@@ -103,31 +108,31 @@ def test_bad_plain_responses_are_refused(response):
         "trailing",
     ],
 )
-def test_broken_frames(data):
+def test_broken_frames(data: Any) -> None:
     with pytest.raises(AmqpDecodeError):
         SaslServer(MECHANISMS).feed(data)
 
 
-def test_a_token_as_password_may_pass_512_bytes():
+def test_a_token_as_password_may_pass_512_bytes() -> None:
     server = SaslServer(MECHANISMS)
     server.feed(init("PLAIN", plain_response("d", "t" * 4000)))
     assert server.credentials == PlainCredentials("d", "t" * 4000)
 
 
-def test_hasty_input_is_kept_up_to_a_limit():
+def test_hasty_input_is_kept_up_to_a_limit() -> None:
     server = SaslServer(MECHANISMS)
     server.feed(init("PLAIN", plain_response("d", "t")) + b"AMQP rest")
     server.decide(True)
     assert server.take_rest() == b"AMQP rest"
     waiting = SaslServer(MECHANISMS)
     waiting.feed(init("PLAIN", plain_response("d", "t")))
+    waiting.feed(bytes(100_000))
     with pytest.raises(SaslError, match="too many bytes"):
-        for _ in range(10):
-            waiting.feed(bytes(20000))
+        waiting.feed(bytes(100_000))
 
 
 @given(st.integers(1, 40))
-def test_split_anywhere(step):
+def test_split_anywhere(step: int) -> None:
     data = init("PLAIN", plain_response("user", "password")) + b"rest"
     server = SaslServer(MECHANISMS)
     for start in range(0, len(data), step):
@@ -137,7 +142,7 @@ def test_split_anywhere(step):
     assert server.take_rest() == b"rest"
 
 
-def test_client_refuses_what_is_not_sasl():
+def test_client_refuses_what_is_not_sasl() -> None:
     for data in (b"AMQP\x00\x01\x00\x00", b"HTTP/1.1", SASL_HEADER + init("PLAIN")):
         with pytest.raises(SaslError):
             SaslClient("PLAIN", None, None).feed(data)

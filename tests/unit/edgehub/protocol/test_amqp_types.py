@@ -1,10 +1,15 @@
 """The AMQP value codec."""
 
+from __future__ import annotations
+
 import struct
+from typing import Any
 from uuid import UUID
 
 import pytest
-from amqp_helpers import values
+from hypothesis import given
+from hypothesis import strategies as st
+
 from edgehub.protocol.amqp_types import (
     DEPTH_MAX,
     AmqpDecodeError,
@@ -25,8 +30,7 @@ from edgehub.protocol.amqp_types import (
     encode_value,
     skip_value,
 )
-from hypothesis import given
-from hypothesis import strategies as st
+from unit.edgehub.protocol.amqp_helpers import values
 
 ENCODINGS = [
     (None, "40"),
@@ -78,7 +82,7 @@ DECODINGS = [
 
 
 @pytest.mark.parametrize(("value", "encoded"), ENCODINGS, ids=lambda item: repr(item)[:30])
-def test_encoding_is_the_shortest_and_decodes_with_its_type(value, encoded):
+def test_encoding_is_the_shortest_and_decodes_with_its_type(value: Any, encoded: str) -> None:
     raw = bytes.fromhex(encoded)
     assert encode_value(value) == raw
     decoded, end = decode_value(raw, 0, len(raw))
@@ -87,7 +91,7 @@ def test_encoding_is_the_shortest_and_decodes_with_its_type(value, encoded):
 
 
 @pytest.mark.parametrize(("encoded", "value"), DECODINGS)
-def test_other_encodings_are_read_or_refused(encoded, value):
+def test_other_encodings_are_read_or_refused(encoded: str, value: Any) -> None:
     raw = bytes.fromhex(encoded)
     if value is None:
         with pytest.raises(AmqpDecodeError):
@@ -98,7 +102,7 @@ def test_other_encodings_are_read_or_refused(encoded, value):
 
 
 @pytest.mark.parametrize("names", [(), ("PLAIN",), ("ANONYMOUS", "x" * 300)])
-def test_symbol_arrays(names):
+def test_symbol_arrays(names: Any) -> None:
     raw = encode_value(SymbolArray(names))
     assert decode_value(raw, 0, len(raw)) == ([Symbol(name) for name in names], len(raw))
 
@@ -109,7 +113,7 @@ def test_symbol_arrays(names):
      "73ffffffff", "7300 00d800",
      "c10502450055 01", "e00100", "e00300 00".replace(" ", ""), "f0000000050fffffff41", "c00402", "00"],
 )  # fmt: skip
-def test_malformed_values(encoded):
+def test_malformed_values(encoded: str) -> None:
     raw = bytes.fromhex(encoded.replace(" ", ""))
     with pytest.raises(AmqpDecodeError):
         decode_value(raw, 0, len(raw))
@@ -118,18 +122,18 @@ def test_malformed_values(encoded):
 @pytest.mark.parametrize(
     "value", [Uint(-1), Uint(2**32), Ulong(2**64), 2**63, Int(2**31), Ubyte(256), Timestamp(2**63)]
 )
-def test_numbers_outside_their_type_are_refused(value):
+def test_numbers_outside_their_type_are_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="outside the range"):
         encode_value(value)
 
 
-def test_types_without_counterpart_are_refused():
+def test_types_without_counterpart_are_refused() -> None:
     with pytest.raises(TypeError, match="set"):
         encode_value({1})
 
 
 @pytest.mark.parametrize("read", [decode_value, skip_value])
-def test_nesting_is_bounded(read):
+def test_nesting_is_bounded(read: Any) -> None:
     inner: object = None
     for _ in range(DEPTH_MAX - 1):
         inner = [inner]
@@ -140,7 +144,7 @@ def test_nesting_is_bounded(read):
         read(beyond, 0, len(beyond))
 
 
-def test_a_huge_count_costs_nothing():
+def test_a_huge_count_costs_nothing() -> None:
     raw = b"\xd0" + struct.pack(">II", 4, 0xFFFFFFFF)
     for read in (decode_value, skip_value):
         with pytest.raises(AmqpDecodeError):
@@ -148,7 +152,7 @@ def test_a_huge_count_costs_nothing():
 
 
 @given(values)
-def test_round_trip(value):
+def test_round_trip(value: Any) -> None:
     raw = encode_value(value)
     decoded, end = decode_value(raw, 0, len(raw))
     assert (decoded, end) == (value, len(raw))
@@ -157,7 +161,7 @@ def test_round_trip(value):
 
 
 @given(values, st.data())
-def test_every_cut_is_an_error(value, data):
+def test_every_cut_is_an_error(value: Any, data: Any) -> None:
     raw = encode_value(value)
     cut = data.draw(st.integers(0, len(raw) - 1))
     for read in (decode_value, skip_value):
@@ -166,7 +170,7 @@ def test_every_cut_is_an_error(value, data):
 
 
 @given(st.binary(max_size=200))
-def test_decoding_accepts_no_more_than_skipping(raw):
+def test_decoding_accepts_no_more_than_skipping(raw: Any) -> None:
     """Skipping checks structure, decoding also text and map keys; nothing else may escape."""
     try:
         end = skip_value(raw, 0, len(raw))
