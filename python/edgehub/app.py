@@ -24,12 +24,9 @@ if TYPE_CHECKING:
 
     import uvloop
 
-    from edgehub.config.settings import Settings
-    from edgehub.hub.own_identity import HubIdentity
-    from edgehub.hub.own_key import OwnKey
-    from edgehub.hub.ports import CoreModule, UpstreamCore
+    from edgehub.hub.ports import CoreModule
     from edgehub.services import ParentFactory
-    from edgehub.upstream_parts import ParentHub
+    from edgehub.upstream_parts import ParentContext, ParentHub
 
 CONFIG_WAIT_S = 60.0
 """Longest wait for a first configuration before the start fails."""
@@ -247,12 +244,10 @@ async def _serve(loaded: Loaded, core: CoreModule) -> int:
     return await HubServer(loaded, core, _connect_parent).serve()
 
 
-def _connect_parent(
-    settings: Settings, identity: HubIdentity, key: OwnKey, trust_pem: bytes | None, core: UpstreamCore
-) -> ParentHub:
+def _connect_parent(context: ParentContext) -> ParentHub:
     from edgehub.parent_link import connect_parent_hub  # noqa: PLC0415 - a hub without parent needs none of it
 
-    return connect_parent_hub(settings, identity, key, trust_pem, core)
+    return connect_parent_hub(context)
 
 
 def _loop_factory() -> Callable[[], uvloop.Loop]:

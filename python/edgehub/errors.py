@@ -29,7 +29,10 @@ EdgehubError
 ├── UpstreamError             upstream: an operation with the parent hub failed
 │   ├── UpstreamOffline       upstream: there is no working connection
 │   ├── UpstreamTimeout       upstream: no answer in time
-│   └── UpstreamRefused       upstream: an answer that refuses, with its status
+│   ├── UpstreamRefused       upstream: an answer that refuses, with its status
+│   └── ScopeError            upstream.scope_client: no usable answer about the device scope
+│       ├── NotInScope        upstream.scope_client: an identity that is not below this device
+│       └── NoSuchIdentity    upstream.scope_client: an identity that does not exist
 ├── UpstreamSettingsError     upstream.settings: a setting of the link cannot work
 └── HubError                  iothub: one code of the hub's error catalogue
 ```

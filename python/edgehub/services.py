@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgehub.common.clock import SystemClock
+from edgehub.common.ids import IdentityId
 from edgehub.common.state import MemoryState, SqliteState, StateStore
 from edgehub.config.desired import DesiredConfigError, RouteSpec
 from edgehub.config.load import SettingsError
@@ -38,13 +39,13 @@ from edgehub.metrics.core_totals import decode_core_totals
 from edgehub.metrics.health import Health
 from edgehub.metrics.server import MetricsServer
 from edgehub.metrics.totals import HubTotals
-from edgehub.upstream_parts import ParentHub, UpstreamParts
+from edgehub.upstream_parts import ParentContext, ParentHub, UpstreamParts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from edgehub.config.settings import Settings
-    from edgehub.hub.ports import CoreModule, HubCore, UpstreamCore
+    from edgehub.hub.ports import CoreModule, HubCore
     from edgehub.metrics.collector import HubCollector
 
 CERTIFICATE_DAYS = 90
@@ -55,8 +56,7 @@ CONNECTIONS_SPARE = 4000
 log = logging.getLogger("edgehub")
 
 
-ParentFactory: TypeAlias = "Callable[[Settings, HubIdentity, OwnKey, bytes | None, UpstreamCore], ParentHub]"
-"""Makes the link: settings, who we are, how we sign, PEM text to trust, and where messages come from."""
+ParentFactory: TypeAlias = "Callable[[ParentContext], ParentHub]"
 
 
 class StartError(EdgehubError):
@@ -127,12 +127,15 @@ class Services:
         self.routes = RoutesService(
             core, self._core_module.check_routes, state, edge_device_id=identity.device_id
         )
+        self._cache = ScopeCache(identity.device_id)
         if identity.has_upstream:
-            parent = self._connect_parent(settings, identity, self._sign_key(), await self._trust(), core)
+            context = ParentContext(
+                settings, identity, self._sign_key(), await self._trust(), core, self._chain_of, self.clock
+            )
+            parent = self._connect_parent(context)
             self._upstream = UpstreamParts(
                 parent, self.routes, self.totals, self.clock, settings.upstream, follow_twin=self._follow_twin
             )
-        self._cache = ScopeCache(identity.device_id)
         self._refresher = ScopeRefresher(
             self._cache,
             RefreshPolicy(period_s=clients.scope_refresh_s, gap_s=clients.scope_refresh_gap_s),
@@ -246,6 +249,8 @@ class Services:
 
     async def close(self) -> None:
         """Closes what is left. Safe after a failed start."""
+        if self._upstream is not None:
+            await self._upstream.close()
         if self._state is not None:
             self._state.close()
         if self._metrics_server is not None:
@@ -312,6 +317,16 @@ class Services:
         self._reauthenticator.scope_changed(diff)
         for gone in diff.removed:
             self._sessions.drop(gone)
+        if self._upstream is not None:
+            self._upstream.scope_changed()
+
+    def _chain_of(self, sender: str) -> str | None:
+        """Auth chain for messages of a sender, None when it may not send."""
+        try:
+            chain = self._cache.upstream_chain(IdentityId.parse(sender))
+        except ValueError:
+            return None
+        return None if chain is None else ";".join(chain)
 
     def _scope_api(self) -> ScopeApi | None:
         path = self._settings.upstream.identities_file

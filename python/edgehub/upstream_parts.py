@@ -11,16 +11,37 @@ from edgehub.hub.edge_hub_twin import EdgeHubTwin
 from edgehub.hub.reported import ReportedState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine
 
     from edgehub.common.clock import Clock
-    from edgehub.config.settings import UpstreamSettings
-    from edgehub.hub.ports import HubTwin, UpstreamLink
+    from edgehub.config.settings import Settings, UpstreamSettings
+    from edgehub.hub.own_identity import HubIdentity
+    from edgehub.hub.own_key import OwnKey
+    from edgehub.hub.ports import ChainOf, HubTwin, UpstreamCore, UpstreamLink
     from edgehub.hub.routes import RoutesService
     from edgehub.identity.refresher import ScopeApi
     from edgehub.metrics.totals import HubTotals
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ParentContext:
+    """What a link to a parent hub is made from.
+
+    :param key: signs for our own module.
+    :param trust_pem: certificates to trust beside the system's, None without.
+    :param core: where messages come from.
+    :param chain_of: auth chain of a sender, None when it may not send.
+    """
+
+    settings: Settings
+    identity: HubIdentity
+    key: OwnKey
+    trust_pem: bytes | None
+    core: UpstreamCore
+    chain_of: ChainOf
+    clock: Clock
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +51,13 @@ class ParentHub:
     :param link: the connection itself; reports to a `LinkListener`.
     :param twin: the twin of our module over that connection.
     :param scope_api: the identities in our scope, over HTTPS.
+    :param close: frees what the scope API holds open.
     """
 
     link: UpstreamLink
     twin: HubTwin
     scope_api: ScopeApi
+    close: Callable[[], Awaitable[None]]
 
 
 class UpstreamParts:
@@ -54,6 +77,7 @@ class UpstreamParts:
         follow_twin: bool,
     ) -> None:
         self._link = parent.link
+        self._close = parent.close
         self.scope_api = parent.scope_api
         self._totals = totals
         self._follow_twin = follow_twin
@@ -87,6 +111,14 @@ class UpstreamParts:
         """Tells what is left to tell, finishes what is in flight and disconnects."""
         await self.twin.flush_reported()
         await self._link.stop()
+
+    async def close(self) -> None:
+        """Frees what is still open. Safe without `start`."""
+        await self._close()
+
+    def scope_changed(self) -> None:
+        """Identities changed: who was refused upstream may pass now."""
+        self._link.kick()
 
     async def first_configuration(self) -> None:
         """Waits until the twin was read once."""

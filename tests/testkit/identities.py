@@ -94,13 +94,15 @@ class FakeScopeApi:
     def remove(self, text: str) -> None:
         del self.identities[IdentityId.parse(text)]
 
-    async def list_identities(self, edge_device_id: str) -> Sequence[ServiceIdentity]:
-        self.listed.append(edge_device_id)
+    async def list_identities(self, edge_chain: Sequence[str]) -> Sequence[ServiceIdentity]:
+        self.listed.append(";".join(edge_chain))
         if self.failure is not None:
             raise self.failure
         return list(self.identities.values())
 
-    async def get_identity(self, identity_id: IdentityId) -> Sequence[ServiceIdentity]:
+    async def get_identity(
+        self, identity_id: IdentityId, edge_chain: Sequence[str]
+    ) -> Sequence[ServiceIdentity]:
         self.asked.append(identity_id)
         if self.failure is not None:
             raise self.failure

@@ -5,10 +5,11 @@ Only `edgehub.app` knows the real classes; tests put fakes here.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from edgehub._core import Event, Grants, RouteFault, UpstreamBatch
 
@@ -140,6 +141,10 @@ CheckRoutes: TypeAlias = "Callable[[str, Sequence[RouteTuple]], Sequence[RouteFa
 """`edgehub._core.check_routes`: edge device id and routes -> faults."""
 
 
+ChainOf: TypeAlias = Callable[[str], str | None]
+"""Auth chain of a sender (`device` or `device/module`), None when it may not send."""
+
+
 class HubTwin(Protocol):
     """The twin of this hub's own module `$edgeHub` at the parent hub."""
 
@@ -191,4 +196,8 @@ class UpstreamLink(Protocol):
 
     def messages_ready(self) -> None:
         """There may be messages to take from the core."""
+        ...
+
+    def kick(self) -> None:
+        """The network or the device scope has changed: waits end now."""
         ...

@@ -43,8 +43,10 @@ class IdentitiesFile:
         except ScopeFormatError as error:
             raise ScopeApiError(f"{self._path}: {error}") from None
 
-    async def list_identities(self, edge_device_id: str) -> Sequence[ServiceIdentity]:
+    async def list_identities(self, edge_chain: Sequence[str]) -> Sequence[ServiceIdentity]:
         return self.read()
 
-    async def get_identity(self, identity_id: IdentityId) -> Sequence[ServiceIdentity]:
+    async def get_identity(
+        self, identity_id: IdentityId, edge_chain: Sequence[str]
+    ) -> Sequence[ServiceIdentity]:
         return [item for item in self.read() if item.id in (identity_id, identity_id.device)]

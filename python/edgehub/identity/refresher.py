@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from edgehub.common.state import Change, StateError, StateStore, log_failure
@@ -35,16 +36,20 @@ class ScopeApiError(EdgehubError):
 class ScopeApi(Protocol):
     """Where identities come from."""
 
-    async def list_identities(self, edge_device_id: str) -> Sequence[ServiceIdentity]:
-        """All identities in the scope of one edge device, itself included.
+    async def list_identities(self, edge_chain: Sequence[str]) -> Sequence[ServiceIdentity]:
+        """All identities directly in the scope of one edge device, itself included.
 
+        :param edge_chain: the edge device and those above it, up to this one.
         :raises ScopeApiError: no answer, or not a usable one.
         """
         ...
 
-    async def get_identity(self, identity_id: IdentityId) -> Sequence[ServiceIdentity]:
+    async def get_identity(
+        self, identity_id: IdentityId, edge_chain: Sequence[str]
+    ) -> Sequence[ServiceIdentity]:
         """One identity, a module with its device; empty when it does not exist or is not in scope.
 
+        :param edge_chain: the edge device whose scope it is in, as far as known, and those above it.
         :raises ScopeApiError: no answer, or not a usable one.
         """
         ...
@@ -108,7 +113,7 @@ class ScopeRefresher:
         if self._api is None or not self._policy.take_one(identity_id, self._clock.monotonic_s()):
             return
         try:
-            found = await self._api.get_identity(identity_id)
+            found = await self._api.get_identity(identity_id, self._cache.edges_above(identity_id))
         except ScopeApiError as error:
             log.warning("Could not refresh the identity %s: %s", identity_id, error)
             return
@@ -166,22 +171,25 @@ class ScopeRefresher:
         :raises ScopeApiError: this edge device itself cannot be listed.
         """
         found: dict[IdentityId, ServiceIdentity] = {}
-        level, seen, complete = [self._edge_device_id], {self._edge_device_id}, True
-        for depth in range(NESTING_MAX + 1 if self._nested else 1):
-            below: list[str] = []
-            for edge_device_id in level:
-                try:
-                    listed = await api.list_identities(edge_device_id)
-                except ScopeApiError as error:
-                    if depth == 0:
-                        raise
-                    log.warning("Could not list the scope of %s: %s", edge_device_id, error)
-                    complete = False
-                    continue
-                found.update((item.id, item) for item in listed)
-                below += [item.id.device_id for item in listed if item.is_edge]
-            level = [device_id for device_id in dict.fromkeys(below) if device_id not in seen]
-            seen.update(level)
+        waiting: deque[tuple[str, ...]] = deque([(self._edge_device_id,)])
+        seen, complete = {self._edge_device_id}, True
+        while waiting:
+            chain = waiting.popleft()
+            try:
+                listed = await api.list_identities(chain)
+            except ScopeApiError as error:
+                if len(chain) == 1:
+                    raise
+                log.warning("Could not list the scope of %s: %s", chain[0], error)
+                complete = False
+                continue
+            found.update((item.id, item) for item in listed)
+            if self._nested and len(chain) <= NESTING_MAX:
+                below = [
+                    item.id.device_id for item in listed if item.is_edge and item.id.device_id not in seen
+                ]
+                seen.update(below)
+                waiting.extend((device_id, *chain) for device_id in below)
         return found, complete
 
     def _publish(self, diff: ScopeDiff) -> None:

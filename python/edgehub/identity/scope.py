@@ -90,13 +90,19 @@ class ScopeCache:
             device = parent
         return None
 
-    def child_edges(self, edge_device_id: str) -> tuple[str, ...]:
-        """Edge devices directly below another, for the walk of a full refresh."""
-        parent = self._identities.get(IdentityId(edge_device_id))
-        if parent is None or not parent.device_scope:
-            return ()
-        children = (item for item in self._identities.values() if item.is_edge and item.id != parent.id)
-        return tuple(item.id.device_id for item in children if parent.device_scope in item.parent_scopes)
+    def edges_above(self, identity_id: IdentityId) -> tuple[str, ...]:
+        """Edge devices above an identity, up to this one, as far as the cache knows; at least this one."""
+        chain = self.chain_to(identity_id) or ()
+        own = (str(identity_id), identity_id.device_id)
+        return tuple(name for name in chain if name not in own) or (self._edge_device_id,)
+
+    def upstream_chain(self, identity_id: IdentityId) -> tuple[str, ...] | None:
+        """The chain under which messages of an identity go to the parent hub, None when it may not send:
+        unknown, disabled, or not below this device."""
+        for known in (self._identities.get(identity_id), self._identities.get(identity_id.device)):
+            if known is not None and not known.enabled:
+                return None
+        return self.chain_to(identity_id)
 
     def _parent_of(self, device: ServiceIdentity) -> ServiceIdentity | None:
         scopes = set(device.parent_scopes)

@@ -35,5 +35,5 @@ def test_every_error_is_in_the_tree() -> None:
         importlib.import_module(name)
     tree = errors.__doc__ or ""
     found = {item.__name__ for item in subclasses(EdgehubError) if item.__module__ in set(modules())}
-    assert {name for name in found if f" {name} " not in tree} == set()
+    assert {name for name in found if f" {name} " not in tree and not name.startswith("_")} == set()
     assert len(found) > 20

@@ -66,10 +66,17 @@ class FakeParent:
         self.scope = FakeScopeApi([edge_identity(), sas_identity("leaf")])
         self.listener: LinkListener | None = None
         self.ready = 0
-        self.stopped = False
+        self.stopped = self.closed = False
+        self.kicks = 0
 
     def connect(self, *parts: Any) -> ParentHub:
-        return ParentHub(self, self, self.scope)
+        return ParentHub(self, self, self.scope, self.close)
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def kick(self) -> None:
+        self.kicks += 1
 
     def set_listener(self, listener: LinkListener) -> None:
         self.listener = listener
@@ -238,6 +245,8 @@ async def test_a_hub_with_a_parent(connected: dict[str, str], engines: Engines) 
         engines.engine.push(fake_core.UpstreamReadyEvent())
         await until(lambda: parent.ready == 1)
     assert parent.stopped
+    assert parent.closed
+    assert parent.kicks >= 1, "the first device scope"
 
 
 async def test_a_hub_that_was_once_online_starts_offline(connected: dict[str, str], engines: Engines) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -105,10 +106,30 @@ def test_chains_have_a_depth_limit() -> None:
     assert cache.chain_to(IdentityId("e6")) is None
 
 
-def test_children_of_an_edge_device() -> None:
-    assert family().child_edges("edge1") == ("edge2",)
-    assert family().child_edges("edge2") == ()
-    assert family().child_edges("nobody") == ()
+@pytest.mark.parametrize(
+    ("identity", "edges"),
+    [
+        ("edge1", "edge1"),
+        ("edge1/m", "edge1"),
+        ("leaf", "edge1"),
+        ("edge2", "edge1"),
+        ("edge2/$edgeHub", "edge1"),
+        ("deep", "edge2;edge1"),
+        ("deep/m", "edge2;edge1"),
+        ("nobody", "edge1"),
+    ],
+)
+def test_edge_devices_above(identity: str, edges: str) -> None:
+    assert ";".join(family().edges_above(IdentityId.parse(identity))) == edges
+
+
+def test_who_may_send_upstream() -> None:
+    cache = family()
+    assert cache.upstream_chain(IdentityId("deep", "m")) == ("deep/m", "deep", "edge2", "edge1")
+    assert cache.upstream_chain(IdentityId("nobody")) is None
+    cache.apply_one(IdentityId("leaf"), [sas_identity("leaf", enabled=False), sas_identity("leaf/m")])
+    assert cache.upstream_chain(IdentityId("leaf")) is None
+    assert cache.upstream_chain(IdentityId("leaf", "m")) is None
 
 
 @given(st.lists(st.lists(st.sampled_from(FAMILY), unique=True), max_size=4))

@@ -150,11 +150,19 @@ async def test_one_identity_is_asked_for_at_most_once_per_gap() -> None:
     assert bench.diffs[-1].added == (sas_identity("fresh"),)
 
 
-async def test_edge_devices_below_are_walked() -> None:
+async def test_edge_devices_below_are_walked(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench()
-    bench.api.put(edge_identity("edge2", "s2", [EDGE_SCOPE]), edge_identity("edge3", "s3", ["s2"]))
+    edge2, edge3 = edge_identity("edge2", "s2", [EDGE_SCOPE]), edge_identity("edge3", "s3", ["s2"])
+    scopes = {"edge1": [edge_identity(), edge2], "edge2": [edge2, edge3], "edge3": [edge3]}
+
+    async def listing(edge_chain: Sequence[str]) -> Sequence[ServiceIdentity]:
+        bench.api.listed.append(";".join(edge_chain))
+        return scopes[edge_chain[0]]
+
+    monkeypatch.setattr(bench.api, "list_identities", listing)
     await bench.refresher.refresh_all()
-    assert bench.api.listed == ["edge1", "edge2", "edge3"]
+    assert len(bench.cache) == 3
+    assert bench.api.listed == ["edge1", "edge2;edge1", "edge3;edge2;edge1"]
 
 
 async def test_edge_devices_below_are_not_walked_when_nesting_is_off() -> None:
@@ -172,9 +180,9 @@ async def test_an_edge_device_below_that_fails_does_not_spoil_the_rest(
     await bench.refresher.refresh_all()
     whole = bench.api.list_identities
 
-    async def partly(edge_device_id: str) -> Sequence[ServiceIdentity]:
-        listed = [item for item in await whole(edge_device_id) if item.id.device_id != "deep"]
-        if edge_device_id == "edge2":
+    async def partly(edge_chain: Sequence[str]) -> Sequence[ServiceIdentity]:
+        listed = [item for item in await whole(edge_chain) if item.id.device_id != "deep"]
+        if edge_chain[0] == "edge2":
             raise ScopeApiError("refused")
         return listed
 
