@@ -81,6 +81,7 @@ class UpstreamParts:
         self.scope_api = parent.scope_api
         self._totals = totals
         self._follow_twin = follow_twin
+        self._stopping = False
         self._refresh_identities: Callable[[], None] = lambda: None
         self.twin = EdgeHubTwin(
             parent.twin,
@@ -109,6 +110,7 @@ class UpstreamParts:
 
     async def stop(self) -> None:
         """Tells what is left to tell, finishes what is in flight and disconnects."""
+        self._stopping = True
         await self.twin.flush_reported()
         await self._link.stop()
 
@@ -137,7 +139,7 @@ class UpstreamParts:
         self._refresh_identities()
 
     def link_down(self, reason: str) -> None:
-        log.warning("Lost the parent hub: %s", reason)
+        log.log(logging.INFO if self._stopping else logging.WARNING, "Lost the parent hub: %s", reason)
         self._totals.link_down()
         self.twin.link_down()
 
