@@ -28,5 +28,11 @@ def parse_object(raw: bytes, what: str) -> dict[str, Any]:
 
 
 def encode(value: Json) -> bytes:
-    """Compact JSON."""
-    return msgspec.json.encode(value)
+    """Compact JSON. Texts of AMQP types, such as symbols, become plain ones."""
+    return msgspec.json.encode(value, enc_hook=_plain_text)
+
+
+def _plain_text(value: object) -> str:
+    if isinstance(value, str):
+        return str(value)
+    raise TypeError(f"no JSON for {type(value).__name__}")

@@ -8,7 +8,7 @@ import json
 import logging
 import random
 import time
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from edgehub.errors import EdgehubError
 from edgehub.upstream.backoff import Backoff
@@ -42,9 +42,9 @@ class _Stream(asyncio.Protocol):
         self.gone = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
-        transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        # uvloop's transports offer the interface without being its subclasses.
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
 
     def data_received(self, data: bytes) -> None:
         self._client.on_bytes(self, data)
@@ -115,6 +115,7 @@ class AmqpUpstream:
         self._task: asyncio.Task[None] | None = None
         self._token_task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
         self._pump_queued = False
         self._draining = False
         self._drained = asyncio.Event()
@@ -367,9 +368,10 @@ class AmqpUpstream:
         if deadline is None:
             self._cancel_timer()
             return
-        if self._timer is not None and self._timer.when() <= deadline:
+        if self._timer is not None and self._timer_at <= deadline:
             return
         self._cancel_timer()
+        self._timer_at = deadline
         self._timer = self._loop.call_at(deadline, self._on_timer)
 
     def _cancel_timer(self) -> None:

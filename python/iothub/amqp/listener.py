@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from edgehub.protocol import amqp_errors
 from edgehub.protocol.amqp_errors import AmqpFault
@@ -45,17 +45,17 @@ class AmqpProtocol(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is connected and TLS is up."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # uvloop's transports offer the interface without being its subclasses.
+        self._transport = cast("asyncio.Transport", transport)
         if not self._listener.admit(self):
-            transport.abort()
+            self._transport.abort()
             return
-        transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
+        self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         peer = str(transport.get_extra_info("peername"))
         self._connection = HubConnection(self._listener.services, peer, self._loop.time(), self.flush_soon)
         self._arm()
         if self._listener.paused:
-            transport.pause_reading()
+            self._transport.pause_reading()
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
