@@ -290,3 +290,12 @@ fn dates_are_undefined_only_when_they_are_dates() {
     assert!(holds("not is_defined($body.a)", r#"{"a":"\u0032020-02-29T12:30:00Z"}"#));
     assert!(holds("is_string($body.a)", r#"{"a":"2019-02-29T12:30:00Z"}"#));
 }
+
+#[test]
+fn a_path_with_an_index_is_never_a_property() {
+    let mut msg = with_body(r#"{"a":[1]}"#, "utf-8");
+    msg.application = vec![("$body.a[0]".into(), Some("x".into())), ("$body.a".into(), Some("y".into()))];
+    assert_eq!(eval("$body.a[0] = 1", &msg), Verdict::True);
+    assert_eq!(eval("$body.a = 'y'", &msg), Verdict::True);
+    assert_eq!(eval("is_defined({$body.a})", &msg), Verdict::False);
+}
