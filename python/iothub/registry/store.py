@@ -341,13 +341,13 @@ class RegistryStore:
                 ErrorCode.InvalidDeviceScope, f"{scope} is not the scope of an edge device of this hub."
             )
         above: Device | None = parent
-        for _ in range(NESTING_MAX):
-            if above is None:
-                return
+        edges = 0
+        while above is not None and edges <= NESTING_MAX:
             if above.device_id == device.device_id:
                 raise HubError(ErrorCode.InvalidDeviceScope, f"{scope} lies below {device.device_id} itself.")
+            edges += 1
             above = self._by_scope(connection, above.parent_scope) if above.parent_scope else None
-        if device.iot_edge and above is not None:
+        if device.iot_edge and edges >= NESTING_MAX:
             raise HubError(
                 ErrorCode.InvalidDeviceScope, f"edge devices can be nested {NESTING_MAX} levels deep."
             )
