@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use common::{Got, NEVER, Rig, config, lease};
 use edgehub_store::{Commit, Queue, StoreConfig, SyncPolicy, Target};
 use edgehub_testkit::{Dice, PowerCut};
+use edgehub_types::Storage;
 
 const QUEUES: [&str; 3] = ["a", "b", "c"];
 const INTERVAL: SyncPolicy = SyncPolicy::Interval { interval_ms: 40 };
@@ -281,6 +282,37 @@ fn the_interval_policy_survives_power_cuts() {
 fn without_sync_a_prefix_survives_power_cuts() {
     for seed in 0..seeds() {
         run(SyncPolicy::None, seed);
+    }
+}
+
+/// A segment that is gone must be known to be spent, not lost with all that came after it.
+#[test]
+fn a_cut_right_after_unlinking_loses_nothing() {
+    for policy in [SyncPolicy::Group, INTERVAL, SyncPolicy::None] {
+        let mut rig = Rig::new(config(policy));
+        let queue = rig.store.open_queue("e", 0).unwrap();
+        for n in 0..4_u8 {
+            rig.append(&[&queue], &[&[n; 1500]]);
+        }
+        // The last one is in another segment, and is to survive.
+        let first = rig.disk.list().unwrap().into_iter().min().unwrap();
+        for message in lease(&queue, rig.now(), 3) {
+            queue.ack(message.seq, message.epoch);
+        }
+        rig.pass(40);
+        rig.pass(40);
+        for _ in 0..100 {
+            if rig.disk.content(&first).is_none() {
+                break;
+            }
+            rig.pass(20);
+        }
+        assert_eq!(rig.disk.content(&first), None, "the first segment is unlinked");
+        rig.disk.sync_dir().unwrap();
+        let disk = rig.disk.after_power_cut(PowerCut::all_lost());
+        let rig = Rig::on(disk, rig.config, rig.clock);
+        let queue = rig.store.open_queue("e", 0).unwrap();
+        assert_eq!(lease(&queue, rig.now(), 9).last().map(|got| got.seq), Some(3), "{policy:?}");
     }
 }
 

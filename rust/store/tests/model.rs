@@ -14,14 +14,40 @@ const QUEUES: [(&str, u32); 4] = [("a", 0), ("a", 7), ("b", 0), ("c", 1)];
 
 #[derive(Debug, Clone)]
 enum Action {
-    Append { queues: u8, sizes: Vec<u16>, ttl_ms: Option<u16> },
-    Lease { queue: usize, max: usize, stop_at: usize },
-    Ack { queue: usize, pick: usize },
-    AckAll { queue: usize },
-    Release { queue: usize },
-    Reread { queue: usize, pick: usize },
-    Remove { endpoint: usize },
-    Pass { ms: u16 },
+    Append {
+        queues: u8,
+        sizes: Vec<u16>,
+        ttl_ms: Option<u16>,
+    },
+    Lease {
+        queue: usize,
+        max: usize,
+        stop_at: usize,
+    },
+    Ack {
+        queue: usize,
+        pick: usize,
+    },
+    AckAll {
+        queue: usize,
+    },
+    /// With an epoch that is over.
+    AckLate {
+        queue: usize,
+    },
+    Release {
+        queue: usize,
+    },
+    Reread {
+        queue: usize,
+        pick: usize,
+    },
+    Remove {
+        endpoint: usize,
+    },
+    Pass {
+        ms: u16,
+    },
     Kill,
     Close,
 }
@@ -36,6 +62,7 @@ fn action() -> impl Strategy<Value = Action> {
             .prop_map(|(queue, max, stop_at)| Action::Lease { queue, max, stop_at }),
         6 => (queue.clone(), 0..9_usize).prop_map(|(queue, pick)| Action::Ack { queue, pick }),
         3 => queue.clone().prop_map(|queue| Action::AckAll { queue }),
+        1 => queue.clone().prop_map(|queue| Action::AckLate { queue }),
         1 => queue.clone().prop_map(|queue| Action::Release { queue }),
         1 => (queue, 0..9_usize).prop_map(|(queue, pick)| Action::Reread { queue, pick }),
         1 => (0..3_usize).prop_map(|endpoint| Action::Remove { endpoint }),
@@ -226,6 +253,10 @@ impl World {
             Action::Lease { queue, max, stop_at } => self.lease(queue, max, stop_at),
             Action::Ack { queue, pick } => self.ack(queue, pick),
             Action::AckAll { queue } => self.ack_all(queue),
+            Action::AckLate { queue } => {
+                let queue = &self.queues[queue];
+                (0..50).for_each(|seq| queue.ack(seq, queue.epoch().wrapping_sub(1)));
+            }
             Action::Release { queue } => {
                 self.queues[queue].release_all();
                 self.model[queue].release();

@@ -151,6 +151,22 @@ fn a_consumer_that_leaves_gives_everything_back_in_order() {
 }
 
 #[test]
+fn what_the_old_consumer_says_of_a_message_that_the_new_one_holds_is_ignored() {
+    for mut rig in rigs() {
+        let queue = rig.store.open_queue("e", 0).unwrap();
+        rig.append(&[&queue], &[b"a", b"b"]);
+        let old = lease(&queue, rig.now(), 2);
+        queue.release_all();
+        let new = lease(&queue, rig.now(), 2);
+        queue.ack(0, old[0].epoch);
+        queue.ack_all(&[0, 1], old[0].epoch);
+        assert_eq!(queue.len(), 2);
+        queue.ack(0, new[0].epoch);
+        assert_eq!(queue.len(), 1);
+    }
+}
+
+#[test]
 fn a_receiver_that_stops_has_not_taken_the_message() {
     for mut rig in rigs() {
         let queue = rig.store.open_queue("e", 0).unwrap();

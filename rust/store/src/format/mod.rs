@@ -4,6 +4,8 @@ mod batch;
 mod bytes;
 mod record;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 pub use batch::{BATCH_HEADER_BYTES, BatchHeader, BatchView, Checkpoint, Range};
 pub(crate) use batch::{TABLE_ENTRY_BYTES, put_checkpoint, put_range};
