@@ -30,7 +30,7 @@ class Device(threading.Thread):
         self, host: str, port: int, login: dict[str, str], folder: Path, stop: threading.Event
     ) -> None:
         super().__init__(daemon=True)
-        self._host, self._port, self._login, self._stop = host, port, login, stop
+        self._host, self._port, self._login, self._ending = host, port, login, stop
         self._topic = f"devices/{login['identity']}/messages/events/"
         self._ledger = (folder / login["identity"]).open("w", buffering=1)
         self._waiting: OrderedDict[int, None] = OrderedDict()
@@ -47,9 +47,9 @@ class Device(threading.Thread):
                 time.sleep(RETRY_S)
 
     def _finished(self) -> bool:
-        if self._stop.is_set():
+        if self._ending.is_set():
             self._give_up_at = min(self._give_up_at, time.monotonic() + GIVE_UP_S)
-        return self._stop.is_set() and (not self._waiting or time.monotonic() > self._give_up_at)
+        return self._ending.is_set() and (not self._waiting or time.monotonic() > self._give_up_at)
 
     def _session(self, client: WireClient) -> None:
         client.send(connect_packet(self._login["identity"], self._login["username"], self._login["password"]))
@@ -57,7 +57,7 @@ class Device(threading.Thread):
         for number in self._waiting:
             self._publish(client, number)
         while not self._finished():
-            while len(self._waiting) < WINDOW and not self._stop.is_set():
+            while len(self._waiting) < WINDOW and not self._ending.is_set():
                 self._waiting[self._next] = None
                 self._publish(client, self._next)
                 self._next += 1
