@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
@@ -19,9 +19,6 @@ from edgehub.upstream_parts import ParentContext
 from testkit.clock import ManualClock
 from testkit.fake_core import Engine, UpstreamBatch, core_module
 from testkit.identities import edge_identity, sas_identity
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 LEAF = IdentityId("leaf")
 
