@@ -112,6 +112,7 @@ impl Shared {
             SyncPolicy::Interval { interval_ms } => interval_ms.clamp(1, CHECKPOINT_MS),
             _ => CHECKPOINT_MS,
         });
+        let rest = rest.min(keeper.next_sweep);
         if !keeper.round.is_empty() {
             return NextRound { at: keeper.retry_at.unwrap_or(now).min(rest), gathered: true };
         }

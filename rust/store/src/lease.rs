@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 
 use crate::StoreError;
 use crate::format::RecordView;
-use crate::queue::{Budget, Changes, Planned, QueueInner};
+use crate::queue::{Budget, Changes, Choice, Planned, QueueInner};
 use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::stats::add;
@@ -104,8 +104,11 @@ impl Shared {
         let mut result = Ok(());
         while result.is_ok() && !left.stopped && left.msgs > 0 {
             scratch.plan.clear();
-            let epoch = self.plan(queue, now, &left, &mut scratch.plan);
+            let Choice { epoch, unfinished, .. } = self.plan(queue, now, &left, &mut scratch.plan);
             if scratch.plan.is_empty() {
+                if unfinished {
+                    continue;
+                }
                 break;
             }
             result = self.load(&mut scratch);
@@ -121,15 +124,15 @@ impl Shared {
         result.map(|()| left.done)
     }
 
-    fn plan(&self, queue: &Arc<QueueInner>, now: UnixMs, left: &Left, plan: &mut Vec<Planned>) -> u32 {
+    fn plan(&self, queue: &Arc<QueueInner>, now: UnixMs, left: &Left, plan: &mut Vec<Planned>) -> Choice {
         let budget = Budget {
             msgs: left.msgs.min(PLAN_MAX),
             bytes: left.bytes.min(READ_AHEAD_BYTES),
             first: left.done == 0 || left.bytes > READ_AHEAD_BYTES,
         };
-        let (epoch, changes) = queue.plan(&self.segments, now, budget, plan);
-        self.settle(queue, changes);
-        epoch
+        let choice = queue.plan(&self.segments, now, budget, plan);
+        self.settle(queue, choice.changes);
+        choice
     }
 
     /// Fills the scratch buffer with the planned records.

@@ -43,7 +43,21 @@ pub(crate) struct QueueInner {
     state: Mutex<QueueState>,
     ready: AtomicU64,
     len: AtomicU64,
+    expired: AtomicU64,
     leasing: AtomicBool,
+}
+
+/// Entries that are passed over under one lock.
+const SKIP_MAX: u64 = 4096;
+
+/// What came of choosing messages.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Choice {
+    /// Lease epoch.
+    pub epoch: u32,
+    pub changes: Changes,
+    /// So much was passed over that the lock was given back before the limits were reached.
+    pub unfinished: bool,
 }
 
 /// A message chosen for delivery.
@@ -76,6 +90,7 @@ impl QueueInner {
             state: Mutex::new(QueueState { index, removed, ..QueueState::default() }),
             ready: AtomicU64::new(len),
             len: AtomicU64::new(len),
+            expired: AtomicU64::new(0),
             leasing: AtomicBool::new(false),
         }
     }
@@ -86,6 +101,15 @@ impl QueueInner {
 
     pub fn has_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire) > 0
+    }
+
+    /// Messages dropped because their time had passed.
+    pub fn expired(&self) -> u64 {
+        self.expired.load(Ordering::Relaxed)
+    }
+
+    pub fn count_expired(&self, count: u64) {
+        self.expired.fetch_add(count, Ordering::Relaxed);
     }
 
     pub fn is_removed(&self) -> bool {
@@ -196,17 +220,17 @@ impl QueueInner {
         self.set_ready(|ready| ready + back);
     }
 
-    /// Chooses the next messages, skipping what is done and dropping what is expired. Returns the lease epoch.
+    /// Chooses the next messages, skipping what is done and dropping what is expired.
     pub fn plan(
         &self,
         segments: &SegmentSet,
         now: UnixMs,
         budget: Budget,
         plan: &mut Vec<Planned>,
-    ) -> (u32, Changes) {
+    ) -> Choice {
         let mut state = self.state.lock();
         let (mut bytes, mut skipped, mut expired) = (0, 0, 0);
-        while plan.len() < budget.msgs {
+        while plan.len() < budget.msgs && skipped + expired < SKIP_MAX {
             let Some(entry) = state.index.get(state.cursor) else { break };
             let len = entry.len() as usize;
             if entry.is_done() {
@@ -227,7 +251,8 @@ impl QueueInner {
         self.set_ready(|ready| ready - taken);
         self.set_len(|len| len - expired);
         let changes = if expired + skipped > 0 { Self::pop(&mut state) } else { Changes::default() };
-        (state.epoch, Changes { expired, ..changes })
+        let unfinished = skipped + expired == SKIP_MAX;
+        Choice { epoch: state.epoch, changes: Changes { expired, ..changes }, unfinished }
     }
 
     /// Puts back what was chosen from `seq` on and not delivered, unless all leases ended meanwhile.

@@ -222,6 +222,7 @@ impl Shared {
     pub fn settle(&self, queue: &Arc<QueueInner>, changes: Changes) {
         if changes.expired > 0 {
             add(&self.counters.expired, changes.expired);
+            queue.count_expired(changes.expired);
         }
         if changes.newly_dirty {
             self.dirty.lock().push(Arc::clone(queue));

@@ -1,5 +1,6 @@
 //! The store as others see it.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -241,6 +242,11 @@ impl Queue {
         self.len() == 0
     }
 
+    /// Messages dropped since the store was opened because their time had passed.
+    pub fn expired(&self) -> u64 {
+        self.inner.expired()
+    }
+
     /// Whether there are messages that nobody leases (they may turn out to be expired). One atomic read.
     pub fn has_ready(&self) -> bool {
         self.inner.has_ready()
@@ -296,6 +302,19 @@ impl Queue {
     /// [`StoreError::Io`].
     pub fn read(&self, seq: u64, receive: impl FnOnce(Leased<'_>)) -> Result<bool, StoreError> {
         self.shared.read(&self.inner, seq, receive)
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Queue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let QueueInner { id, endpoint, priority, .. } = &*self.inner;
+        write!(f, "{id} ({endpoint}, priority {priority})")
     }
 }
 

@@ -227,6 +227,20 @@ fn expired_messages_are_never_delivered() {
 }
 
 #[test]
+fn a_great_many_expired_messages_are_passed_over_at_once() {
+    let mut rig = Rig::in_memory(config(SyncPolicy::None));
+    let queue = rig.store.open_queue("e", 0).unwrap();
+    let until = UnixMs(rig.now().0 + 1000);
+    for _ in 0..100 {
+        rig.append_until(&[&queue], &[&b"x"[..]; 300], until);
+    }
+    rig.append(&[&queue], &[b"stays"]);
+    rig.clock.advance_ms(2000);
+    assert_eq!(payloads(&lease(&queue, rig.now(), 10)), [b"stays"]);
+    assert_eq!((queue.expired(), queue.len()), (30_000, 1));
+}
+
+#[test]
 fn expired_messages_that_nobody_reads_give_their_space_back() {
     for mut rig in rigs() {
         let queue = rig.store.open_queue("e", 0).unwrap();
