@@ -48,7 +48,7 @@ def _preflight() -> None:
 
     :raises DemoError: names the first thing that is missing.
     """
-    from edgehub.demo.readings import FILES, read_station  # noqa: PLC0415 - `--help` needs none of it
+    from edgehub.demo.readings import SENSORS, read_sensor  # noqa: PLC0415 - `--help` needs none of it
     from edgehub.demo.sending import SDK_DISTRIBUTION  # noqa: PLC0415
 
     if not sys.platform.startswith("linux"):
@@ -57,8 +57,8 @@ def _preflight() -> None:
         raise MissingPackageError(SDK_DISTRIBUTION)
     if not _installed("edgehub._core"):
         raise DemoError("the hub's extension edgehub._core is not built; in a checkout: make setup")
-    for station in FILES:
-        read_station(station)
+    for sensor in SENSORS:
+        read_sensor(sensor)
 
 
 def _installed(module: str) -> bool:
@@ -94,7 +94,7 @@ class _Signals:
 async def _supervise(options: Options) -> int:
     from rich.console import Console  # noqa: PLC0415 - see `_preflight`
 
-    from edgehub.demo.scenario import ROUTES, STATIONS  # noqa: PLC0415
+    from edgehub.demo.scenario import DEVICES, ROUTES  # noqa: PLC0415
     from edgehub.demo.stack import Stack  # noqa: PLC0415
     from edgehub.demo.topology import StackOptions  # noqa: PLC0415
 
@@ -108,7 +108,7 @@ async def _supervise(options: Options) -> int:
         StackOptions(
             folder=folder,
             routes=ROUTES,
-            devices=(*STATIONS, SANDBOX) if options.keep else STATIONS,
+            devices=(*DEVICES, SANDBOX) if options.keep else DEVICES,
             modules=("filter",),
             step=screen.step,
         )

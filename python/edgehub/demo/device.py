@@ -1,6 +1,6 @@
-"""A leaf device: replays one station's temperatures with the unmodified device SDK. Runs as a process.
+"""A leaf device: replays one sensor's readings with the unmodified device SDK. Runs as a process.
 
-`python -m edgehub.demo.device --station seattle --rate 50 --journal FILE --authority FILE`
+`python -m edgehub.demo.device --sensor b01summer --rate 50 --journal FILE --authority FILE`
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 
 from edgehub.demo.ids import message_id
 from edgehub.demo.journal import JournalWriter
-from edgehub.demo.readings import FILES, Reading, read_station, replay
+from edgehub.demo.readings import SENSORS, Reading, read_sensor, replay
 from edgehub.demo.sending import WindowedSender, new_message, run_child
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-def reading_body(station: str, reading: Reading) -> str:
+def reading_body(sensor: str, reading: Reading) -> str:
     """The body of one message."""
-    hour = reading.hour.isoformat(timespec="minutes")
-    return json.dumps({"station": station, "hour": hour, "temperatureF": reading.temperature_f})
+    time_text = reading.time.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return json.dumps({"sensor": sensor, "time": time_text, "temperatureC": reading.temperature_c})
 
 
 def due_s(started_s: float, number: int, rate: float) -> float:
@@ -40,9 +40,9 @@ class Device:
     """
 
     def __init__(
-        self, station: str, rate: float, first: int, readings: Iterator[Reading], journal: JournalWriter
+        self, sensor: str, rate: float, first: int, readings: Iterator[Reading], journal: JournalWriter
     ) -> None:
-        self._station = station
+        self._sensor = sensor
         self._rate = rate
         self._first = first
         self._readings = readings
@@ -63,8 +63,8 @@ class Device:
             number += 1
             if await _stopped_before(stop, due_s(started_s, number, self._rate) - time.monotonic()):
                 break
-            text = message_id(self._station, self._first + number - 1)
-            message = new_message(reading_body(self._station, next(self._readings)), text, {})
+            text = message_id(self._sensor, self._first + number - 1)
+            message = new_message(reading_body(self._sensor, next(self._readings)), text, {})
             await sender.send(text, partial(client.send_message, message))
         await sender.flush()
         await client.shutdown()
@@ -84,15 +84,15 @@ async def _stopped_before(stop: asyncio.Event, timeout_s: float) -> bool:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="edgehub.demo.device", description=__doc__)
-    parser.add_argument("--station", choices=sorted(FILES), required=True)
+    parser.add_argument("--sensor", choices=sorted(SENSORS), required=True)
     parser.add_argument("--rate", type=float, required=True, help="messages per second")
     parser.add_argument("--first", type=int, default=1, help="number of the first message")
     parser.add_argument("--journal", type=Path, required=True, help="JSON-lines file to append to")
     parser.add_argument("--authority", type=Path, required=True, help="PEM file of the trusted authority")
     options = parser.parse_args(argv)
-    readings = replay(read_station(options.station))
+    readings = replay(read_sensor(options.sensor), options.first - 1)
     with JournalWriter(options.journal) as journal:
-        device = Device(options.station, options.rate, options.first, readings, journal)
+        device = Device(options.sensor, options.rate, options.first, readings, journal)
         return run_child(device.run, options.authority)
 
 

@@ -8,13 +8,14 @@ class DemoError(EdgehubError):
 
 
 class MissingPackageError(DemoError):
-    """A package of the `demo` extra is not installed."""
+    """A package that the demo needs is not installed.
 
-    def __init__(self, package: str) -> None:
-        super().__init__(
-            f"the package {package} is missing; install the demo's extra: pip install 'edgehub[demo]'"
-            f" (in a checkout: make setup)"
-        )
+    :param package: its name.
+    :param remedy: what to install and how, for the message.
+    """
+
+    def __init__(self, package: str, remedy: str = "the demo's extra, pip install 'edgehub[demo]'") -> None:
+        super().__init__(f"the package {package} is missing; install {remedy} (in a checkout: make setup)")
 
 
 class ReadingsError(DemoError):

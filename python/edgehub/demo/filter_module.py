@@ -1,6 +1,6 @@
-"""The filter module: marks readings above a threshold and sums up every second. Runs as a process.
+"""The filter module: marks readings outside of the usual range and sums up every second. Runs as a process.
 
-`python -m edgehub.demo.filter_module --threshold 65 --journal FILE --authority FILE`
+`python -m edgehub.demo.filter_module --low 4.4 --high 19.5 --journal FILE --authority FILE`
 
 Every reading goes out again with the property `temperatureAlert`, `true` or `false`; which of them leave the
 gateway is not decided here but by the hub's route and its `WHERE`.
@@ -33,7 +33,9 @@ from edgehub.demo.summary import Summary
 if TYPE_CHECKING:
     from azure.iot.device import Message
 
-THRESHOLD_F: Final = 65.0
+LOW_C: Final = 4.4
+HIGH_C: Final = 19.5
+"""Water this cold or this warm is worth an alert. The buoy's year reaches from 3.6 to 22.2 degrees."""
 WAITING_MAX: Final = 100_000
 """Received messages that wait to be sent on. The SDK acknowledges before the module sees a message, so the
 module must take what comes; beyond this it ends with an error instead of growing without limit."""
@@ -52,29 +54,37 @@ class Received:
 
     message_id: str
     body: str
-    station: str
-    temperature_f: float
+    sensor: str
+    temperature_c: float
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The usual range, without its ends, in degrees Celsius."""
+
+    low_c: float = LOW_C
+    high_c: float = HIGH_C
 
 
 def read_message(text_id: str, body: str) -> Received | None:
     """A reading from a message; None when the body is not one."""
     try:
         content = json.loads(body)
-        return Received(text_id, body, str(content["station"]), float(content["temperatureF"]))
+        return Received(text_id, body, str(content["sensor"]), float(content["temperatureC"]))
     except (ValueError, KeyError, TypeError):
         return None
 
 
-def is_alert(reading: Received, threshold_f: float) -> bool:
+def is_alert(reading: Received, limits: Limits) -> bool:
     """Whether a reading is worth sending to the cloud."""
-    return reading.temperature_f >= threshold_f
+    return not limits.low_c < reading.temperature_c < limits.high_c
 
 
 class Filter:
     """Receives at one input, sends on at two outputs."""
 
-    def __init__(self, threshold_f: float, first: int, journal: JournalWriter) -> None:
-        self._threshold_f = threshold_f
+    def __init__(self, limits: Limits, first: int, journal: JournalWriter) -> None:
+        self._limits = limits
         self._journal = journal
         self._next_summary = first
         self._waiting: asyncio.Queue[Received | None] = asyncio.Queue(WAITING_MAX)
@@ -131,8 +141,8 @@ class Filter:
             await self._send_reading(client, sender, reading)
 
     async def _send_reading(self, client: OutputClient, sender: WindowedSender, reading: Received) -> None:
-        alert = is_alert(reading, self._threshold_f)
-        self._summary.add(reading.station, reading.temperature_f)
+        alert = is_alert(reading, self._limits)
+        self._summary.add(reading.sensor, reading.temperature_c)
         message = new_message(
             reading.body, reading.message_id, {ALERT_PROPERTY: "true" if alert else "false"}
         )
@@ -159,14 +169,15 @@ class Filter:
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="edgehub.demo.filter_module", description=__doc__)
-    parser.add_argument("--threshold", type=float, default=THRESHOLD_F, help="degrees Fahrenheit")
+    parser.add_argument("--low", type=float, default=LOW_C, help="alert at or below, degrees Celsius")
+    parser.add_argument("--high", type=float, default=HIGH_C, help="alert at or above, degrees Celsius")
     parser.add_argument("--first", type=int, default=1, help="number of the first summary")
     parser.add_argument("--journal", type=Path, required=True, help="JSON-lines file to append to")
     parser.add_argument("--authority", type=Path, required=True, help="PEM file of the trusted authority")
     options = parser.parse_args(argv)
     with JournalWriter(options.journal) as journal:
         # The queue and the events of the filter need no running loop to be made (Python 3.10 and later).
-        module = Filter(options.threshold, options.first, journal)
+        module = Filter(Limits(options.low, options.high), options.first, journal)
         return run_child(module.run, options.authority)
 
 

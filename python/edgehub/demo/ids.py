@@ -1,4 +1,4 @@
-"""Message ids of the demo: a stream and a number that counts up from 1, `seattle-000017`.
+"""Message ids of the demo: a stream and a number that counts up from 1, `b01summer-000017`.
 
 A message keeps its id on its whole way, so a ledger needs nothing else to follow it.
 """

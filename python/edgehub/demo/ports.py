@@ -10,6 +10,8 @@ from typing import Final
 from edgehub.demo.errors import PortError
 
 MQTT_PORT: Final = 8883
+AMQPS_PORT: Final = 5671
+HTTPS_PORT: Final = 443
 HUB_HOSTS: Final = tuple(f"127.0.0.{last}" for last in range(2, 250, 10))
 """Tried in this order until one has a free MQTT port."""
 
@@ -28,6 +30,17 @@ def check_port(host: str, port: int) -> None:
     :raises PortError: it cannot; the text says why.
     """
     _bound_port(host, port)
+
+
+def port_or_free(host: str, port: int) -> int:
+    """The port if it can be listened on, else any free one.
+
+    :raises PortError: the address is not one of this machine.
+    """
+    try:
+        return _bound_port(host, port)
+    except PortError:
+        return free_port(host)
 
 
 def choose_hub_host(port: int = MQTT_PORT) -> str:

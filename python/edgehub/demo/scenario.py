@@ -15,7 +15,7 @@ from edgehub.demo.iothub_api import ApiError
 from edgehub.demo.latency import summarize
 from edgehub.demo.ledger import build_ledger
 from edgehub.demo.outage import Outage
-from edgehub.demo.readings import FILES
+from edgehub.demo.readings import SENSORS
 from edgehub.demo.report import Outcome
 from edgehub.demo.sending import CONNECTION_STRING_VARIABLE
 from edgehub.demo.tracking import Link, Tracker, link_state
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from edgehub.demo.screen import Screen
     from edgehub.demo.stack import Stack
 
-STATIONS: Final = tuple(FILES)
+DEVICES: Final = tuple(SENSORS)
 ROUTES: Final[dict[str, Any]] = {
     "readings": (
         "FROM /messages/* WHERE NOT IS_DEFINED($connectionModuleId)"
@@ -61,7 +61,7 @@ class Scenario:
         self._stack = stack
         self._screen = screen
         self._folder = stack.folder / "journals"
-        self._books = Books([self._journal(station) for station in STATIONS], self._journal(MODULE))
+        self._books = Books([self._journal(device) for device in DEVICES], self._journal(MODULE))
         self._tracker = Tracker(options.seconds)
         self._outage = Outage()
         self._phase = "starting"
@@ -92,8 +92,8 @@ class Scenario:
         """Lets the filter and the devices run on, after the books are closed."""
         following = len(self._books.evidence.begun) + len(self._books.evidence.output_begun) + 1
         self._filter = await self._start_filter(Path("/dev/null"), following)
-        for station in STATIONS:
-            await self._start_device(station, Path("/dev/null"), following)
+        for device in DEVICES:
+            await self._start_device(device, Path("/dev/null"), following)
 
     # Clients
 
@@ -101,16 +101,16 @@ class Scenario:
         self._screen.step(f"starting the module {MODULE} (azure-iot-device, MQTT)")
         self._filter = await self._start_filter(self._journal(MODULE), 1)
         await self._until_connected(1)
-        self._screen.step(f"starting the devices {' and '.join(STATIONS)} (azure-iot-device, MQTT)")
-        self._devices = [await self._start_device(station, self._journal(station), 1) for station in STATIONS]
-        await self._until_connected(1 + len(STATIONS))
+        self._screen.step(f"starting the devices {' and '.join(DEVICES)} (azure-iot-device, MQTT)")
+        self._devices = [await self._start_device(device, self._journal(device), 1) for device in DEVICES]
+        await self._until_connected(1 + len(DEVICES))
 
     async def _start_filter(self, journal: Path, first: int) -> Child:
         return await self._spawn(MODULE, "edgehub.demo.filter_module", journal, first)
 
-    async def _start_device(self, station: str, journal: Path, first: int) -> Child:
-        more = ("--station", station, "--rate", f"{self._options.rate:g}")
-        return await self._spawn(station, "edgehub.demo.device", journal, first, *more)
+    async def _start_device(self, device: str, journal: Path, first: int) -> Child:
+        more = ("--sensor", device, "--rate", f"{self._options.rate:g}")
+        return await self._spawn(device, "edgehub.demo.device", journal, first, *more)
 
     async def _spawn(self, identity: str, module: str, journal: Path, first: int, *more: str) -> Child:
         arguments = ("--journal", str(journal), "--authority", str(self._stack.authority.file))

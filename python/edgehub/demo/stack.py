@@ -85,6 +85,15 @@ class Stack:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        closing = asyncio.create_task(self._close(keep_logs=isinstance(error, DemoError)))
+        try:
+            await asyncio.shield(closing)
+        except asyncio.CancelledError:
+            # An interrupt at this moment must not leave half of it behind.
+            await closing
+            raise
+
+    async def _close(self, *, keep_logs: bool) -> None:
         # The last started ends first; the hub before iothub, which takes its last messages.
         for child in reversed(self._children):
             await child.stop()
@@ -92,7 +101,7 @@ class Stack:
             await self.relay.cut()
         await self._clean_up.aclose()
         if hasattr(self, "folder") and self.options.folder is None:
-            _remove(self.folder, keep_logs=isinstance(error, DemoError))
+            _remove(self.folder, keep_logs=keep_logs)
 
     def kill_all(self) -> None:
         """Kills every child process at once; the ends are still awaited by `__aexit__`."""
@@ -115,11 +124,12 @@ class Stack:
             (self.folder / name).mkdir(mode=0o700)
         self.places = choose_places(options)
         self.relay = self._make_relay()
+        # At once, so that nobody else takes its ports while iothub starts.
+        await self.relay.restore()
         options.step("making certificates")
         self.authority = Authority(self.folder / "certificates")
         options.step(f"starting iothub on {options.iothub_host}")
         await self._start_iothub()
-        await self.relay.restore()
         options.step(f"registering the gateway {options.edge_device} and what is below it")
         await self._register()
         options.step(f"starting edgehub on {self.places.hub_host}:{self.places.mqtt_port}")
@@ -128,8 +138,8 @@ class Stack:
     def _make_relay(self) -> Relay:
         options, places = self.options, self.places
         ports = (
-            (options.uplink_amqp_port, places.iothub_amqp_port),
-            (options.uplink_https_port, places.iothub_https_port),
+            (places.uplink_amqp_port, places.iothub_amqp_port),
+            (places.uplink_https_port, places.iothub_https_port),
         )
         return Relay([RelayPort(options.uplink_host, near, options.iothub_host, far) for near, far in ports])
 
@@ -228,6 +238,8 @@ class Stack:
         identity = self.identities[EDGE_HUB_MODULE]
         settings = {
             "IotHubConnectionString": identity.connection_string(self.iothub_name),
+            "UpstreamAmqpPort": str(self.places.uplink_amqp_port),
+            "UpstreamHttpsPort": str(self.places.uplink_https_port),
             "EdgeHubDevServerCertificateFile": str(files.chain),
             "EdgeHubDevServerPrivateKeyFile": str(files.key),
             "EdgeHubDevTrustBundleFile": str(self.authority.file),

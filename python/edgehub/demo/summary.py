@@ -1,4 +1,4 @@
-"""Per-station summaries of a second. Pure."""
+"""Per-sensor summaries of a second. Pure."""
 
 from __future__ import annotations
 
@@ -7,37 +7,40 @@ from dataclasses import dataclass
 
 
 @dataclass(slots=True)
-class _Station:
+class _Sensor:
     count: int = 0
-    total_f: float = 0.0
-    highest_f: float = float("-inf")
+    total_c: float = 0.0
+    lowest_c: float = float("inf")
+    highest_c: float = float("-inf")
 
 
 class Summary:
     """Gathers readings until they are taken as one message."""
 
     def __init__(self) -> None:
-        self._stations: dict[str, _Station] = {}
+        self._sensors: dict[str, _Sensor] = {}
 
-    def add(self, station: str, temperature_f: float) -> None:
+    def add(self, sensor: str, temperature_c: float) -> None:
         """Counts one reading."""
-        entry = self._stations.setdefault(station, _Station())
+        entry = self._sensors.setdefault(sensor, _Sensor())
         entry.count += 1
-        entry.total_f += temperature_f
-        entry.highest_f = max(entry.highest_f, temperature_f)
+        entry.total_c += temperature_c
+        entry.lowest_c = min(entry.lowest_c, temperature_c)
+        entry.highest_c = max(entry.highest_c, temperature_c)
 
     def take(self) -> str | None:
-        """JSON with count, mean and maximum of every station, and a new start; None without readings."""
-        if not self._stations:
+        """JSON with count, mean and range of every sensor, and a new start; None without readings."""
+        if not self._sensors:
             return None
-        stations, self._stations = self._stations, {}
+        sensors, self._sensors = self._sensors, {}
         return json.dumps(
             {
                 name: {
                     "readings": entry.count,
-                    "meanF": round(entry.total_f / entry.count, 1),
-                    "maxF": entry.highest_f,
+                    "meanC": round(entry.total_c / entry.count, 2),
+                    "minC": entry.lowest_c,
+                    "maxC": entry.highest_c,
                 }
-                for name, entry in sorted(stations.items())
+                for name, entry in sorted(sensors.items())
             }
         )

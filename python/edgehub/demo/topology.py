@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from edgehub.demo.ports import MQTT_PORT, check_port, choose_hub_host, free_port
+from edgehub.demo.ports import (
+    AMQPS_PORT,
+    HTTPS_PORT,
+    MQTT_PORT,
+    check_port,
+    choose_hub_host,
+    free_port,
+    port_or_free,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +28,9 @@ class StackOptions:
 
     :param folder: existing folder for all data, which stays; None: a temporary folder, which is removed.
     :param hub_host: None: the first address of `edgehub.demo.ports.HUB_HOSTS` whose MQTT port is free.
-    :param uplink_amqp_port: port of the relay, where the hub looks for iothub.
+    :param uplink_amqp_port: port of the relay, where the hub looks for iothub. None: 5671, or any free one if
+        that cannot be listened on, as by a second stack, or by a user who is not root.
+    :param uplink_https_port: as `uplink_amqp_port`, with 443.
     :param routes: routes of `$edgeHub`: text, or an object with priority.
     :param devices: leaf devices below the gateway, made before the hub starts.
     :param modules: modules of the gateway, made before the hub starts.
@@ -37,8 +47,8 @@ class StackOptions:
     iothub_amqp_port: int = 0
     iothub_https_port: int = 0
     uplink_host: str = "127.0.0.4"
-    uplink_amqp_port: int = 5671
-    uplink_https_port: int = 443
+    uplink_amqp_port: int | None = None
+    uplink_https_port: int | None = None
     routes: Mapping[str, str | Mapping[str, Any]] = field(default_factory=lambda: dict(DEFAULT_ROUTES))
     devices: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
@@ -55,6 +65,8 @@ class Places:
     metrics_port: int
     iothub_amqp_port: int
     iothub_https_port: int
+    uplink_amqp_port: int
+    uplink_https_port: int
 
 
 def choose_places(options: StackOptions) -> Places:
@@ -69,8 +81,16 @@ def choose_places(options: StackOptions) -> Places:
         options.metrics_port or free_port(hub_host),
         options.iothub_amqp_port or free_port(options.iothub_host),
         options.iothub_https_port or free_port(options.iothub_host),
+        _uplink_port(options, options.uplink_amqp_port, AMQPS_PORT),
+        _uplink_port(options, options.uplink_https_port, HTTPS_PORT),
     )
     check_port(hub_host, places.mqtt_port)
-    check_port(options.uplink_host, options.uplink_amqp_port)
-    check_port(options.uplink_host, options.uplink_https_port)
     return places
+
+
+def _uplink_port(options: StackOptions, wanted: int | None, usual: int) -> int:
+    if wanted is None:
+        return port_or_free(options.uplink_host, usual)
+    port = wanted or free_port(options.uplink_host)
+    check_port(options.uplink_host, port)
+    return port

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgehub.demo.device import due_s, reading_body
-from edgehub.demo.filter_module import Received, is_alert, read_message
+from edgehub.demo.filter_module import Limits, Received, is_alert, read_message
 from edgehub.demo.journal import JournalReader, JournalWriter
 from edgehub.demo.readings import Reading
 from edgehub.demo.sending import WindowedSender
@@ -23,21 +23,23 @@ if TYPE_CHECKING:
 
 
 def test_what_a_device_sends_the_filter_reads() -> None:
-    body = reading_body("seattle", Reading(datetime(2010, 7, 1, 13), 64.2))
-    assert json.loads(body)["hour"] == "2010-07-01T13:00"
-    assert read_message("seattle-000001", body) == Received("seattle-000001", body, "seattle", 64.2)
+    body = reading_body("b01summer", Reading(datetime(2016, 7, 16, 13, 30, tzinfo=UTC), 18.423))
+    assert json.loads(body)["time"] == "2016-07-16T13:30:00Z"
+    assert read_message("b01summer-000001", body) == Received("b01summer-000001", body, "b01summer", 18.423)
 
 
 @pytest.mark.parametrize(
-    "body", ["", "x", "[]", "{}", '{"station":"s"}', '{"station":"s","temperatureF":"warm"}']
+    "body", ["", "x", "[]", "{}", '{"sensor":"s"}', '{"sensor":"s","temperatureC":"warm"}']
 )
 def test_the_filter_ignores_what_is_no_reading(body: str) -> None:
     assert read_message("x", body) is None
 
 
-@pytest.mark.parametrize(("temperature_f", "expected"), [(64.9, False), (65.0, True), (80.0, True)])
-def test_the_threshold_itself_is_an_alert(temperature_f: float, expected: bool) -> None:
-    assert is_alert(Received("x", "", "seattle", temperature_f), 65.0) is expected
+@pytest.mark.parametrize(
+    ("temperature_c", "expected"), [(3.9, True), (4.0, True), (4.1, False), (19.9, False), (20.0, True)]
+)
+def test_the_limits_themselves_are_alerts(temperature_c: float, expected: bool) -> None:
+    assert is_alert(Received("x", "", "b01summer", temperature_c), Limits(4.0, 20.0)) is expected
 
 
 @given(st.floats(0.1, 500), st.integers(1, 10_000))
@@ -49,11 +51,11 @@ def test_messages_are_due_without_drift(rate: float, number: int) -> None:
 def test_a_summary_holds_what_was_added_once() -> None:
     summary = Summary()
     assert summary.take() is None
-    for station, value in (("b", 60.0), ("a", 70.0), ("b", 61.0)):
+    for station, value in (("b", 16.0), ("a", 20.0), ("b", 17.0)):
         summary.add(station, value)
     assert json.loads(summary.take() or "") == {
-        "a": {"readings": 1, "meanF": 70.0, "maxF": 70.0},
-        "b": {"readings": 2, "meanF": 60.5, "maxF": 61.0},
+        "a": {"readings": 1, "meanC": 20.0, "minC": 20.0, "maxC": 20.0},
+        "b": {"readings": 2, "meanC": 16.5, "minC": 16.0, "maxC": 17.0},
     }
     assert summary.take() is None
 

@@ -10,9 +10,9 @@ from edgehub.demo.tracking import HISTORY_POINTS, Link, RateMeter, Tracker, link
 EXPOSITION = """\
 # HELP edgehub_messages_sent_total Messages delivered
 # TYPE edgehub_messages_sent_total counter
-edgehub_messages_sent_total{iothub="h",edge_device="gateway",from="seattle",to="gateway/filter",\
+edgehub_messages_sent_total{iothub="h",edge_device="gateway",from="b01summer",to="gateway/filter",\
 from_route_output="",to_route_input="temperature",priority="2000000000"} 7.0
-edgehub_messages_sent_total{iothub="h",edge_device="gateway",from="sanfrancisco",to="gateway/filter",\
+edgehub_messages_sent_total{iothub="h",edge_device="gateway",from="b01winter",to="gateway/filter",\
 from_route_output="",to_route_input="temperature",priority="2000000000"} 5.0
 edgehub_messages_sent_total{iothub="h",edge_device="gateway",from="gateway/filter",to="upstream",\
 from_route_output="summary",to_route_input="",priority="0"} 2.0
