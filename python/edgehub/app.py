@@ -146,10 +146,10 @@ class HubServer:
         if not self._settings.mqtt.enabled:
             log.info("The MQTT head is disabled")
             return
-        renewal = await services.load_certificate()
+        self.mqtt_port, self.mqtt_plain_port = await services.listen()
+        renewal = services.renewal()
         if renewal is not None:
             self._spawn_all({"certificate renewal": renewal})
-        self.mqtt_port, self.mqtt_plain_port = services.listen()
         if self.mqtt_port:
             log.info("MQTT head is listening on port %d (TLS)", self.mqtt_port)
         if self.mqtt_plain_port:

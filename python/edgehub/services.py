@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import uuid
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,14 +16,15 @@ from edgehub.errors import EdgehubError
 from edgehub.heads.base import EventPump
 from edgehub.heads.dispatch import event_handler
 from edgehub.heads.mqtt import ClientObserver, MqttHead
-from edgehub.hub.certificates import ServerCertificate, read_server_certificate, read_trust_bundle
+from edgehub.hub.addresses import any_host
+from edgehub.hub.certificates import Certificates
 from edgehub.hub.connections import Connections
 from edgehub.hub.desired_files import read_desired_file
 from edgehub.hub.folders import DataFolder, choose_base, open_data_folder
 from edgehub.hub.own_identity import HubIdentity, resolve_identity
 from edgehub.hub.own_key import LocalKey, OwnKey, WorkloadKey
 from edgehub.hub.reauthentication import Reauthenticator
-from edgehub.hub.renewal import renewal_due_s, wait_for_renewal
+from edgehub.hub.renewal import wait_for_renewal
 from edgehub.hub.routes import STATUS_OK, RoutesService
 from edgehub.hub.session_store import SessionStore
 from edgehub.identity.authenticator import Authenticator
@@ -34,9 +32,9 @@ from edgehub.identity.identities_file import IdentitiesFile
 from edgehub.identity.refresher import ScopeApi, ScopeRefresher
 from edgehub.identity.scope import RefreshPolicy, ScopeCache, ScopeDiff
 from edgehub.identity.sealing import SEALING_CONTEXT, Sealer
-from edgehub.identity.workload import IssuedCertificate, WorkloadClient
-from edgehub.metrics.core_totals import decode_core_totals
+from edgehub.identity.workload import WorkloadClient
 from edgehub.metrics.health import Health
+from edgehub.metrics.page import MetricsPage
 from edgehub.metrics.server import MetricsServer
 from edgehub.metrics.totals import HubTotals
 from edgehub.upstream_parts import ParentContext, ParentHub, UpstreamParts
@@ -46,10 +44,7 @@ if TYPE_CHECKING:
 
     from edgehub.config.settings import Settings
     from edgehub.hub.ports import CoreModule, HubCore
-    from edgehub.metrics.collector import HubCollector
 
-CERTIFICATE_DAYS = 90
-"""Validity asked of the workload API for the server certificate."""
 CONNECTIONS_SPARE = 4000
 """Connections beyond `MaxConnectedClients`, for those that have not sent CONNECT yet or are being closed."""
 
@@ -86,15 +81,15 @@ class Services:
         self.connections = Connections(settings.clients.clients_max)
         self._workload = _workload_client(self.identity)
         self._own_key = _own_key(self.identity, self._workload)
-        self._certificate = read_server_certificate(settings.identity)
+        self._certificates = Certificates(settings.identity, self._workload, self.identity.edge_host)
         self._listeners: list[int] = []
+        self._renewal_due_s: float | None = None
         self._folder: DataFolder | None = None
         self._state: StateStore | None = None
         self._core: HubCore | None = None
         self._pump: EventPump | None = None
         self._metrics_server: MetricsServer | None = None
         self._upstream: UpstreamParts | None = None
-        self._collector: HubCollector | None = None
         self._check_certificate_source()
 
     # Start
@@ -102,8 +97,15 @@ class Services:
     async def start_metrics(self) -> int:
         """Opens the metrics port, first of all, so that probes see the start. Returns the port."""
         process = self._settings.process
-        render = self._render_metrics if process.metrics_enabled else None
-        self._metrics_server = MetricsServer(self.health, render)
+        page = MetricsPage(
+            self.identity.hub_host,
+            self.identity.device_id,
+            lambda: self._core.metrics() if self._core is not None else {},
+            self.totals,
+            lambda: self.connections.count,
+            self.clock,
+        )
+        self._metrics_server = MetricsServer(self.health, page.render if process.metrics_enabled else None)
         return await self._metrics_server.start(process.metrics_host, process.metrics_port)
 
     async def open_storage(self) -> None:
@@ -130,7 +132,13 @@ class Services:
         self._cache = ScopeCache(identity.device_id)
         if identity.has_upstream:
             context = ParentContext(
-                settings, identity, self._sign_key(), await self._trust(), core, self._chain_of, self.clock
+                settings,
+                identity,
+                self._sign_key(),
+                await self._certificates.trust_bundle(),
+                core,
+                self._chain_of,
+                self.clock,
             )
             parent = self._connect_parent(context)
             self._upstream = UpstreamParts(
@@ -203,28 +211,28 @@ class Services:
             raise StartError("there is no configuration and no parent hub to get one from")
         await self._upstream.first_configuration()
 
-    async def load_certificate(self) -> Coroutine[Any, Any, None] | None:
-        """Gets the server certificate from the workload API if there are no files; returns the job that
-        renews it."""
-        if self._certificate is not None or self._workload is None or not self._settings.mqtt.enabled:
-            return None
-        issued = await self._issue_certificate(self._workload)
-        renew_after_ms = self._settings.clients.certificate_renew_after_ms
-        due_s = renewal_due_s(issued.expires, renew_after_ms, self.clock.wall_s())
-        return None if due_s is None else wait_for_renewal(due_s, self.clock, self._restart)
-
-    def listen(self) -> tuple[int, int]:
+    async def listen(self) -> tuple[int, int]:
         """Opens the MQTT listeners; returns the TLS port and the plain port, 0 for none."""
-        mqtt, core, certificate = self._settings.mqtt, self._need_core(), self._certificate
+        mqtt, core = self._settings.mqtt, self._need_core()
+        certificate = await self._certificates.server(
+            self.clock, self._settings.clients.certificate_renew_after_ms
+        )
         port = plain_port = 0
         if certificate is not None:
-            host = mqtt.host or _any_host()
+            host = mqtt.host or any_host()
             listener, port = core.listen(host, mqtt.port, certificate.chain_pem, certificate.key_pem)
             self._listeners.append(listener)
+            self._renewal_due_s = certificate.renewal_due_s
         if mqtt.plain_port is not None:
             listener, plain_port = core.listen("127.0.0.1", mqtt.plain_port)
             self._listeners.append(listener)
         return port, plain_port
+
+    def renewal(self) -> Coroutine[Any, Any, None] | None:
+        """The job that restarts the hub for a new server certificate, if that will ever be needed."""
+        if self._renewal_due_s is None:
+            return None
+        return wait_for_renewal(self._renewal_due_s, self.clock, self._restart)
 
     # Stop
 
@@ -262,7 +270,7 @@ class Services:
 
     def _check_certificate_source(self) -> None:
         mqtt = self._settings.mqtt
-        if mqtt.enabled and self._certificate is None and self._workload is None and mqtt.plain_port is None:
+        if mqtt.enabled and not self._certificates.available and mqtt.plain_port is None:
             raise SettingsError(
                 "the MQTT head has no certificate: set EdgeHubDevServerCertificateFile and "
                 "EdgeHubDevServerPrivateKeyFile, or mqttSettings__enabled=false"
@@ -352,44 +360,15 @@ class Services:
         upstream = self._settings.upstream
         return upstream.config_source == "twin" and not upstream.routes_file
 
-    async def _trust(self) -> bytes | None:
-        """Certificates to trust beside the system's, for the parent hub."""
-        if self._settings.identity.trust_bundle_file or self._workload is None:
-            return read_trust_bundle(self._settings.identity)
-        return await self._workload.trust_bundle()
-
     async def _sealer(self) -> Sealer | None:
         """Seals identities on disk; a hub without key or without disk keeps none."""
         if self._own_key is None or not self._settings.storage.persistent:
             return None
         return Sealer(await self._own_key.sign(SEALING_CONTEXT))
 
-    async def _issue_certificate(self, workload: WorkloadClient) -> IssuedCertificate:
-        name = self.identity.edge_host or socket.gethostname()
-        expires = (datetime.now(UTC) + timedelta(days=CERTIFICATE_DAYS)).isoformat()
-        issued = await workload.server_certificate(name, expires)
-        log.info("Loaded server certificate with expiration date of %s", issued.expires)
-        self._certificate = ServerCertificate(issued.chain_pem, issued.key_pem)
-        return issued
-
     def _messages_ready(self) -> None:
         if self._upstream is not None:
             self._upstream.messages_ready()
-
-    def _render_metrics(self) -> bytes:
-        # Several megabytes that a hub without scrapes never needs.
-        from edgehub.metrics.collector import HubCollector, render  # noqa: PLC0415
-
-        if self._collector is None:
-            base = (self.identity.hub_host, self.identity.device_id, str(uuid.uuid4()))
-            self._collector = HubCollector(
-                base,
-                lambda: decode_core_totals(self._core.metrics() if self._core is not None else {}),
-                self.totals,
-                lambda: self.connections.count,
-                self.clock.monotonic_s,
-            )
-        return render(self._collector)
 
     def _need_state(self) -> StateStore:
         assert self._state is not None
@@ -410,15 +389,3 @@ def _own_key(identity: HubIdentity, workload: WorkloadClient | None) -> OwnKey |
     if identity.key is not None:
         return LocalKey(identity.key)
     return WorkloadKey(workload) if workload is not None else None
-
-
-def _any_host() -> str:
-    """The address that means all: IPv6 with IPv4 where the system has both."""
-    if not socket.has_dualstack_ipv6():
-        return "0.0.0.0"
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as probe:
-            probe.bind(("::", 0))
-    except OSError:
-        return "0.0.0.0"
-    return "::"

@@ -1,25 +1,75 @@
-"""Server certificate and trust bundle from files, for runs without an agent."""
+"""Server certificate and trust bundle: from files, or from the workload API of an agent."""
 
 from __future__ import annotations
 
+import logging
+import socket
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgehub.config.load import SettingsError
+from edgehub.hub.renewal import renewal_due_s
 
 if TYPE_CHECKING:
+    from edgehub.common.clock import Clock
     from edgehub.config.settings import IdentitySettings
+    from edgehub.identity.workload import WorkloadClient
 
 FILE_BYTES_MAX = 1024 * 1024
+VALIDITY_DAYS = 90
+"""Validity asked of the workload API; it may issue a shorter one."""
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class ServerCertificate:
-    """PEM texts of a certificate chain and its key."""
+    """PEM texts of a certificate chain and its key.
+
+    :param renewal_due_s: wall-clock second at which it has to be replaced, None for never.
+    """
 
     chain_pem: bytes
     key_pem: bytes = field(repr=False)
+    renewal_due_s: float | None = None
+
+
+class Certificates:
+    """Where certificates come from: files win over the workload API.
+
+    :param workload: None without an agent.
+    :param host: name for an issued certificate; empty: the name of this machine.
+    :raises SettingsError: the files are named but cannot be used.
+    """
+
+    def __init__(self, settings: IdentitySettings, workload: WorkloadClient | None, host: str) -> None:
+        self._from_files = read_server_certificate(settings)
+        self._settings = settings
+        self._workload = workload
+        self._host = host or socket.gethostname()
+
+    @property
+    def available(self) -> bool:
+        """Whether there is any source of a server certificate."""
+        return self._from_files is not None or self._workload is not None
+
+    async def server(self, clock: Clock, renew_after_ms: int) -> ServerCertificate | None:
+        """The server certificate, issued now unless it comes from files; None without a source."""
+        if self._from_files is not None or self._workload is None:
+            return self._from_files
+        expires = (datetime.fromtimestamp(clock.wall_s(), UTC) + timedelta(days=VALIDITY_DAYS)).isoformat()
+        issued = await self._workload.server_certificate(self._host, expires)
+        log.info("Loaded server certificate with expiration date of %s", issued.expires)
+        due_s = renewal_due_s(issued.expires, renew_after_ms, clock.wall_s())
+        return ServerCertificate(issued.chain_pem, issued.key_pem, due_s)
+
+    async def trust_bundle(self) -> bytes | None:
+        """PEM text of the certificates to trust beside the system's, None without a source."""
+        if self._settings.trust_bundle_file or self._workload is None:
+            return read_trust_bundle(self._settings)
+        return await self._workload.trust_bundle()
 
 
 def read_server_certificate(settings: IdentitySettings) -> ServerCertificate | None:
