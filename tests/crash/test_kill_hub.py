@@ -104,7 +104,7 @@ async def _kill_in_turn(stack: Stack, rounds: int, seed: int) -> None:
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("sync", ["group", "none"])
 async def test_every_acknowledged_message_arrives_in_order(
-    tmp_path: Path, crash_rounds: int, sync: str
+    tmp_path: Path, crash_rounds: int, sync: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = StackOptions(
         devices=DEVICES,
@@ -135,5 +135,8 @@ async def test_every_acknowledged_message_arrives_in_order(
             if senders.returncode is None:
                 senders.kill()
         total = sum(map(len, acked.values()))
+        result = f"{crash_rounds} kills, {total} acknowledged, 0 lost, {arrivals.duplicates} duplicates"
+        with capsys.disabled():
+            sys.stdout.write(f"\nStoreSync={sync}: {result}\n")
         assert total > 0
         assert not arrivals.reordered()

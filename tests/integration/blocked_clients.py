@@ -4,6 +4,7 @@ Arguments: port, seconds. Publishes one message after the other; prints, as JSON
 which acknowledgements and deliveries came.
 """
 
+import json
 import select
 import sys
 import time
@@ -30,6 +31,7 @@ def main(port: int, seconds: float) -> None:
     module.expect(CONNACK)
     module.send(subscribe_packet("devices/edge1/modules/m/inputs/#"))
     module.expect(SUBACK)
+    say("ready")
     times: dict[str, list[float]] = {"acks": [], "deliveries": []}
     end, number = time.monotonic() + seconds, 0
     while time.monotonic() < end:
@@ -40,6 +42,13 @@ def main(port: int, seconds: float) -> None:
         while select.select([module.socket], [], [], 0)[0]:
             module.send(puback_packet(module.expect(PUBLISH).message()[1]))
             times["deliveries"].append(time.monotonic())
+    say(json.dumps(times))
+
+
+def say(line: str) -> None:
+    """A line for the test, at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -160,7 +160,7 @@ impl Client {
                 self.buffer.drain(..used);
                 return Some(got);
             }
-            let mut chunk = [0; 65536];
+            let mut chunk = vec![0; 65536];
             match self.stream.read(&mut chunk) {
                 Ok(0) => return None,
                 Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
