@@ -265,6 +265,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         )
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA cache_size = -256")
     if version == 0:
         connection.execute(
             "CREATE TABLE IF NOT EXISTS state (bucket TEXT, key TEXT, value BLOB NOT NULL,"
