@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import resource
 import signal
 import sys
 from typing import TYPE_CHECKING, Any, cast
@@ -236,8 +237,16 @@ def run_hub(variables: dict[str, str] | None = None) -> int:
         sys.stderr.write(f"edgehub: the extension edgehub._core cannot be loaded: {error}\n")
         return 1
 
+    raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(loaded, cast("CoreModule", _core)))
+
+
+def raise_file_limit() -> None:
+    """Lets the process open as many files as it may: every client is one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(loaded: Loaded, core: CoreModule) -> int:

@@ -8,6 +8,7 @@ import hmac
 import json
 import logging
 import os
+import resource
 import signal
 import sys
 from contextlib import asynccontextmanager
@@ -475,6 +476,16 @@ async def test_an_agent_that_does_not_answer_fails_the_start(
     environment = under_agent | {"IOTEDGE_WORKLOADURI": f"unix://{tmp_path}/none.sock"}
     assert await server(environment, engines).serve() == 1
     assert "workload API" in capsys.readouterr().err
+
+
+def test_the_file_limit_is_raised_to_what_is_allowed() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+        app.raise_file_limit()
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_a_missing_extension_is_told(
