@@ -11,20 +11,22 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from edgehub.demo.errors import ChildError, PortError
-from edgehub.demo.ports import check_port, choose_hub_host, free_port
+from edgehub.demo.hub_metrics import parse_metrics
+from edgehub.demo.ports import check_port, claim_hub_host, free_port, port_or_free
 from edgehub.demo.processes import Child
 from edgehub.demo.relay import Relay, RelayPort
 from edgehub.demo.stack import Stack
 from edgehub.demo.topology import StackOptions
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
 HOST = "127.0.0.9"
 SOURCES = Path(__file__).resolve().parents[2] / "python"
@@ -127,17 +129,29 @@ def test_a_busy_port_is_told() -> None:
             check_port(HOST, port)
 
 
-def test_another_address_is_taken_when_the_first_is_busy() -> None:
+def test_another_address_is_taken_when_the_first_is_busy_or_claimed() -> None:
     port = free_port("127.0.0.2")
     with socket.create_server(("127.0.0.2", port)):
-        assert choose_hub_host(port) == "127.0.0.12"
+        second, claim = claim_hub_host(port)
+        with claim:
+            third, other = claim_hub_host(port)
+            other.close()
+    with claim_hub_host(port)[1]:
+        assert (second, third) == ("127.0.0.12", "127.0.0.22")
+
+
+def test_the_usual_port_is_taken_unless_it_is_busy() -> None:
+    port = free_port(HOST)
+    assert port_or_free(HOST, port) == port
+    with socket.create_server((HOST, port)):
+        assert port_or_free(HOST, port) != port
 
 
 def test_a_program_on_all_addresses_is_told() -> None:
     with socket.create_server(("", 0)) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(PortError, match=rf"port {port} is taken .*`ss -ltnp"):
-            choose_hub_host(port)
+            claim_hub_host(port)
 
 
 # Child processes
@@ -240,15 +254,36 @@ async def test_a_hub_that_dies_is_a_fault() -> None:
 # The demo
 
 
-def demo_process(*arguments: str, temporary: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextlib.contextmanager
+def demo_process(*arguments: str, temporary: Path) -> Iterator[subprocess.Popen[str]]:
+    """A running demo, which does not outlive the test."""
+    with subprocess.Popen(
         [sys.executable, "-m", "edgehub.demo", *arguments],
-        env={**os.environ, "PYTHONPATH": str(SOURCES), "TMPDIR": str(temporary)},
+        env=environment(temporary),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-    )
+    ) as demo:
+        try:
+            yield demo
+        finally:
+            demo.kill()
+
+
+def environment(temporary: Path) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(SOURCES), "TMPDIR": str(temporary)}
+
+
+def lines_until(demo: subprocess.Popen[str], piece: str) -> list[str]:
+    """Standard output up to a line with a piece of text."""
+    assert demo.stdout is not None
+    lines: list[str] = []
+    for line in demo.stdout:
+        lines.append(line)
+        if piece in line:
+            return lines
+    pytest.fail(f"no line with {piece!r}: {lines} {demo.communicate()}")
 
 
 def children_of(pid: int) -> list[int]:
@@ -256,30 +291,35 @@ def children_of(pid: int) -> list[int]:
 
 
 def test_nothing_is_lost_across_an_outage(tmp_path: Path) -> None:
-    demo = demo_process("--seconds", "8", "--outage-seconds", "2", "--json", temporary=tmp_path)
-    out, err = demo.communicate(timeout=50)
+    with demo_process("--seconds", "8", "--outage-seconds", "2", "--json", temporary=tmp_path) as demo:
+        out, err = demo.communicate(timeout=50)
+    assert demo.returncode == 0, err
     ledger = json.loads(out)
     assert (ledger["ok"], ledger["lost"], ledger["reordered"], ledger["unexpected"]) == (True, 0, 0, 0), err
     assert ledger["sent"] == ledger["received_by_filter"] > 0
     assert ledger["delivered"] == ledger["forwarded"] > 0
     assert ledger["hub_counted_unrouted"] >= ledger["filtered_out"] > 0
     assert ledger["outage"]["peak_backlog"] > 0
-    assert demo.returncode == 0
     assert "link cut" in err
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("moment", ["starting iothub", "starting edgehub", "starting the devices", "  0."])
-def test_an_interrupt_is_clean_at_any_moment(moment: str, tmp_path: Path) -> None:
-    demo = demo_process("--seconds", "60", temporary=tmp_path)
-    assert demo.stdout is not None
-    assert demo.stderr is not None
-    for line in demo.stdout:
-        if moment in line:
-            break
-    children = children_of(demo.pid)
-    os.kill(demo.pid, signal.SIGINT)
-    out, err = demo.communicate(timeout=40)
+@pytest.mark.parametrize(
+    ("moment", "arguments"),
+    [
+        ("starting iothub", ["--seconds", "60"]),
+        ("starting edgehub", ["--seconds", "60"]),
+        ("starting the devices", ["--seconds", "60"]),
+        ("link cut", ["--seconds", "20", "--outage-seconds", "16"]),
+        ("OK:", ["--seconds", "5"]),
+    ],
+)
+def test_an_interrupt_is_clean_at_any_moment(moment: str, arguments: list[str], tmp_path: Path) -> None:
+    with demo_process(*arguments, temporary=tmp_path) as demo:
+        lines_until(demo, moment)
+        children = children_of(demo.pid)
+        os.kill(demo.pid, signal.SIGINT)
+        out, err = demo.communicate(timeout=40)
     assert demo.returncode == 130, err
     assert err == ""
     assert "Traceback" not in out
@@ -287,43 +327,78 @@ def test_an_interrupt_is_clean_at_any_moment(moment: str, tmp_path: Path) -> Non
     assert not any(alive(pid) for pid in children)
 
 
-def test_children_end_when_the_demo_is_killed(tmp_path: Path) -> None:
-    demo = demo_process("--seconds", "60", temporary=tmp_path)
-    assert demo.stdout is not None
-    for line in demo.stdout:
-        if line.startswith("  0."):
-            break
-    children = children_of(demo.pid)
+def test_what_is_kept_runs_on_until_an_interrupt(tmp_path: Path) -> None:
+    with demo_process("--seconds", "5", "--outage-seconds", "0", "--keep", temporary=tmp_path) as demo:
+        told = lines_until(demo, "a device for you")
+        metrics = next(line.split()[-1] for line in told if "hub metrics" in line)
+        before = sent_on(metrics)
+        deadline_s = time.monotonic() + PATIENCE_S
+        while sent_on(metrics) <= before:
+            assert time.monotonic() < deadline_s, "the devices do not send on"
+            time.sleep(0.05)
+        children = children_of(demo.pid)
+        os.kill(demo.pid, signal.SIGTERM)
+        _, err = demo.communicate(timeout=40)
+    assert demo.returncode == 128 + signal.SIGTERM
+    assert err == ""
     assert len(children) == 5
-    demo.kill()
-    demo.communicate(timeout=20)
+    assert not any(alive(pid) for pid in children)
+    assert list(tmp_path.iterdir()) == []
+
+
+def sent_on(metrics_url: str) -> int:
+    """Messages that the hub has delivered, by its metrics."""
+    with urllib.request.urlopen(metrics_url, timeout=10) as answer:
+        return sum(parse_metrics(answer.read().decode()).sent.values())
+
+
+def test_children_end_when_the_demo_is_killed(tmp_path: Path) -> None:
+    with demo_process("--seconds", "60", temporary=tmp_path) as demo:
+        lines_until(demo, "  0.")
+        children = children_of(demo.pid)
+        assert len(children) == 5
+        demo.kill()
+        demo.communicate(timeout=20)
     deadline_s = time.monotonic() + PATIENCE_S
     while any(alive(pid) for pid in children):
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
 
 
-def test_a_busy_port_is_one_clear_line(tmp_path: Path) -> None:
-    with socket.create_server(("", 8883)):
-        demo = demo_process(temporary=tmp_path)
-        _, err = demo.communicate(timeout=20)
-    assert demo.returncode == 1
-    assert err.startswith("edgehub demo: port 8883 is taken on 127.0.0.2")
-    assert len(err.splitlines()) == 1
-
-
-def test_a_missing_package_is_one_clear_line(tmp_path: Path) -> None:
-    hide = (
-        "import sys; sys.modules['vega_datasets'] = None; from edgehub.demo import main; sys.exit(main([]))"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", hide],
-        env={**os.environ, "PYTHONPATH": str(SOURCES), "TMPDIR": str(tmp_path)},
+def run_patched(patch: str, temporary: Path) -> subprocess.CompletedProcess[str]:
+    """The demo in an interpreter that was prepared by some code."""
+    return subprocess.run(
+        [sys.executable, "-c", f"{patch}; import sys; from edgehub.demo import main; sys.exit(main([]))"],
+        env=environment(temporary),
         capture_output=True,
         text=True,
         timeout=30,
         check=False,
     )
+
+
+def test_a_busy_port_is_one_clear_line(tmp_path: Path) -> None:
+    only = "from edgehub.demo import ports; ports.HUB_HOSTS = ('127.0.1.9',)"
+    with socket.create_server(("127.0.1.9", 8883)):
+        found = run_patched(only, tmp_path)
     assert found.returncode == 1
-    assert found.stderr.startswith("edgehub demo: the package vega-datasets is missing; install")
+    assert found.stderr.startswith("edgehub demo: port 8883 is taken on 127.0.1.9")
     assert len(found.stderr.splitlines()) == 1
+
+
+def test_a_missing_package_is_one_clear_line(tmp_path: Path) -> None:
+    found = run_patched("import sys; sys.modules['bokeh_sampledata'] = None", tmp_path)
+    assert found.returncode == 1
+    assert found.stderr.startswith("edgehub demo: the package bokeh-sampledata is missing; install")
+    assert len(found.stderr.splitlines()) == 1
+
+
+def test_a_reader_that_has_gone_ends_the_demo(tmp_path: Path) -> None:
+    with demo_process("--seconds", "60", temporary=tmp_path) as demo:
+        assert demo.stdout is not None
+        demo.stdout.readline()
+        demo.stdout.close()
+        demo.stdout = None
+        _, err = demo.communicate(timeout=40)
+    assert (demo.returncode, err) == (1, "")
+    assert list(tmp_path.iterdir()) == []

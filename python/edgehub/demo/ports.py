@@ -43,17 +43,33 @@ def port_or_free(host: str, port: int) -> int:
         return free_port(host)
 
 
-def choose_hub_host(port: int = MQTT_PORT) -> str:
-    """The first of `HUB_HOSTS` whose port is free.
+def claim(host: str, port: int) -> socket.socket:
+    """Keeps an address for one stack until the socket is closed, or its process ends. Other stacks pass the
+    address over, from before the hub listens there and while it is restarted.
+
+    :returns: a socket in Linux's abstract namespace, where a name is free again with its owner's end.
+    :raises PortError: another stack has it.
+    """
+    owner = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        owner.bind(f"\0edgehub-demo {host}:{port}")
+    except OSError:
+        owner.close()
+        raise PortError(f"{host}:{port} is taken by another demo") from None
+    return owner
+
+
+def claim_hub_host(port: int = MQTT_PORT) -> tuple[str, socket.socket]:
+    """The first of `HUB_HOSTS` whose port is free, and the claim to it; see `claim`.
 
     :raises PortError: none is, which means that another program listens on all addresses.
     """
     for host in HUB_HOSTS:
         try:
             check_port(host, port)
+            return host, claim(host, port)
         except PortError:
             continue
-        return host
     raise PortError(
         f"port {port} is taken on {HUB_HOSTS[0]} and {len(HUB_HOSTS) - 1} more loopback addresses, and the"
         " device SDK knows no other; stop the program that listens there"

@@ -30,6 +30,7 @@ from edgehub.demo.certificates import Authority
 from edgehub.demo.errors import ChildError, DemoError
 from edgehub.demo.hub_metrics import HubSample, parse_metrics
 from edgehub.demo.iothub_api import HTTP_OK, HubApi, Identity, ServicePolicy, TelemetryEvent
+from edgehub.demo.ports import claim_hub_host
 from edgehub.demo.processes import Child, python_module
 from edgehub.demo.relay import Relay, RelayPort
 from edgehub.demo.topology import Places, StackOptions, choose_places
@@ -122,7 +123,7 @@ class Stack:
         self.folder = options.folder or Path(tempfile.mkdtemp(prefix="edgehub-demo-"))
         for name in ("certificates", "iothub", "hub", "logs"):
             (self.folder / name).mkdir(mode=0o700)
-        self.places = choose_places(options)
+        self.places = choose_places(options, options.hub_host or self._claim_hub_host())
         self.relay = self._make_relay()
         # At once, so that nobody else takes its ports while iothub starts.
         await self.relay.restore()
@@ -134,6 +135,11 @@ class Stack:
         await self._register()
         options.step(f"starting edgehub on {self.places.hub_host}:{self.places.mqtt_port}")
         await self._start_hub()
+
+    def _claim_hub_host(self) -> str:
+        host, claim = claim_hub_host(self.options.mqtt_port)
+        self._clean_up.enter_context(claim)
+        return host
 
     def _make_relay(self) -> Relay:
         options, places = self.options, self.places

@@ -10,7 +10,6 @@ from edgehub.demo.ports import (
     HTTPS_PORT,
     MQTT_PORT,
     check_port,
-    choose_hub_host,
     free_port,
     port_or_free,
 )
@@ -27,7 +26,8 @@ class StackOptions:
     """What to start, and where. A port of 0 is any free one; addresses are loopback addresses.
 
     :param folder: existing folder for all data, which stays; None: a temporary folder, which is removed.
-    :param hub_host: None: the first address of `edgehub.demo.ports.HUB_HOSTS` whose MQTT port is free.
+    :param hub_host: None: the first address of `edgehub.demo.ports.HUB_HOSTS` whose MQTT port is free and not
+        claimed by another stack.
     :param uplink_amqp_port: port of the relay, where the hub looks for iothub. None: 5671, or any free one if
         that cannot be listened on, as by a second stack, or by a user who is not root.
     :param uplink_https_port: as `uplink_amqp_port`, with 443.
@@ -69,12 +69,11 @@ class Places:
     uplink_https_port: int
 
 
-def choose_places(options: StackOptions) -> Places:
-    """Chooses what the options leave open.
+def choose_places(options: StackOptions, hub_host: str) -> Places:
+    """Chooses the ports that the options leave open.
 
     :raises PortError: a port is in use, or not allowed.
     """
-    hub_host = options.hub_host or choose_hub_host(options.mqtt_port)
     places = Places(
         hub_host,
         options.mqtt_port or free_port(hub_host),
