@@ -217,38 +217,42 @@ SMALL = StackOptions(
 )
 
 
-async def test_the_stack_starts_and_leaves_nothing_behind() -> None:
+async def test_the_stack_comes_up_and_its_hub_comes_back_at_the_same_place_after_a_kill() -> None:
     async with Stack(SMALL) as stack:
         folder = stack.folder
         assert folder.stat().st_mode & 0o777 == 0o700
         pids = [stack.iothub.pid, stack.hub.pid]
         assert None not in pids
-        assert (await stack.metrics()) is not None
         assert stack.connection_string("leaf").endswith(";GatewayHostName=127.0.1.2")
         made = await stack.create_device("later")
         assert made.scope == stack.identities["gateway"].scope
+        assert (await stack.metrics()) is not None
+        assert await stack.hub.kill() == -signal.SIGKILL
+        assert await stack.metrics() is None
+        await stack.hub.start()
+        pids.append(stack.hub.pid)
+        assert pids[1] != pids[2]
+        assert await stack.metrics() is not None
     assert not folder.exists()
     assert not any(alive(pid) for pid in pids)
     assert (stack.hub.exit_code, stack.iothub.exit_code) == (0, 0)
 
 
-async def test_the_hub_comes_back_at_the_same_place_after_a_kill() -> None:
-    async with Stack(SMALL) as stack:
-        before = stack.hub.pid
-        assert await stack.hub.kill() == -signal.SIGKILL
-        assert await stack.metrics() is None
-        await stack.hub.start()
-        assert stack.hub.pid != before
-        assert await stack.metrics() is not None
-
-
-async def test_a_hub_that_dies_is_a_fault() -> None:
-    async with Stack(SMALL) as stack:
-        assert stack.hub.pid is not None
-        os.kill(stack.hub.pid, signal.SIGKILL)
-        with pytest.raises(ChildError, match="edgehub ended unexpectedly by signal 9"):
-            async with asyncio.timeout(PATIENCE_S):
-                await stack.fault()
+async def test_a_hub_that_dies_is_a_fault_and_an_interrupted_close_goes_to_its_end() -> None:
+    stack = await Stack(SMALL).__aenter__()
+    assert stack.hub.pid is not None
+    os.kill(stack.hub.pid, signal.SIGKILL)
+    with pytest.raises(ChildError, match="edgehub ended unexpectedly by signal 9"):
+        async with asyncio.timeout(PATIENCE_S):
+            await stack.fault()
+    closing = asyncio.create_task(stack.__aexit__(None, None, None))
+    await asyncio.sleep(0)
+    assert stack.iothub.running
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    assert not stack.iothub.running
+    assert not stack.folder.exists()
 
 
 # The demo
@@ -307,11 +311,10 @@ def test_nothing_is_lost_across_an_outage(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("moment", "arguments"),
     [
-        ("starting iothub", ["--seconds", "60"]),
-        ("starting edgehub", ["--seconds", "60"]),
-        ("starting the devices", ["--seconds", "60"]),
+        ("starting iothub", []),
+        ("starting edgehub", []),
+        ("starting the devices", []),
         ("link cut", ["--seconds", "20", "--outage-seconds", "16"]),
-        ("OK:", ["--seconds", "5"]),
     ],
 )
 def test_an_interrupt_is_clean_at_any_moment(moment: str, arguments: list[str], tmp_path: Path) -> None:
@@ -353,10 +356,10 @@ def sent_on(metrics_url: str) -> int:
 
 
 def test_children_end_when_the_demo_is_killed(tmp_path: Path) -> None:
-    with demo_process("--seconds", "60", temporary=tmp_path) as demo:
-        lines_until(demo, "  0.")
+    with demo_process(temporary=tmp_path) as demo:
+        lines_until(demo, "starting the devices")
         children = children_of(demo.pid)
-        assert len(children) == 5
+        assert len(children) >= 3
         demo.kill()
         demo.communicate(timeout=20)
     deadline_s = time.monotonic() + PATIENCE_S
