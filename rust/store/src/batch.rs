@@ -39,6 +39,8 @@ pub struct Target {
 }
 
 const NO_ENTRY: u32 = u32::MAX;
+/// An empty batch keeps a buffer of this size; what a burst of large messages needed beyond it is given back.
+const KEEP_BYTES: usize = 1 << 20;
 
 /// One target of one record, chained to the next one for the same queue.
 #[derive(Debug, Clone, Copy)]
@@ -278,6 +280,9 @@ impl BatchInner {
 
     pub fn clear(&mut self) {
         self.buf.clear();
+        if self.buf.capacity() > KEEP_BYTES {
+            self.buf.shrink_to(KEEP_BYTES);
+        }
         self.slots.clear();
         self.links.clear();
         self.woken.clear();

@@ -13,6 +13,8 @@ use crate::shared::Shared;
 pub(crate) const RETRY_MS: u64 = 250;
 /// Batches of one round are written together in pieces of about this many bytes.
 const WRITE_BYTES: usize = 1 << 20;
+/// The buffer for it is given back when it has become larger.
+const WRITE_BUF_KEEP_BYTES: usize = 2 * WRITE_BYTES;
 /// Empty batches kept for senders, and how large such a buffer may be.
 const RECYCLED_MAX: usize = 8;
 const RECYCLED_BYTES_MAX: usize = 256 << 10;
@@ -87,6 +89,9 @@ impl Shared {
         let address = active.position;
         self.write(journal, address, write_buf)?;
         write_buf.clear();
+        if write_buf.capacity() > WRITE_BUF_KEEP_BYTES {
+            write_buf.shrink_to(WRITE_BYTES);
+        }
         Ok(())
     }
 

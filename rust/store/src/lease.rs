@@ -128,7 +128,7 @@ impl Shared {
         let budget = Budget {
             msgs: left.msgs.min(PLAN_MAX),
             bytes: left.bytes.min(READ_AHEAD_BYTES),
-            first: left.done == 0 || left.bytes > READ_AHEAD_BYTES,
+            single: if left.done == 0 { usize::MAX } else { left.bytes },
         };
         let choice = queue.plan(&self.segments, now, budget, plan);
         self.settle(queue, choice.changes);

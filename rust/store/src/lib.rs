@@ -21,10 +21,12 @@ mod config;
 mod error;
 pub mod format;
 mod group;
+mod handle;
 mod index;
 mod journal;
 mod keeper;
 mod lease;
+mod open;
 mod queue;
 mod recovery;
 mod segment;
@@ -43,9 +45,10 @@ pub use config::{
     TARGETS_MAX,
 };
 pub use error::StoreError;
+pub use handle::Queue;
 pub use lease::Leased;
 pub use recovery::Recovery;
 pub use shared::QueueListener;
 pub use stats::StoreStats;
 pub use storage::FileStorage;
-pub use store::{Queue, Store};
+pub use store::Store;

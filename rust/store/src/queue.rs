@@ -76,8 +76,8 @@ pub(crate) struct Planned {
 pub(crate) struct Budget {
     pub msgs: usize,
     pub bytes: usize,
-    /// Whether one message may exceed `bytes`, so that a large one does not block the queue.
-    pub first: bool,
+    /// What one message alone may have, so that a large one does not block the queue.
+    pub single: usize,
 }
 
 impl QueueInner {
@@ -239,7 +239,7 @@ impl QueueInner {
                 let at = state.cursor;
                 Self::set_done(&mut state, segments, at);
                 expired += 1;
-            } else if bytes + len <= budget.bytes || (budget.first && plan.is_empty()) {
+            } else if bytes + len <= budget.bytes || (plan.is_empty() && len <= budget.single) {
                 bytes += len;
                 plan.push(Planned { seq: state.index.seq_at(state.cursor), entry, at: None, cold: false });
             } else {

@@ -247,16 +247,16 @@ impl Shared {
         Ok(())
     }
 
-    /// Whether senders should be held back, in percent of the lowest limit reached.
-    fn load_percent(&self) -> usize {
-        let percent = |used: usize, max: usize| used.saturating_mul(100) / max.max(1);
-        let index = self.load.index_entries.load(Ordering::Relaxed);
-        let unsynced = self.load.unsynced.load(Ordering::Relaxed);
-        let mut load = percent(index, self.config.index_entries_max - self.config.index_entries_max / 8)
-            .max(percent(unsynced, self.config.unsynced_bytes_max));
+    /// How near its limit the fullest resource is, in percent; from 100 on senders should be held back.
+    fn load_percent(&self) -> u64 {
+        let percent = |used: u64, limit: u64| used.saturating_mul(100) / limit.max(1);
+        let headroom = |max: u64| max - max / 8;
+        let index = self.load.index_entries.load(Ordering::Relaxed) as u64;
+        let unsynced = self.load.unsynced.load(Ordering::Relaxed) as u64;
+        let mut load = percent(index, headroom(self.config.index_entries_max as u64))
+            .max(percent(unsynced, self.config.unsynced_bytes_max as u64));
         if self.in_memory {
-            let max = self.config.memory_bytes_max - self.config.memory_bytes_max / 8;
-            load = load.max(percent(self.segments.totals().1 as usize, max as usize));
+            load = load.max(percent(self.segments.totals().1, headroom(self.config.memory_bytes_max)));
         }
         if self.health.disk_full.load(Ordering::Relaxed) { load.max(100) } else { load }
     }

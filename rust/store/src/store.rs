@@ -4,31 +4,22 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use edgehub_types::{Clock, UnixMs};
-use parking_lot::{Condvar, Mutex, RwLock};
+use edgehub_types::Clock;
 
 use crate::batch::{Batch, QueueId};
 use crate::commit::{Commit, CommitWaiter};
-use crate::config::{ENDPOINT_BYTES_MAX, Media, QUEUES_MAX, StoreConfig, SyncPolicy};
+use crate::config::{ENDPOINT_BYTES_MAX, Media, QUEUES_MAX, StoreConfig};
 use crate::error::StoreError;
 use crate::format::{put_queue_defined, put_queue_removed};
+use crate::handle::Queue;
 use crate::index::SeqIndex;
-use crate::journal::{Content, Journal, QueueTable};
-use crate::keeper::{Gather, Keeper};
-use crate::lease::{Leased, ScratchPool};
+use crate::journal::Journal;
+use crate::open::open;
 use crate::queue::QueueInner;
-use crate::recovery::{Recovery, recover};
-use crate::segment::SegmentSet;
-use crate::shared::{Health, Load, QueueListener, Shared};
-use crate::stats::{Counters, StoreStats, add};
-use crate::storage::MemoryStorage;
-use crate::tail::TailCache;
+use crate::recovery::Recovery;
+use crate::shared::{QueueListener, Shared};
+use crate::stats::{StoreStats, add};
 use crate::thread::ThreadGuard;
-
-const SEGMENT_BYTES_MIN: u32 = 4 << 10;
-const SEGMENT_BYTES_MAX: u32 = 1 << 30;
-/// Segments in memory are small: what is acknowledged is given back in such pieces.
-const MEMORY_SEGMENT_BYTES: u32 = 1 << 20;
 
 /// Persistent queues over one journal. A cheap handle; the last one to go ends the store's thread without a
 /// final sync, which [`Store::close`] does.
@@ -36,13 +27,6 @@ const MEMORY_SEGMENT_BYTES: u32 = 1 << 20;
 pub struct Store {
     shared: Arc<Shared>,
     thread: Arc<ThreadGuard>,
-}
-
-/// One queue of a store; a cheap handle.
-#[derive(Clone)]
-pub struct Queue {
-    inner: Arc<QueueInner>,
-    shared: Arc<Shared>,
 }
 
 impl Store {
@@ -56,8 +40,7 @@ impl Store {
         config: StoreConfig,
         clock: Arc<dyn Clock>,
     ) -> Result<(Self, Recovery), StoreError> {
-        let (shared, report) = open_shared(media, config, clock)?;
-        begin_first_segment(&shared)?;
+        let (shared, report) = open(media, config, clock)?;
         let shared = Arc::new(shared);
         let thread = if shared.config.background_thread {
             ThreadGuard::start(&shared)?
@@ -68,7 +51,7 @@ impl Store {
     }
 
     fn handle(&self, inner: &Arc<QueueInner>) -> Queue {
-        Queue { inner: Arc::clone(inner), shared: Arc::clone(&self.shared) }
+        Queue::new(Arc::clone(inner), Arc::clone(&self.shared))
     }
 
     /// The queue of an endpoint and priority (0 is the highest); made when there is none. Its definition is in the log
@@ -110,7 +93,7 @@ impl Store {
     /// Drops all queues of an endpoint with their messages (spec 1.7). Their numbering goes on should the endpoint
     /// return. Returns how many messages were dropped, counted once per queue.
     ///
-    /// Survives a power cut from the next sync on, at most a second later under [`SyncPolicy::Group`].
+    /// Survives a power cut from the next sync on, at most a second later under [`crate::SyncPolicy::Group`].
     ///
     /// # Errors
     /// Those of [`Store::append`]; nothing is dropped then.
@@ -136,7 +119,7 @@ impl Store {
     /// Stores a batch, which is empty afterwards.
     ///
     /// With [`Commit::Done`] it is committed and its messages can be leased. With [`Commit::Pending`], under
-    /// [`SyncPolicy::Group`] on disk, `waiter` gets `ticket` later, exactly once; nothing was written on this thread.
+    /// [`crate::SyncPolicy::Group`] on disk, `waiter` gets `ticket` later, exactly once; nothing was written on this thread.
     ///
     /// # Errors
     /// Retryable ([`StoreError::is_retryable`]): nothing happened, the batch is unchanged; stop reading from senders until
@@ -216,105 +199,9 @@ impl Store {
     }
 }
 
-impl Queue {
-    /// Id, for [`crate::Target`].
-    pub fn id(&self) -> QueueId {
-        self.inner.id
-    }
-
-    /// Endpoint.
-    pub fn endpoint(&self) -> &str {
-        &self.inner.endpoint
-    }
-
-    /// Priority, 0 is the highest.
-    pub fn priority(&self) -> u32 {
-        self.inner.priority
-    }
-
-    /// Messages that are neither acknowledged nor known to be expired.
-    pub fn len(&self) -> u64 {
-        self.inner.len()
-    }
-
-    /// Whether there are no messages.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Messages dropped since the store was opened because their time had passed.
-    pub fn expired(&self) -> u64 {
-        self.inner.expired()
-    }
-
-    /// Whether there are messages that nobody leases (they may turn out to be expired). One atomic read.
-    pub fn has_ready(&self) -> bool {
-        self.inner.has_ready()
-    }
-
-    /// The lease epoch: [`Queue::release_all`] begins another one.
-    pub fn epoch(&self) -> u32 {
-        self.inner.epoch()
-    }
-
-    /// Hands out the next messages in order, at most `msgs_max` and about `bytes_max` bytes of them (with 24 bytes and more
-    /// for each beside its payload; one message is handed out however long it is). Returns how many.
-    ///
-    /// `deliver` is called without locks of the store, may call other methods of this queue but not `lease`, and
-    /// returns false to stop before taking the message it was given. What is expired at `now` is dropped.
-    ///
-    /// # Errors
-    /// [`StoreError::LeaseBusy`] while another lease of this queue runs. [`StoreError::Io`] when the journal cannot be
-    /// read; what was not delivered is ready again.
-    pub fn lease(
-        &self,
-        now: UnixMs,
-        msgs_max: usize,
-        bytes_max: usize,
-        deliver: impl FnMut(Leased<'_>) -> bool,
-    ) -> Result<usize, StoreError> {
-        self.shared.lease(&self.inner, now, msgs_max, bytes_max, deliver)
-    }
-
-    /// Marks a leased message as done, in any order. Ignored when it is done already, was never leased, or `epoch` is not
-    /// the current one.
-    pub fn ack(&self, seq: u64, epoch: u32) {
-        let changes = self.inner.ack(&self.shared.segments, seq, epoch);
-        self.shared.settle(&self.inner, changes);
-    }
-
-    /// [`Queue::ack`] for many under one lock.
-    pub fn ack_all(&self, seqs: &[u64], epoch: u32) {
-        let changes = self.inner.ack_all(&self.shared.segments, seqs, epoch);
-        self.shared.settle(&self.inner, changes);
-    }
-
-    /// The consumer went away: what it leased and did not acknowledge is ready again, in order, and
-    /// acknowledgements with its epoch are ignored from now on. The listener is not called.
-    pub fn release_all(&self) {
-        self.inner.release_all();
-    }
-
-    /// Reads a leased message again, for another attempt to deliver it; false when it is not leased (any more). Expiry
-    /// is not checked: [`Leased::expires_at`] tells.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`].
-    pub fn read(&self, seq: u64, receive: impl FnOnce(Leased<'_>)) -> Result<bool, StoreError> {
-        self.shared.read(&self.inner, seq, receive)
-    }
-}
-
 impl fmt::Debug for Store {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Store").field("config", &self.shared.config).finish_non_exhaustive()
-    }
-}
-
-impl fmt::Debug for Queue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let QueueInner { id, endpoint, priority, .. } = &*self.inner;
-        write!(f, "{id} ({endpoint}, priority {priority})")
     }
 }
 
@@ -339,62 +226,5 @@ impl Shared {
         add(&self.counters.removed, dropped);
         self.load.index_entries.fetch_sub(popped, Ordering::Relaxed);
         dropped
-    }
-}
-
-fn open_shared(
-    media: Media,
-    mut config: StoreConfig,
-    clock: Arc<dyn Clock>,
-) -> Result<(Shared, Recovery), StoreError> {
-    config.segment_bytes = config.segment_bytes.clamp(SEGMENT_BYTES_MIN, SEGMENT_BYTES_MAX);
-    let mut policy = config.sync;
-    let in_memory = matches!(media, Media::Memory);
-    let storage = match media {
-        Media::Disk(storage) => storage,
-        Media::Memory => {
-            config.segment_bytes = config.segment_bytes.min(MEMORY_SEGMENT_BYTES);
-            config.tail_cache_bytes = 0;
-            policy = SyncPolicy::None;
-            Arc::new(MemoryStorage::default())
-        }
-    };
-    let found = recover(&*storage)?;
-    let segment_bytes = u64::from(config.segment_bytes);
-    let gather = Gather { queues: found.queues.len() as u32, ..Gather::default() };
-    let shared = Shared {
-        policy,
-        in_memory,
-        journal: Mutex::new(Journal::new(Arc::clone(&storage), segment_bytes, !in_memory, found.end)),
-        storage,
-        clock,
-        segments: SegmentSet::new(found.segments),
-        tail: TailCache::new(config.tail_cache_bytes),
-        queues: RwLock::new(found.queues as QueueTable),
-        dirty: Mutex::default(),
-        gather: Mutex::new(gather),
-        gathered: Condvar::new(),
-        keeper: Mutex::new(Keeper::default()),
-        health: Health::default(),
-        load: Load::default(),
-        counters: Counters::default(),
-        scratches: ScratchPool::default(),
-        listener: std::sync::OnceLock::new(),
-        config,
-    };
-    shared.load.index_entries.store(found.entries, Ordering::Relaxed);
-    add(&shared.counters.recovered, found.entries as u64);
-    Ok((shared, found.report))
-}
-
-/// The log never goes on in an old segment.
-fn begin_first_segment(shared: &Shared) -> Result<(), StoreError> {
-    let mut journal = shared.journal.lock();
-    match shared.make_room(&mut journal, 0, Content::Control) {
-        Err(error) if error.is_retryable() => {
-            log::error!("nothing can be stored for now: {error}");
-            Ok(())
-        }
-        other => other,
     }
 }

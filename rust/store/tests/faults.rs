@@ -51,60 +51,56 @@ fn a_failed_sync_fails_its_batches_and_they_are_never_delivered() {
     assert_eq!(rig.store.stats().unsynced_bytes, 0);
 }
 
+/// Works until something fails. Returns how many messages were acknowledged to the sender, and by the consumer.
+fn work_until_a_fault(rig: &mut Rig) -> (u64, u64) {
+    let queue = rig.store.open_queue("e", 0).unwrap();
+    let mut done = 0;
+    for n in 0..40_u8 {
+        match rig.try_append(&target(&queue), &[&[n; 400]]) {
+            // Every other time, two batches are committed together.
+            Ok(_) if n % 2 == 0 => continue,
+            Ok(_) => rig.pass(30),
+            Err(error) => {
+                assert!(error.is_retryable() || matches!(error, StoreError::Poisoned { .. }), "{error}");
+                break;
+            }
+        }
+        for message in lease(&queue, rig.now(), 1) {
+            queue.ack(message.seq, message.epoch);
+            done += 1;
+        }
+    }
+    let committed = rig.tickets.committed.lock().len() as u64;
+    (if rig.config.sync == SyncPolicy::Group { committed } else { queue.len() + done }, done)
+}
+
 /// Whatever operation fails first, and power with it: what was acknowledged is there, once and in order.
 #[test]
 fn every_operation_may_fail() {
-    for policy in [SyncPolicy::Group, SyncPolicy::None] {
-        for fault in [Fault::Error, Fault::NoSpace] {
-            for at in 0..120 {
-                let mut rig = Rig::new(config(policy));
-                let queue = rig.store.open_queue("e", 0).unwrap();
-                rig.disk.set_fault(Some((at, fault)));
-                let mut done = 0;
-                for n in 0..40_u8 {
-                    match rig.try_append(&target(&queue), &[&[n; 400]]) {
-                        // Every other time, two batches are committed together.
-                        Ok(_) if n % 2 == 0 => continue,
-                        Ok(_) => {}
-                        Err(
-                            StoreError::Poisoned { .. }
-                            | StoreError::DiskFull { .. }
-                            | StoreError::NoSegment { .. },
-                        ) => {
-                            break;
-                        }
-                        Err(other) => panic!("{other}"),
-                    }
-                    rig.pass(30);
-                    if n % 3 == 0 {
-                        for message in lease(&queue, rig.now(), 2) {
-                            queue.ack(message.seq, message.epoch);
-                            done += 1;
-                        }
-                    }
-                }
-                let acknowledged = match policy {
-                    SyncPolicy::Group => rig.tickets.committed.lock().len() as u64,
-                    _ => queue.len() + done,
-                };
-                let disk = if policy == SyncPolicy::Group {
-                    rig.disk.after_power_cut(PowerCut::random_prefix(at))
-                } else {
-                    rig.disk.after_kill()
-                };
-                let rig = Rig::on(disk, config(policy), Arc::new(VirtualClock::at(START)));
-                let Some(queue) = rig.store.queues().pop() else {
-                    assert_eq!(acknowledged, 0);
-                    continue;
-                };
-                let got = drain(&queue, rig.now());
-                let first = got.first().map_or(done, |got| got.seq);
-                assert!(first <= done, "{policy:?} {fault:?} {at}: {first} after {done}");
-                assert!(first + got.len() as u64 >= acknowledged);
-                assert!(got.iter().all(|got| got.payload == [got.seq as u8; 400]));
-                assert!(got.is_sorted_by(|a, b| a.seq + 1 == b.seq));
-            }
-        }
+    let faults =
+        [Fault::Error, Fault::NoSpace].into_iter().flat_map(|fault| (0..120).map(move |at| (fault, at)));
+    let cases = faults.flat_map(|case| [SyncPolicy::Group, SyncPolicy::None].map(|policy| (policy, case)));
+    for (policy, (fault, at)) in cases {
+        let mut rig = Rig::new(config(policy));
+        rig.store.open_queue("e", 0).unwrap();
+        rig.disk.set_fault(Some((at, fault)));
+        let (acknowledged, done) = work_until_a_fault(&mut rig);
+        let disk = if policy == SyncPolicy::Group {
+            rig.disk.after_power_cut(PowerCut::random_prefix(at))
+        } else {
+            rig.disk.after_kill()
+        };
+        let rig = Rig::on(disk, config(policy), Arc::new(VirtualClock::at(START)));
+        let Some(queue) = rig.store.queues().pop() else {
+            assert_eq!(acknowledged, 0);
+            continue;
+        };
+        let got = drain(&queue, rig.now());
+        let first = got.first().map_or(done, |got| got.seq);
+        assert!(first <= done, "{policy:?} {fault:?} {at}: {first} after {done}");
+        assert!(first + got.len() as u64 >= acknowledged);
+        assert!(got.iter().all(|got| got.payload == [got.seq as u8; 400]));
+        assert!(got.is_sorted_by(|a, b| a.seq + 1 == b.seq));
     }
 }
 

@@ -194,6 +194,10 @@ fn limits_of_a_lease_hold_but_let_one_large_message_pass() {
         let count = queue.lease(rig.now(), 10, 100, |_| true).unwrap();
         assert_eq!(count, 1);
         assert_eq!(queue.lease(rig.now(), 10, 100, |_| true).unwrap(), 1);
+        let huge = vec![7; 100_000];
+        rig.append(&[&queue], &[b"small", &huge, &huge]);
+        assert_eq!(queue.lease(rig.now(), 10, 90_000, |_| true).unwrap(), 1, "the next one is too long");
+        assert_eq!(queue.lease(rig.now(), 10, 250_000, |_| true).unwrap(), 2);
     }
 }
 
