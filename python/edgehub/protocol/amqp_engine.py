@@ -118,7 +118,7 @@ class AmqpEngine:
         self._configure_proton()
         self._events: list[AmqpEvent] = []
         self._out: list[bytes] = []
-        self._reader = FormatReader()
+        self._reader = FormatReader(options.frame_bytes_max)
         self._writer: FormatWriter = FormatWriter()
         self._sessions: dict[int, AmqpSession] = {}
         self._links: dict[int, AmqpLink] = {}

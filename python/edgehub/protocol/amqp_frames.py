@@ -28,6 +28,7 @@ _PROTOCOL_HEADER: Final = b"AMQP"
 _PROTOCOL_HEADER_BYTES: Final = 8
 _TRANSFER: Final = 0x14
 
+UNLIMITED_BYTES: Final = 0xFFFF_FFFF
 FORMAT_TAG_BYTES: Final = 12
 """Length of a tag made by `tag_with_format`; other tags of this length are not sent through
 `FormatWriter`."""
@@ -90,11 +91,17 @@ def _parse_transfer(frame: bytes, start: int) -> _TransferHead | None:
 
 
 class _FrameWalker:
-    """Follows frame boundaries; yields the complete pieces and says where frame heads are."""
+    """Follows frame boundaries; yields the complete pieces and says where frame heads are.
 
-    def __init__(self) -> None:
+    :param frame_bytes_max: a larger frame is a mistake of the peer; from there on all bytes are passed on at
+        once, so that proton can refuse them.
+    """
+
+    def __init__(self, frame_bytes_max: int) -> None:
+        self._frame_bytes_max = frame_bytes_max
         self._held = b""
         self._left = 0  # bytes of the current frame still to come
+        self._broken = False
 
     def walk(self, data: bytes) -> Iterator[tuple[bytes, list[int]]]:
         """At most one piece: bytes to pass on and the offsets of the frame heads in them."""
@@ -103,7 +110,7 @@ class _FrameWalker:
             self._held = b""
         heads: list[int] = []
         pos, end = 0, len(data)
-        while pos < end:
+        while pos < end and not self._broken:
             if self._left:
                 step = min(self._left, end - pos)
                 pos += step
@@ -114,6 +121,8 @@ class _FrameWalker:
                 break
             heads.append(pos)
             self._left = size
+        if self._broken:
+            pos = end
         self._held = data[pos:]
         if pos:
             yield data[:pos], heads
@@ -125,10 +134,12 @@ class _FrameWalker:
             return 0
         if data[pos : pos + 4] == _PROTOCOL_HEADER:
             return _PROTOCOL_HEADER_BYTES
-        # A size below 8 is an error proton reports; stepping over 8 bytes keeps this walker moving until it
-        # does.
-        size = max(int.from_bytes(data[pos : pos + 4], "big"), _PROTOCOL_HEADER_BYTES)
-        head = min(size, 4 * data[pos + 4] + _HEAD_BYTES)
+        size = int.from_bytes(data[pos : pos + 4], "big")
+        start = 4 * data[pos + 4]
+        if not _PROTOCOL_HEADER_BYTES <= start <= size <= self._frame_bytes_max:
+            self._broken = True
+            return 0
+        head = min(size, start + _HEAD_BYTES)
         return size if available >= head else 0
 
 
@@ -141,10 +152,13 @@ def _head_of(data: bytes, pos: int) -> _TransferHead | None:
 
 
 class FormatReader:
-    """Splits received bytes so that the message format of each transfer is known."""
+    """Splits received bytes so that the message format of each transfer is known.
 
-    def __init__(self) -> None:
-        self._walker = _FrameWalker()
+    :param frame_bytes_max: largest frame that the peer may send.
+    """
+
+    def __init__(self, frame_bytes_max: int = UNLIMITED_BYTES) -> None:
+        self._walker = _FrameWalker(frame_bytes_max)
         self._open_format = 0  # format of a frame that is not complete yet
         self._open_left = 0
 
@@ -179,7 +193,7 @@ class FormatWriter:
     """Puts the message format into outgoing transfers whose tag carries it."""
 
     def __init__(self) -> None:
-        self._walker = _FrameWalker()
+        self._walker = _FrameWalker(UNLIMITED_BYTES)
 
     def feed(self, data: bytes) -> bytes:
         """Bytes to send in place of `data`."""

@@ -126,7 +126,7 @@ class UpstreamConnection:
         self._twin_retry_at: float | None = None
         self._token: Token | None = None
         self._token_at: float | None = None
-        self._token_put_at = now
+        self._refusal_heard_at = float("-inf")
         self._cbs_waiting: str | None = None
         self._cbs_deadline: float | None = now + settings.operation_timeout_s
         self._cbs_counter = 0
@@ -224,7 +224,6 @@ class UpstreamConnection:
         if self.phase is Phase.CLOSED:
             return
         self._token = token
-        self._token_put_at = now
         left_s = token.expires_at - wall
         self._token_at = now + max(1.0, min(left_s / 2, left_s - TOKEN_MARGIN_S))
         self._flush_token()
@@ -333,8 +332,8 @@ class UpstreamConnection:
 
     def token_refused(self) -> None:
         """From the pool: a link was refused as unauthorized. Maybe only that sender is; a new token tells."""
-        if self._now - self._token_put_at >= TOKEN_REFUSED_GAP_S:
-            self._token_put_at = self._now
+        if self._now >= self._refusal_heard_at + TOKEN_REFUSED_GAP_S:
+            self._refusal_heard_at = self._now
             self._owner.token_wanted(refused=True)
 
     def hub_gone(self, fault: AmqpFault) -> None:

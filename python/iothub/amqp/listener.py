@@ -35,6 +35,7 @@ class AmqpProtocol(asyncio.Protocol):
         self._timer_at = 0.0
         self._may_write = True
         self._flush_queued = False
+        self._abort_timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport
         self._connection: HubConnection | None = None
 
@@ -82,8 +83,9 @@ class AmqpProtocol(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         """The socket is gone."""
         self._listener.leave(self)
-        if self._timer is not None:
-            self._timer.cancel()
+        for timer in (self._timer, self._abort_timer):
+            if timer is not None:
+                timer.cancel()
         if self._connection is not None:
             self._connection.dispose()
             self._connection = None
@@ -105,14 +107,16 @@ class AmqpProtocol(asyncio.Protocol):
                 self._transport.write(out)
             if connection.engine.finished:
                 self._transport.close()
+                self._abort_later()
                 return
         if connection.closing:
-            self._close_later()
+            self._abort_later()
         self._arm()
 
-    def _close_later(self) -> None:
-        """Gives the client time to answer our close."""
-        self._loop.call_later(CLOSE_WAIT_SECS, self._transport.abort)
+    def _abort_later(self) -> None:
+        """Gives the client time to answer our close, of AMQP and of TLS."""
+        if self._abort_timer is None:
+            self._abort_timer = self._loop.call_later(CLOSE_WAIT_SECS, self._transport.abort)
 
     def _arm(self) -> None:
         """One timer; it is moved only when the deadline comes nearer, and looks again when it fires."""
@@ -138,6 +142,10 @@ class AmqpProtocol(asyncio.Protocol):
         """Stops or resumes reading from this socket."""
         if not self._transport.is_closing():
             (self._transport.pause_reading if paused else self._transport.resume_reading)()
+
+    def abort(self) -> None:
+        """Cuts the socket."""
+        self._transport.abort()
 
     def stop(self) -> None:
         """Closes with a reason."""
@@ -211,3 +219,5 @@ class AmqpListener:
                 await self._empty.wait()
         except TimeoutError:
             log.warning("%d connections did not close in time", len(self._protocols))
+            for protocol in list(self._protocols):
+                protocol.abort()

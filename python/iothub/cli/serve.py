@@ -9,13 +9,15 @@ import logging
 import signal
 import sys
 from pathlib import Path  # noqa: TC003 - read by typer
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgehub.errors import EdgehubError
-from iothub.config import HubConfig
-from iothub.server import OWNER_FILE, HubServer
+
+if TYPE_CHECKING:
+    from iothub.config import HubConfig
+    from iothub.server import HubServer
 
 log = logging.getLogger("iothub")
 
@@ -56,6 +58,8 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
     logging.basicConfig(
         stream=sys.stderr, level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    from iothub.config import HubConfig
+
     config = HubConfig(data_dir, hostname, host, amqp_port, https_port, cert, key)
     try:
         _run(config, as_json)
@@ -79,6 +83,9 @@ def _run(config: HubConfig, as_json: bool) -> None:
 
 
 async def _serve(config: HubConfig, as_json: bool) -> None:
+    # Late, for the other commands would wait for it: the server's libraries take most of a second to load.
+    from iothub.server import HubServer
+
     hub = HubServer(config)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -96,6 +103,8 @@ async def _serve(config: HubConfig, as_json: bool) -> None:
 
 
 def _announce(hub: HubServer, as_json: bool) -> None:
+    from iothub.server import OWNER_FILE
+
     config = hub.config
     strings = {name: hub.connection_string(name) for name in hub.policies}
     ca_file = hub.certificate.ca_file

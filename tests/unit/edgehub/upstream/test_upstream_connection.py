@@ -273,10 +273,15 @@ def test_a_link_lost_in_flight_is_tried_again_after_a_wait() -> None:
 def test_unauthorized_links_ask_for_a_token_but_not_in_a_loop() -> None:
     fault = AmqpFault(amqp_errors.UNAUTHORIZED)
     rig = Rig(Hub(refuse={EVENTS.format(f"leaf{n}"): fault for n in range(5)}))
-    rig.now += 20.0
     for number in range(5):
         rig.put(f"leaf{number}", b"1")
     assert rig.wanted == [True]
+    rig.now += 20.0
+    rig.source.put("leaf9", b"1")
+    rig.hub.refuse[EVENTS.format("leaf9")] = fault
+    rig.link.pump(rig.now)
+    rig.run()
+    assert rig.wanted == [True, True]
 
 
 def test_row_46_fail_over_closes_the_connection() -> None:

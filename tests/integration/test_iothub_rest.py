@@ -1,0 +1,335 @@
+"""The hub's REST API over loopback HTTPS: rows 11, 12, 72 to 84, 93, 103 and 105 of the conformance
+points."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+import time
+from contextlib import asynccontextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from yarl import URL
+
+from edgehub.protocol.sas import build_token
+from iothub.config import HubConfig, HubLimits
+from iothub.server import HubServer
+from iothub.telemetry.event import Origin
+from iothub.telemetry.log import Append
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
+
+HOST = "localhost"
+VERSION = "2021-04-12"
+
+
+class Api:
+    """Calls with a token."""
+
+    def __init__(self, server: HubServer, session: aiohttp.ClientSession) -> None:
+        self.server = server
+        self._session = session
+
+    def token(self, policy: str = "iothubowner", life: int = 3600) -> str:
+        key = self.server.policies[policy].primary_key
+        return build_token(HOST, int(time.time()) + life, key=key, policy=policy)
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str | None = None,
+        if_match: str | None = None,
+        version: str | None = VERSION,
+        raw: bytes | BytesIO | None = None,
+    ) -> Answer:
+        """One request."""
+        headers = {"Authorization": self.token() if token is None else token}
+        if if_match is not None:
+            headers["If-Match"] = if_match
+        separator = "&" if "?" in path else "?"
+        query = "" if version is None else f"{separator}api-version={version}"
+        url = URL(f"https://{HOST}:{self.server.https_port}{path}{query}", encoded=True)
+        data = raw if raw is not None else (None if body is None else json.dumps(body).encode())
+        async with self._session.request(method, url, data=data, headers=headers) as answer:
+            content = await answer.read()
+            return Answer(answer.status, answer.headers, json.loads(content) if content else None)
+
+    def stream(self, path: str) -> Any:
+        """A streamed answer."""
+        url = f"https://{HOST}:{self.server.https_port}{path}"
+        return self._session.get(url, headers={"Authorization": self.token("service")})
+
+    async def ok(self, method: str, path: str, body: Any = None, **options: Any) -> Any:
+        """The JSON of a request that must succeed."""
+        answer = await self.call(method, path, body, **options)
+        assert answer.status in (200, 204), answer
+        return answer.json
+
+
+class Answer:
+    """Status, headers and JSON."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], found: Any) -> None:
+        self.status = status
+        self.headers = headers
+        self.json = found
+
+    def error(self) -> tuple[int, str]:
+        """Status and code; header and body must agree."""
+        code = self.headers["iothub-errorcode"]
+        assert self.json["Message"].startswith(f"ErrorCode:{code};")
+        assert "Tracking ID" in self.json["ExceptionMessage"]
+        return self.status, code
+
+    def __repr__(self) -> str:
+        return f"{self.status} {self.json}"
+
+
+@asynccontextmanager
+async def running(folder: Path, limits: HubLimits | None = None) -> AsyncIterator[Api]:
+    server = HubServer(HubConfig(folder, HOST, "127.0.0.1", 0, 0, limits=limits or HubLimits()))
+    await server.start()
+    context = ssl.create_default_context(cafile=str(server.certificate.ca_file))
+    try:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
+            yield Api(server, session)
+    finally:
+        await server.stop()
+
+
+@pytest.fixture
+async def api(tmp_path: Path) -> AsyncIterator[Api]:
+    async with running(tmp_path) as made:
+        yield made
+
+
+async def test_device_life(api: Api) -> None:
+    """Row 77 in kind: create, read, update, delete; ETag header and member agree."""
+    created = await api.call("PUT", "/devices/d1", {"deviceId": "d1"})
+    assert created.status == 200
+    assert created.headers["ETag"] == f'"{created.json["etag"]}"'
+    assert created.headers["Content-Type"] == "application/json; charset=utf-8"
+    assert set(created.json) >= {
+        "deviceId",
+        "generationId",
+        "etag",
+        "connectionState",
+        "status",
+        "authentication",
+    }
+    assert (await api.ok("GET", "/devices/d1")) == created.json
+    updated = await api.call("PUT", "/devices/d1", {"status": "disabled"}, if_match=created.headers["ETag"])
+    assert updated.json["status"] == "disabled"
+    assert (await api.ok("GET", "/statistics/devices")) == {
+        "totalDeviceCount": 1,
+        "enabledDeviceCount": 0,
+        "disabledDeviceCount": 1,
+    }
+    assert (await api.ok("GET", "/statistics/service")) == {"connectedDeviceCount": 0}
+    stale = await api.call("DELETE", "/devices/d1", if_match=created.headers["ETag"])
+    assert stale.error() == (412, "PreconditionFailed")
+    assert (await api.call("DELETE", "/devices/d1")).status == 204
+    assert (await api.call("GET", "/devices/d1")).error() == (404, "DeviceNotFound")
+
+
+async def test_rows_78_and_82_errors(api: Api) -> None:
+    await api.ok("PUT", "/devices/d1", {})
+    cases: list[tuple[tuple[str, str, Any], tuple[int, str]]] = [
+        (("PUT", "/devices/d1", {}), (409, "DeviceAlreadyExists")),
+        (("PUT", "/devices/d2", {"deviceId": "d3"}), (400, "ArgumentInvalid")),
+        (("PUT", "/devices/a%2Fb", {}), (400, "ArgumentInvalid")),
+        (("PUT", "/devices/d2", [1]), (400, "IotHubFormatError")),
+        (("PUT", "/devices/d2", {"deviceScope": "x"}), (400, "InvalidDeviceScope")),
+        (("GET", "/devices/d2/modules", None), (404, "DeviceNotFound")),
+        (("GET", "/devices/d1/modules/m", None), (404, "ModuleNotFound")),
+        (("GET", "/devices/d2/modules/m", None), (404, "DeviceNotFound")),
+        (("GET", "/twins/d2", None), (404, "DeviceNotFound")),
+        (("GET", "/twins/d1/modules/m", None), (404, "ModuleNotFound")),
+        (("PATCH", "/twins/d1", {"properties": {"desired": {"a.b": 1}}}), (400, "ArgumentInvalid")),
+        (("POST", "/devices/d1", {}), (405, "GenericMethodNotAllowed")),
+        (("GET", "/nothing", None), (404, "GenericNotFound")),
+        (("GET", "/devices?top=x", None), (400, "ArgumentInvalid")),
+    ]
+    for (method, path, body), expected in cases:
+        assert (await api.call(method, path, body)).error() == expected
+
+
+@pytest.mark.parametrize("version", [None, "", "today", "2016-02-02", "2024-04-01", "2021-04-12-beta"])
+async def test_row_74_api_version(api: Api, version: str | None) -> None:
+    answer = await api.call("GET", "/devices", version=version)
+    assert answer.error() == (400, "InvalidProtocolVersion")
+
+
+@pytest.mark.parametrize("version", ["2016-02-03", "2018-08-30-preview", "2021-04-12", "2024-03-31"])
+async def test_known_versions(api: Api, version: str) -> None:
+    assert await api.ok("GET", "/devices", version=version) == []
+
+
+async def test_row_80_listing_and_forms_of_paths(api: Api) -> None:
+    for number in range(6):
+        await api.ok("PUT", f"/devices/d{number}", {})
+    assert len(await api.ok("GET", "/devices?top=5")) == 5
+    assert len(await api.ok("GET", "/devices/?top=0")) == 6
+    assert len(await api.ok("GET", "/Devices/")) == 6
+    await api.ok("PUT", "/devices/Edge%2B1%23", {})
+    assert (await api.ok("GET", "/DEVICES/Edge%2B1%23/"))["deviceId"] == "Edge+1#"
+    assert (await api.call("GET", "/devices/edge%2B1%23")).status == 404
+
+
+async def test_row_9_permissions(api: Api) -> None:
+    await api.ok("PUT", "/devices/d1", {})
+    rows = [
+        ("service", "PUT", "/devices/d2", 401),
+        ("service", "GET", "/devices/d1", 401),
+        ("service", "GET", "/twins/d1", 200),
+        ("registryRead", "GET", "/devices/d1", 200),
+        ("registryRead", "PUT", "/devices/d2", 401),
+        ("registryRead", "GET", "/twins/d1", 401),
+        ("registryReadWrite", "PUT", "/devices/d2", 200),
+        ("device", "GET", "/devices/d1", 401),
+        ("device", "GET", "/telemetry?from=0&count=0", 401),
+    ]
+    for policy, method, path, status in rows:
+        answer = await api.call(method, path, {} if method == "PUT" else None, token=api.token(policy))
+        assert answer.status == status, (policy, method, path, answer)
+        if status == 401:
+            assert answer.error() == (401, "IotHubUnauthorizedAccess")
+
+
+async def test_row_10_bad_tokens(api: Api) -> None:
+    expired = api.token(life=-301)
+    forged = build_token(HOST, int(time.time()) + 60, key="AAAA", policy="iothubowner")
+    unknown = build_token(HOST, int(time.time()) + 60, key="AAAA", policy="nobody")
+    for token in (expired, forged, unknown, "", "junk", "SharedAccessSignature sr=x", "Bearer abc"):
+        assert (await api.call("GET", "/devices", token=token)).error() == (401, "IotHubUnauthorized")
+    assert (await api.call("GET", "/devices", token=api.token(life=-290))).status == 200
+
+
+async def test_rows_72_and_76_a_device_manages_its_own_modules(api: Api) -> None:
+    """The identity service's way: create, set keys with `If-Match: *`, delete; its audience may be in lower
+    case."""
+    device = await api.ok("PUT", "/devices/Gw", {"capabilities": {"iotEdge": True}})
+    await api.ok("PUT", "/devices/other", {})
+    key = device["authentication"]["symmetricKey"]["primaryKey"]
+    token = build_token(f"{HOST}/devices/Gw", int(time.time()) + 30, key=key)
+    base = {"deviceId": "Gw", "moduleId": "m", "managedBy": "IotEdge", "authentication": {"type": "none"}}
+    created = await api.ok("PUT", "/devices/Gw/modules/m", base, token=token, version="2017-11-08-preview")
+    assert created["authentication"]["type"] == "none"
+    updated = await api.ok(
+        "PUT", "/devices/Gw/modules/m", base | {"authentication": {"type": "sas"}}, token=token, if_match="*"
+    )
+    assert updated["generationId"] == created["generationId"]
+    names = [module["moduleId"] for module in await api.ok("GET", "/devices/Gw/modules", token=token)]
+    assert names == ["$edgeAgent", "$edgeHub", "m"]
+    keys = {"managedBy": "IotEdge", "authentication": {"type": "sas"}}
+    await api.ok("PUT", "/devices/Gw/modules/%24edgeHub", keys, token=token, if_match="*")
+    taken = await api.call(
+        "PUT", "/devices/Gw/modules/%24edgeHub", {"managedBy": "me"}, token=token, if_match="*"
+    )
+    assert taken.error() == (401, "SystemModuleModifyUnauthorizedAccess")
+    gone = await api.call("DELETE", "/devices/Gw/modules/%24edgeHub", token=token)
+    assert gone.error() == (401, "SystemModuleModifyUnauthorizedAccess")
+    assert (await api.call("DELETE", "/devices/Gw/modules/m", token=token, if_match="*")).status == 204
+    foreign = await api.call("GET", "/devices/other/modules", token=token)
+    assert foreign.error() == (401, "IotHubUnauthorizedAccess")
+
+
+async def test_rows_11_and_103_twins(api: Api) -> None:
+    await api.ok("PUT", "/devices/d1", {"status": "disabled"})
+    twin = await api.ok("GET", "/twins/d1")
+    assert (twin["status"], twin["version"], twin["etag"]) == ("disabled", 1, "AAAAAAAAAAE=")
+    patched = await api.call("PATCH", "/twins/d1", {"tags": {"t": 1}, "properties": {"desired": {"a": 1}}})
+    assert patched.headers["ETag"] == f'"{patched.json["etag"]}"'
+    assert patched.json["properties"]["desired"]["$version"] == 2
+    stale = await api.call("PATCH", "/twins/d1", {"tags": {}}, if_match='"AAAAAAAAAAE="')
+    assert stale.error() == (412, "PreconditionFailed")
+    replaced = await api.ok("PUT", "/twins/d1", {"properties": {"desired": {"b": 2}}}, if_match="*")
+    assert replaced["tags"] == {"t": 1}
+    assert {key for key in replaced["properties"]["desired"] if not key.startswith("$")} == {"b"}
+    await api.ok("PUT", "/devices/d1/modules/m", {})
+    module = await api.ok("GET", "/twins/d1/modules/m")
+    assert module["moduleId"] == "m"
+    assert "capabilities" not in module
+
+
+async def test_row_93_unknown_members_and_odd_bodies(api: Api) -> None:
+    await api.ok("PUT", "/devices/d1", {"unknown": {"deep": [1, 2]}, "etag": "*"})
+    for raw in (b"", b"{", b"[" * 200_000, b"\xff\xfe", b'"text"', b"NaN"):
+        answer = await api.call("PUT", "/devices/d9", raw=raw)
+        assert answer.error() == (400, "IotHubFormatError")
+    too_large = await api.call(
+        "PUT", "/devices/d9", raw=BytesIO(b" " * (HubLimits().http_body_bytes_max + 1))
+    )
+    assert too_large.error() == (413, "MessageTooLarge")
+    assert (await api.call("GET", "/" + "x" * 3000)).error() == (400, "GenericBadRequest")
+
+
+def append(api: Api, device_id: str, *bodies: bytes) -> None:
+    from edgehub.protocol.amqp_message import encode_message
+
+    for body in bodies:
+        payload = encode_message(data=body)
+        origin = Origin(device_id, None, "1", "sas")
+        api.server.telemetry.append(Append(origin, 0, 1, payload, int(time.time() * 1000), lambda _: None))
+
+
+async def read_lines(answer: aiohttp.ClientResponse, count: int) -> list[Any]:
+    found: list[Any] = []
+    async with asyncio.timeout(20):
+        while len(found) < count:
+            line = await answer.content.readline()
+            if line.strip():
+                found.append(json.loads(line))
+    return found
+
+
+async def test_telemetry_is_followed_from_a_position(api: Api) -> None:
+    append(api, "d1", b"1", b"2")
+    append(api, "d2", b"3")
+    await api.server.telemetry.drain()
+    async with api.stream("/telemetry?from=earliest") as answer:
+        assert answer.headers["Content-Type"] == "application/x-ndjson"
+        assert [event["body"] for event in await read_lines(answer, 3)] == ["1", "2", "3"]
+        append(api, "d1", b"4")
+        assert [event["sequenceNumber"] for event in await read_lines(answer, 1)] == [4]
+    async with api.stream("/telemetry?from=2&count=2") as answer:
+        assert [json.loads(line)["body"] async for line in answer.content] == ["2", "3"]
+    async with api.stream("/telemetry?from=0&device=d2&count=1") as answer:
+        assert [json.loads(line)["deviceId"] async for line in answer.content] == ["d2"]
+    async with api.stream("/telemetry") as answer:
+        await asyncio.sleep(0)
+        append(api, "d1", b"5")
+        assert [event["body"] for event in await read_lines(answer, 1)] == ["5"]
+    assert (await api.call("GET", "/telemetry?from=yesterday", version=None)).error() == (
+        400,
+        "ArgumentInvalid",
+    )
+
+
+async def test_telemetry_streams_are_limited_and_end_with_the_hub(tmp_path: Path) -> None:
+    async with running(tmp_path, HubLimits(tails_max=1)) as api, api.stream("/telemetry") as answer:
+        assert answer.status == 200
+        second = await api.call("GET", "/telemetry", version=None)
+        assert second.error() == (429, "ThrottlingException")
+        await api.server.stop()
+        assert await answer.content.read() in (b"", b"\n")
+
+
+async def test_start_fails_clearly_and_leaves_nothing_open(tmp_path: Path) -> None:
+    async with running(tmp_path / "one") as api:
+        taken = HubServer(HubConfig(tmp_path / "two", HOST, "127.0.0.1", 0, api.server.https_port))
+        with pytest.raises(OSError, match="address already in use"):
+            await taken.start()
+    missing = tmp_path / "missing.pem"
+    broken = HubServer(HubConfig(tmp_path / "three", HOST, "127.0.0.1", 0, 0, missing, missing))
+    with pytest.raises(Exception, match=r"missing\.pem"):
+        await broken.start()
