@@ -311,7 +311,5 @@ class Engine:
     def metrics(self) -> dict[str, object]:
         """Totals since start; see `edgehub.metrics` for their names. Cheap, safe to call often."""
 
-def check_routes(
-    edge_device_id: str, routes: Sequence[tuple[str, str, int | None, int]]
-) -> list[RouteFault]:
+def check_routes(edge_device_id: str, routes: Sequence[tuple[str, str, int | None, int]]) -> list[RouteFault]:
     """Compiles routes and returns the faults, empty when all are right."""
