@@ -27,6 +27,8 @@ __all__ = [
     "UpstreamReadyEvent",
     "Will",
     "__version__",
+    "aes_gcm_open",
+    "aes_gcm_seal",
     "check_routes",
 ]
 __version__: str
@@ -313,3 +315,17 @@ class Engine:
 
 def check_routes(edge_device_id: str, routes: Sequence[tuple[str, str, int | None, int]]) -> list[RouteFault]:
     """Compiles routes and returns the faults, empty when all are right."""
+
+def aes_gcm_seal(key: bytes, nonce: bytes, plaintext: bytes, associated: bytes) -> bytes:
+    """AES-256-GCM: the ciphertext and its tag of 16 bytes. Never use a nonce twice with one key.
+
+    :param key: 32 bytes.
+    :param nonce: 12 bytes.
+    :raises CoreError: a key or nonce of another length.
+    """
+
+def aes_gcm_open(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> bytes | None:
+    """Decrypts what `aes_gcm_seal` made with the same arguments; None when it was not.
+
+    :raises CoreError: a key or nonce of another length.
+    """

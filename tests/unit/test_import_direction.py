@@ -27,7 +27,7 @@ PACKAGES = {
     "common": set(),
     "protocol": {"common"},
     "config": {"common"},
-    "identity": {"common", "protocol", "config"},
+    "identity": {"_core", "common", "protocol", "config"},
     "metrics": {"common"},
     "hub": {"_core", "identity", "config", "common", "protocol"},
     "heads": {"protocol", "hub", "identity", "metrics", "common", "_core"},

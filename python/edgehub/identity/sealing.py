@@ -10,12 +10,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from typing import TYPE_CHECKING
 
+from edgehub._core import aes_gcm_open, aes_gcm_seal
 from edgehub.errors import EdgehubError
-
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 SEALING_CONTEXT = b"edgehub state sealing key v1"
 """What the hub's key signs to give the secret that sealing keys are derived from."""
@@ -47,12 +44,11 @@ class Sealer:
         if len(secret) < 16:
             raise SealError("the sealing secret needs at least 16 bytes")
         self._key = hkdf_sha256(secret, SEALING_CONTEXT)
-        self._cipher: AESGCM | None = None
 
     def seal(self, value: bytes, place: str) -> bytes:
         """Encrypts a value for one place."""
         nonce = os.urandom(_NONCE_BYTES)
-        return _VERSION + nonce + self._aead().encrypt(nonce, value, place.encode())
+        return _VERSION + nonce + aes_gcm_seal(self._key, nonce, value, place.encode())
 
     def open(self, sealed: bytes, place: str) -> bytes:
         """Decrypts what `seal` made for the same place.
@@ -61,18 +57,8 @@ class Sealer:
         """
         if sealed[:1] != _VERSION or len(sealed) < 1 + _NONCE_BYTES + _TAG_BYTES:
             raise SealError(f"the value of {place} is not in a known sealed form")
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415 - see _aead
-
         nonce, ciphertext = sealed[1 : 1 + _NONCE_BYTES], sealed[1 + _NONCE_BYTES :]
-        try:
-            return self._aead().decrypt(nonce, ciphertext, place.encode())
-        except InvalidTag:
-            raise SealError(f"the value of {place} was sealed with another key, or is damaged") from None
-
-    def _aead(self) -> AESGCM:
-        # Imported on first use: the library costs about 9 MB and a hub without persistence never needs it.
-        if self._cipher is None:
-            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
-
-            self._cipher = AESGCM(self._key)
-        return self._cipher
+        value = aes_gcm_open(self._key, nonce, ciphertext, place.encode())
+        if value is None:
+            raise SealError(f"the value of {place} was sealed with another key, or is damaged")
+        return value

@@ -12,6 +12,7 @@ mod events;
 mod grants;
 mod metrics;
 mod routes;
+mod seal;
 
 use pyo3::prelude::*;
 
@@ -26,5 +27,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<batch::UpstreamBatch>()?;
     module.add_class::<routes::RouteFault>()?;
     module.add_function(wrap_pyfunction!(routes::check_routes, module)?)?;
+    module.add_function(wrap_pyfunction!(seal::aes_gcm_seal, module)?)?;
+    module.add_function(wrap_pyfunction!(seal::aes_gcm_open, module)?)?;
     Ok(())
 }
