@@ -78,8 +78,8 @@ impl Drop for LeaseGuard<'_> {
 struct Left {
     msgs: usize,
     bytes: usize,
+    plan_max: usize,
     done: usize,
-    stopped: bool,
 }
 
 impl Shared {
@@ -100,33 +100,49 @@ impl Shared {
         }
         let _guard = LeaseGuard(queue);
         let mut scratch = self.scratches.take();
-        let mut left = Left { msgs: msgs_max, bytes: bytes_max, done: 0, stopped: false };
-        let mut result = Ok(());
-        while result.is_ok() && !left.stopped && left.msgs > 0 {
-            scratch.plan.clear();
-            let Choice { epoch, unfinished, .. } = self.plan(queue, now, &left, &mut scratch.plan);
-            if scratch.plan.is_empty() {
-                if unfinished {
-                    continue;
-                }
-                break;
+        let mut left = Left { msgs: msgs_max, bytes: bytes_max, plan_max: PLAN_MAX, done: 0 };
+        let ended = loop {
+            match self.lease_some(queue, now, &mut scratch, &mut left, &mut deliver) {
+                Ok(true) if left.msgs > 0 => {}
+                // A run of records may touch a bad sector that none of them lies in.
+                Err(_) if left.plan_max > 1 => left.plan_max = 1,
+                // What was delivered counts; the next lease will say what is wrong.
+                Err(error) if left.done == 0 => break Err(error),
+                _ => break Ok(left.done),
             }
-            result = self.load(&mut scratch);
-            let from = match &result {
-                Ok(()) => self.deliver(queue, now, epoch, &scratch, &mut left, &mut deliver),
-                Err(_) => scratch.plan.first(),
-            };
-            if let Some(from) = from {
-                queue.put_back(from.seq, epoch);
-            }
-        }
+        };
         self.scratches.give(scratch);
-        result.map(|()| left.done)
+        ended
+    }
+
+    /// Chooses, reads and hands out some messages; false when there are no more, or the receiver has enough.
+    fn lease_some(
+        &self,
+        queue: &Arc<QueueInner>,
+        now: UnixMs,
+        scratch: &mut Scratch,
+        left: &mut Left,
+        deliver: &mut impl FnMut(Leased<'_>) -> bool,
+    ) -> Result<bool, StoreError> {
+        scratch.plan.clear();
+        let Choice { epoch, unfinished, .. } = self.plan(queue, now, left, &mut scratch.plan);
+        if scratch.plan.is_empty() {
+            return Ok(unfinished);
+        }
+        let loaded = self.load(scratch);
+        let refused = match &loaded {
+            Ok(()) => self.deliver(queue, now, epoch, scratch, left, deliver),
+            Err(_) => scratch.plan.first(),
+        };
+        if let Some(refused) = refused {
+            queue.put_back(refused.seq, epoch);
+        }
+        loaded.map(|()| refused.is_none())
     }
 
     fn plan(&self, queue: &Arc<QueueInner>, now: UnixMs, left: &Left, plan: &mut Vec<Planned>) -> Choice {
         let budget = Budget {
-            msgs: left.msgs.min(PLAN_MAX),
+            msgs: left.msgs.min(left.plan_max),
             bytes: left.bytes.min(READ_AHEAD_BYTES),
             single: if left.done == 0 { usize::MAX } else { left.bytes },
         };
@@ -208,7 +224,6 @@ impl Shared {
             }
             let redelivered = planned.entry.is_released();
             if !deliver(Leased { seq: planned.seq, epoch, expires_at, redelivered, payload }) {
-                left.stopped = true;
                 return Some(planned);
             }
             left.done += 1;

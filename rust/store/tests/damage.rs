@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use common::{Got, Rig, START, config, drain, lease, payloads, seqs};
 use edgehub_store::format::{BATCH_HEADER_BYTES, BatchHeader, SegmentHeader};
-use edgehub_store::{StoreError, SyncPolicy};
+use edgehub_store::{StoreConfig, StoreError, SyncPolicy};
 use edgehub_testkit::{Dice, FaultyStorage, VirtualClock};
 use edgehub_types::Storage;
 
@@ -17,7 +17,11 @@ const BATCH_MSGS: usize = 3;
 
 /// A folder with a backlog in several segments, closed in order.
 fn folder() -> FaultyStorage {
-    let mut rig = Rig::new(config(SyncPolicy::Group));
+    folder_with(4096)
+}
+
+fn folder_with(segment_bytes: u32) -> FaultyStorage {
+    let mut rig = Rig::new(StoreConfig { segment_bytes, ..config(SyncPolicy::Group) });
     let (a, b) = (rig.store.open_queue("a", 0).unwrap(), rig.store.open_queue("b", 3).unwrap());
     for n in 0..BATCHES {
         let bodies: Vec<_> = (0..BATCH_MSGS as u8).map(|k| vec![n * 3 + k; 150 + usize::from(n)]).collect();
@@ -153,7 +157,7 @@ fn random_damage_never_keeps_the_store_from_opening() {
 
 #[test]
 fn a_record_that_rots_while_the_store_runs_is_skipped() {
-    let mut rig = Rig::new(edgehub_store::StoreConfig { tail_cache_bytes: 0, ..config(SyncPolicy::None) });
+    let mut rig = Rig::new(StoreConfig { tail_cache_bytes: 0, ..config(SyncPolicy::None) });
     let queue = rig.store.open_queue("a", 0).unwrap();
     rig.append(&[&queue], &[b"one", b"two", b"three"]);
     let (name, mut content) = segments(&rig.disk).swap_remove(0);
@@ -163,6 +167,47 @@ fn a_record_that_rots_while_the_store_runs_is_skipped() {
     assert_eq!(payloads(&drain(&queue, rig.now())), [&b"one"[..], b"three"]);
     assert_eq!(rig.store.stats().damaged, 1);
     assert_eq!((queue.len(), rig.store.stats().index_entries), (0, 0));
+}
+
+#[test]
+fn bad_sectors_cost_what_is_in_them() {
+    let disk = folder_with(1 << 16);
+    let (name, content) = segments(&disk).swap_remove(0);
+    disk.set_unreadable(&name, 9000..9100);
+    let rig = Rig::on(disk, config(SyncPolicy::Group), Arc::new(VirtualClock::at(START)));
+    assert_eq!(rig.report.quarantined, 1);
+    let lost = lost(&rig);
+    assert!((1..=3 * BATCH_MSGS).contains(&lost), "the batches in two sectors: {lost}");
+    assert_eq!(rig.disk.content(&name).unwrap(), content, "nothing is cut off");
+}
+
+#[test]
+fn a_disk_that_cannot_read_a_header_is_an_error_and_nothing_is_removed() {
+    let disk = folder();
+    let before = segments(&disk);
+    for (name, content) in &before {
+        let disk = disk.after_kill();
+        disk.set_unreadable(name, 0..content.len() as u64);
+        let clock = Arc::new(VirtualClock::at(START));
+        let Err(error) = Rig::try_on(disk.clone(), config(SyncPolicy::Group), clock) else {
+            panic!("opened without {name}")
+        };
+        assert_eq!(error.to_string(), format!("cannot read {name}: planned fault of a read"));
+        assert_eq!(segments(&disk), before);
+    }
+}
+
+#[test]
+fn a_message_that_cannot_be_read_stays_ready() {
+    let mut rig = Rig::new(StoreConfig { tail_cache_bytes: 0, ..config(SyncPolicy::None) });
+    let queue = rig.store.open_queue("a", 0).unwrap();
+    rig.append(&[&queue], &[b"one", b"two"]);
+    let (name, _) = segments(&rig.disk).swap_remove(0);
+    rig.disk.set_unreadable(&name, 100..4096);
+    let error = queue.lease(rig.now(), 10, 100, |_| true).unwrap_err();
+    assert!(matches!(error, StoreError::Io { action: "read", .. }), "{error}");
+    assert!(queue.has_ready());
+    assert_eq!(queue.len(), 2);
 }
 
 #[test]
@@ -210,6 +255,14 @@ fn other_files_are_left_alone() {
 }
 
 #[test]
+fn a_copy_of_a_segment_does_not_double_its_messages() {
+    let disk = folder();
+    let (_, content) = segments(&disk).swap_remove(1);
+    disk.set_content("journal-000000000099.seg", &content);
+    assert_eq!(lost(&open(&disk)), 0);
+}
+
+#[test]
 fn a_segment_of_rubbish_is_put_aside() {
     let disk = folder();
     let (name, content) = segments(&disk).swap_remove(1);
@@ -236,8 +289,7 @@ fn end_of(content: &[u8]) -> usize {
 
 #[test]
 fn a_message_that_looks_like_a_batch_is_not_taken_for_one() {
-    let mut rig =
-        Rig::new(edgehub_store::StoreConfig { segment_bytes: 1 << 16, ..config(SyncPolicy::Group) });
+    let mut rig = Rig::new(StoreConfig { segment_bytes: 1 << 16, ..config(SyncPolicy::Group) });
     let queue = rig.store.open_queue("a", 0).unwrap();
     rig.append(&[&queue], &[b"first"]);
     let (name, content) = segments(&rig.disk).swap_remove(0);

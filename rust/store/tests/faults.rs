@@ -133,6 +133,33 @@ fn a_full_disk_refuses_messages_until_there_is_space() {
     assert_eq!(drain(&queue, rig.now())[0].seq, stored);
 }
 
+/// Checkpoints may use up what is kept for them, but not what unlinking needs: else a full disk stays full.
+#[test]
+fn a_full_disk_never_keeps_spent_segments() {
+    let mut rig = Rig::new(config(SyncPolicy::None));
+    let queue = rig.store.open_queue("e", 0).unwrap();
+    rig.disk.set_bytes_max(Some(4 * 4096));
+    while rig.try_append(&target(&queue), &[&[1; 1000]]).is_ok() {}
+    let mut refused = 0;
+    for _ in 0..queue.len() {
+        let got = lease(&queue, rig.now(), 1);
+        queue.ack(got[0].seq, got[0].epoch);
+        refused += u32::from(rig.store.checkpoint_dirty().is_err_and(|error| error.is_retryable()));
+    }
+    assert!(refused > 1, "there is no room for checkpoints left");
+    for _ in 0..20 {
+        rig.pass(300);
+    }
+    assert!(!rig.store.pressure());
+    rig.append(&[&queue], &[&[1; 1000]]);
+    let rig = rig.killed();
+    assert_eq!(
+        drain(&rig.store.queues()[0], rig.now()).len(),
+        1,
+        "and the checkpoints were written in the end"
+    );
+}
+
 #[test]
 fn under_group_commit_a_full_disk_delays_the_answer() {
     let mut rig = Rig::new(config(SyncPolicy::Group));

@@ -74,6 +74,33 @@ fn numbers_go_on_when_the_queue_is_empty() {
 }
 
 #[test]
+fn numbers_go_on_when_the_newest_messages_are_gone_before_the_oldest() {
+    for policy in POLICIES {
+        let mut rig = Rig::new(config(policy));
+        let (a, other) = (rig.store.open_queue("a", 0).unwrap(), rig.store.open_queue("other", 0).unwrap());
+        for _ in 0..7 {
+            rig.append(&[&a], &[&[1; 2500]]);
+        }
+        for message in lease(&a, rig.now(), 7).iter().skip(1) {
+            a.ack(message.seq, message.epoch);
+        }
+        for _ in 0..3 {
+            rig.append(&[&other], &[&[2; 2500]]);
+        }
+        for _ in 0..40 {
+            rig.pass(100);
+        }
+        assert!(rig.store.stats().unlinked >= 2, "segments in between are gone");
+        let mut rig = rig.killed();
+        assert_eq!(rig.report.quarantined, 0, "and nobody takes that for damage");
+        let a = queue(&rig, "a");
+        rig.append(&[&a], &[b"next"]);
+        assert_eq!(seqs(&drain(&a, rig.now())), [0, 7]);
+        assert_eq!(drain(&queue(&rig, "other"), rig.now()).len(), 3);
+    }
+}
+
+#[test]
 fn a_removed_endpoint_stays_removed_and_keeps_its_numbers() {
     for policy in POLICIES {
         let mut rig = Rig::new(config(policy));
@@ -88,6 +115,30 @@ fn a_removed_endpoint_stays_removed_and_keeps_its_numbers() {
         let rig = rig.killed();
         let got = drain(&queue(&rig, "a"), rig.now());
         assert_eq!((seqs(&got), payloads(&got)), (vec![3], vec![&b"new"[..]]));
+    }
+}
+
+#[test]
+fn a_removal_is_known_also_when_the_segment_that_says_so_is_gone() {
+    for policy in POLICIES {
+        let mut rig = Rig::new(config(policy));
+        let (a, b) = (rig.store.open_queue("a", 0).unwrap(), rig.store.open_queue("b", 0).unwrap());
+        rig.append(&[&a], &[b"x"]);
+        rig.store.remove_endpoint("a").unwrap();
+        for _ in 0..6 {
+            rig.append(&[&b], &[&[1; 2500]]);
+            drain(&b, rig.now());
+        }
+        for _ in 0..40 {
+            rig.pass(1000);
+        }
+        assert_eq!(rig.store.stats().segments, 1);
+        let rig = rig.killed();
+        assert_eq!(rig.store.queues().len(), 1);
+        let mut rig = rig.killed();
+        let a = rig.store.open_queue("a", 0).unwrap();
+        rig.append(&[&a], &[b"y"]);
+        assert_eq!(seqs(&drain(&a, rig.now())), [1]);
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use edgehub_types::{Storage, StorageFile};
@@ -96,6 +97,8 @@ pub(crate) struct Disk {
     bytes_max: Option<u64>,
     /// Changing operations until the fault, and what it does.
     fault: Option<(u64, Fault)>,
+    /// Bytes of files that cannot be read.
+    unreadable: Vec<(FileId, Range<u64>)>,
     writes: u64,
     syncs: u64,
 }
@@ -209,6 +212,14 @@ impl FaultyStorage {
         self.disk.lock().fault = fault;
     }
 
+    /// From now on reads that touch these bytes of a file fail, as those of a bad sector. Unknown names are ignored.
+    pub fn set_unreadable(&self, name: &str, bytes: Range<u64>) {
+        let mut disk = self.disk.lock();
+        if let Some(file) = disk.live.names.get(name).copied() {
+            disk.unreadable.push((file, bytes));
+        }
+    }
+
     /// Writes so far.
     pub fn writes(&self) -> u64 {
         self.disk.lock().writes
@@ -313,6 +324,11 @@ impl StorageFile for FaultyFile {
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         let disk = self.disk.lock();
+        let end = offset + buf.len() as u64;
+        if disk.unreadable.iter().any(|(file, bad)| *file == self.file && bad.start < end && offset < bad.end)
+        {
+            return Err(io::Error::other("planned fault of a read"));
+        }
         let content = disk.live.contents.get(&self.file).map(Vec::as_slice).unwrap_or_default();
         let rest = content.get(offset as usize..).unwrap_or_default();
         let len = rest.len().min(buf.len());

@@ -37,7 +37,8 @@ pub struct Recovery {
     pub queues: u64,
     /// Bytes at the end that were not yet durable and are not whole; dropped.
     pub torn_bytes: u64,
-    /// Damaged regions in what had been durable; skipped.
+    /// Damaged regions in what had been durable; skipped. They count again at the next start, as long as their
+    /// segment is needed for other messages.
     pub quarantined: u64,
     /// Bytes of these regions.
     pub quarantined_bytes: u64,
@@ -63,6 +64,8 @@ struct Part {
     header: Option<SegmentHeader>,
     /// Offset behind the last good batch.
     end: u64,
+    /// The disk could not read all of it; then nothing is cut off.
+    unreadable: bool,
 }
 
 impl Part {
@@ -79,7 +82,7 @@ pub(crate) fn recover(storage: &dyn Storage) -> Result<Recovered, StoreError> {
     let mut recovery =
         RecoveryRun { storage, report: Recovery::default(), replay: Replay::default(), salt: 0 };
     let (parts, next_number) = recovery.read_parts()?;
-    let (parts, unplaced) = recovery.place_parts(parts);
+    let (parts, unplaced) = recovery.place_parts(parts)?;
     let next_base = parts.iter().map(|part| crate::format::align8(part.base + part.len)).max().unwrap_or(0);
     let durable = recovery.durable(&parts);
     let parts = recovery.read_log(parts, durable)?;
@@ -110,7 +113,7 @@ impl RecoveryRun<'_> {
             let len = file.len().map_err(StoreError::io("measure", &name))?;
             let header = read_header(&*file, &name, len)?;
             let base = header.as_ref().map_or(0, |header| header.base);
-            parts.push(Part { number, name, file, len, base, header, end: 0 });
+            parts.push(Part { number, name, file, len, base, header, end: 0, unreadable: false });
         }
         parts.sort_by_key(|part| part.number);
         Ok((parts, next_number))
@@ -118,12 +121,13 @@ impl RecoveryRun<'_> {
 
     /// Finds out where segments without a readable header belong, and orders all by address. Returns also those in
     /// which there is no batch.
-    fn place_parts(&mut self, parts: Vec<Part>) -> (Vec<Part>, Vec<Part>) {
+    fn place_parts(&mut self, parts: Vec<Part>) -> Result<(Vec<Part>, Vec<Part>), StoreError> {
         let mut salt = parts.iter().rev().find_map(|part| Some(part.header.as_ref()?.salt));
         let (mut placed, mut unplaced) = (Vec::with_capacity(parts.len()), Vec::new());
         for mut part in parts {
             if part.header.is_none() {
-                let Some((found, base)) = find_origin(&*part.file, part.len, salt) else {
+                let origin = find_origin(&*part.file, part.len, salt);
+                let Some((found, base)) = origin.map_err(StoreError::io("read", &part.name))? else {
                     unplaced.push(part);
                     continue;
                 };
@@ -134,18 +138,19 @@ impl RecoveryRun<'_> {
         }
         self.salt = salt.unwrap_or_else(random);
         placed.sort_by_key(|part| (part.base, part.number));
-        (placed, unplaced)
+        Ok((placed, unplaced))
     }
 
     /// Gets files out of the way in which no batch can be found. Behind the end of the log they were only begun.
     fn put_aside(&mut self, unplaced: &[Part], last: Option<&Part>) -> Result<(), StoreError> {
         for part in unplaced {
-            let bytes = nonzero_bytes(&*part.file, part.len);
+            let bytes = nonzero_bytes(&*part.file, part.len).map_err(StoreError::io("read", &part.name))?;
             let begun = last.is_none_or(|last| part.number > last.number);
             if begun || bytes == 0 {
                 self.report.torn_bytes += bytes;
                 self.storage.remove(&part.name).map_err(StoreError::io("remove", &part.name))?;
             } else {
+                self.report.quarantined += 1;
                 self.quarantine(&part.name, part.base, bytes);
                 let aside = format!("journal-{:012}.bad", part.number);
                 self.storage.rename(&part.name, &aside).map_err(StoreError::io("rename", &part.name))?;
@@ -156,7 +161,6 @@ impl RecoveryRun<'_> {
 
     fn quarantine(&mut self, name: &str, address: u64, bytes: u64) {
         log::error!("{name}: {bytes} damaged bytes at address {address} are skipped");
-        self.report.quarantined += 1;
         self.report.quarantined_bytes += bytes;
     }
 
@@ -204,7 +208,7 @@ impl RecoveryRun<'_> {
         }
         for part in parts.drain(kept..) {
             log::warn!("{}: behind the torn end of the log, removed", part.name);
-            self.report.torn_bytes += nonzero_bytes(&*part.file, part.len);
+            self.report.torn_bytes += nonzero_bytes(&*part.file, part.len).unwrap_or(part.len);
             self.storage.remove(&part.name).map_err(StoreError::io("remove", &part.name))?;
         }
         Ok(parts)
@@ -224,6 +228,7 @@ impl RecoveryRun<'_> {
         let stop = left_at.unwrap_or(limit);
         part.end = part.data_start().min(stop);
         let mut scan = Scan::new(&*part.file, part.base, self.salt, part.end, stop);
+        let (mut torn, mut damage_end) = (false, None);
         while let Some(found) = scan.next() {
             let (address, bytes) = match found {
                 Found::Batch(batch) if self.replay.apply(&batch) => {
@@ -238,13 +243,21 @@ impl RecoveryRun<'_> {
             };
             if address >= durable {
                 self.report.torn_bytes += bytes + behind(&mut scan);
-                log::warn!("{}: the log is torn at address {address} and cut there", part.name);
-                return true;
+                log::warn!("{}: the log is torn at address {address} and ends there", part.name);
+                torn = true;
+                break;
             }
-            part.end = address + bytes - part.base;
+            // What lies side by side is one damage.
+            self.report.quarantined += u64::from(damage_end != Some(address));
             self.quarantine(&part.name, address, bytes);
+            damage_end = Some(address + bytes);
+            part.end = address + bytes - part.base;
         }
-        false
+        if let Some(error) = scan.take_failure() {
+            log::error!("{}: parts of it cannot be read: {error}", part.name);
+            part.unreadable = true;
+        }
+        torn
     }
 
     fn finish(mut self, parts: Vec<Part>, mut end: LogEnd) -> Recovered {
@@ -293,7 +306,7 @@ fn behind(scan: &mut Scan<'_>) -> u64 {
 fn settle_file(part: &Part, durable: u64) -> std::io::Result<()> {
     let unused = part.len.saturating_sub(part.end);
     let torn = part.base + part.end >= durable;
-    if unused >= CUT_BYTES_MIN || (torn && unused > 0) {
+    if !part.unreadable && (unused >= CUT_BYTES_MIN || (torn && unused > 0)) {
         part.file.set_len(part.end)?;
     }
     if torn { part.file.sync_data() } else { Ok(()) }
@@ -324,17 +337,23 @@ fn segment_number(name: &str) -> Option<(u64, bool)> {
     Some((digits.parse().ok().filter(|_| right)?, readable))
 }
 
+/// The header of a segment; `None` when it is damaged.
+///
 /// # Errors
-/// [`StoreError::NewerFormat`]. A header that cannot be read is `None`.
+/// [`StoreError::NewerFormat`]; [`StoreError::Io`] when the disk cannot read it, which is no reason to take it for
+/// damaged: the fault may pass.
 fn read_header(file: &dyn StorageFile, name: &str, len: u64) -> Result<Option<SegmentHeader>, StoreError> {
-    let mut bytes = vec![0; HEADER_READ_BYTES.min(len as usize)];
-    let mut decoded = read_and_decode(file, &mut bytes);
+    let read = |bytes: usize| {
+        let mut header = vec![0; bytes];
+        let got = file.read_at(&mut header, 0).map_err(StoreError::io("read", name))?;
+        header.truncate(got);
+        Ok::<_, StoreError>(SegmentHeader::decode(&header))
+    };
+    let mut decoded = read(HEADER_READ_BYTES.min(len as usize))?;
     if let Err(SegmentHeaderError::Short { needed }) = decoded
         && needed as u64 <= len
-        && needed <= SEGMENT_HEADER_BYTES_MAX
     {
-        bytes.resize(needed, 0);
-        decoded = read_and_decode(file, &mut bytes);
+        decoded = read(needed.min(SEGMENT_HEADER_BYTES_MAX))?;
     }
     match decoded {
         Ok(header) => Ok(Some(header)),
@@ -344,16 +363,6 @@ fn read_header(file: &dyn StorageFile, name: &str, len: u64) -> Result<Option<Se
             known: crate::format::FORMAT_VERSION,
         }),
         Err(_) => Ok(None),
-    }
-}
-
-fn read_and_decode(file: &dyn StorageFile, bytes: &mut Vec<u8>) -> Result<SegmentHeader, SegmentHeaderError> {
-    match file.read_at(bytes, 0) {
-        Ok(got) => {
-            bytes.truncate(got);
-            SegmentHeader::decode(bytes)
-        }
-        Err(_) => Err(SegmentHeaderError::Damaged),
     }
 }
 

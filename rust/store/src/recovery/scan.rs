@@ -1,24 +1,27 @@
 //! Finding the batches of one segment, whatever is between them.
 
+use std::io;
+
 use edgehub_types::StorageFile;
 
 use crate::format::{BATCH_HEADER_BYTES, BatchHeader, BatchView};
 
 const WINDOW_BYTES: usize = 1 << 20;
-const SECTOR_BYTES: usize = 4096;
+const SECTOR_BYTES: usize = 512;
 const STEP: usize = 8;
 const MAGIC: [u8; 4] = *b"EHB1";
 
-/// A part of a file in memory. What the disk cannot read any more is read as zeros.
+/// A part of a file in memory. Sectors that the disk cannot read are read as zeros, and the error is kept.
 pub(super) struct Window<'f> {
     file: &'f dyn StorageFile,
     bytes: Vec<u8>,
     start: u64,
+    failed: Option<io::Error>,
 }
 
 impl<'f> Window<'f> {
     pub fn new(file: &'f dyn StorageFile) -> Self {
-        Self { file, bytes: Vec::new(), start: 0 }
+        Self { file, bytes: Vec::new(), start: 0, failed: None }
     }
 
     /// Bytes from `offset`; fewer than `len` only at the end of the file.
@@ -39,7 +42,7 @@ impl<'f> Window<'f> {
         let got = match self.file.read_at(&mut self.bytes, offset) {
             Ok(got) => got,
             Err(error) => {
-                log::error!("part of a journal segment cannot be read: {error}");
+                self.failed = Some(error);
                 self.load_sectors(offset)
             }
         };
@@ -88,6 +91,11 @@ impl<'f> Scan<'f> {
     /// From `offset` up to `end`, both offsets in the file.
     pub fn new(file: &'f dyn StorageFile, base: u64, salt: u64, offset: u64, end: u64) -> Self {
         Self { window: Window::new(file), base, salt, offset, end }
+    }
+
+    /// What the disk could not read so far.
+    pub fn take_failure(&mut self) -> Option<io::Error> {
+        self.window.failed.take()
     }
 
     /// The next find, in order; `None` at the end.
@@ -155,11 +163,21 @@ fn search(bytes: &[u8], skip_first: bool) -> (Option<usize>, Option<usize>) {
 
 /// Salt and base address of a segment whose header is damaged, from the first batch in it. A known salt must
 /// match: what a message carries is no evidence.
-pub(super) fn find_origin(file: &dyn StorageFile, len: u64, salt: Option<u64>) -> Option<(u64, u64)> {
+///
+/// # Errors
+/// The disk's: what cannot be read is not known to be empty.
+pub(super) fn find_origin(
+    file: &dyn StorageFile,
+    len: u64,
+    salt: Option<u64>,
+) -> io::Result<Option<(u64, u64)>> {
     let mut window = Window::new(file);
     let mut at = 0;
     while at < len {
         let (candidate, _) = search(window.get(at, WINDOW_BYTES), false);
+        if let Some(error) = window.failed.take() {
+            return Err(error);
+        }
         let Some(offset) = candidate.map(|offset| at + offset as u64) else {
             at += WINDOW_BYTES as u64;
             continue;
@@ -167,15 +185,18 @@ pub(super) fn find_origin(file: &dyn StorageFile, len: u64, salt: Option<u64>) -
         let header = BatchHeader::decode(window.get(offset, BATCH_HEADER_BYTES));
         let known = header.filter(|header| salt.is_none_or(|salt| salt == header.salt));
         if let Some((salt, base)) = known.and_then(|h| Some((h.salt, h.address.checked_sub(offset)?))) {
-            return Some((salt, base));
+            return Ok(Some((salt, base)));
         }
         at = offset + STEP as u64;
     }
-    None
+    Ok(None)
 }
 
 /// Bytes of a file up to its last one that is not zero.
-pub(super) fn nonzero_bytes(file: &dyn StorageFile, len: u64) -> u64 {
+///
+/// # Errors
+/// The disk's.
+pub(super) fn nonzero_bytes(file: &dyn StorageFile, len: u64) -> io::Result<u64> {
     let mut window = Window::new(file);
     let (mut at, mut nonzero) = (0, 0);
     while at < len {
@@ -183,7 +204,10 @@ pub(super) fn nonzero_bytes(file: &dyn StorageFile, len: u64) -> u64 {
         if let Some(last) = bytes.iter().rposition(|byte| *byte != 0) {
             nonzero = at + last as u64 + 1;
         }
+        if let Some(error) = window.failed.take() {
+            return Err(error);
+        }
         at += WINDOW_BYTES as u64;
     }
-    nonzero
+    Ok(nonzero)
 }
