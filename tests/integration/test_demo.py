@@ -213,7 +213,13 @@ async def test_a_program_that_is_missing(tmp_path: Path) -> None:
 # The stack
 
 SMALL = StackOptions(
-    hub_host="127.0.1.2", mqtt_port=0, iothub_host="127.0.1.3", uplink_host="127.0.1.4", devices=("leaf",)
+    hub_host="127.0.1.2",
+    mqtt_port=0,
+    iothub_host="127.0.1.3",
+    uplink_host="127.0.1.4",
+    uplink_amqp_port=0,
+    uplink_https_port=0,
+    devices=("leaf",),
 )
 
 
@@ -227,12 +233,14 @@ async def test_the_stack_comes_up_and_its_hub_comes_back_at_the_same_place_after
         made = await stack.create_device("later")
         assert made.scope == stack.identities["gateway"].scope
         assert (await stack.metrics()) is not None
+        await until(lambda: stack.relay.connections > 0)
         assert await stack.hub.kill() == -signal.SIGKILL
         assert await stack.metrics() is None
         await stack.hub.start()
         pids.append(stack.hub.pid)
         assert pids[1] != pids[2]
         assert await stack.metrics() is not None
+        await until(lambda: stack.relay.connections > 0)
     assert not folder.exists()
     assert not any(alive(pid) for pid in pids)
     assert (stack.hub.exit_code, stack.iothub.exit_code) == (0, 0)

@@ -6,6 +6,8 @@ through their public interfaces. `stack` and `relay` are written to be reused by
 
 from __future__ import annotations
 
+EXIT_INTERRUPTED = 130
+
 
 def main(argv: list[str] | None = None) -> int:
     """Runs the demo; see `edgehub demo --help`.
@@ -14,6 +16,10 @@ def main(argv: list[str] | None = None) -> int:
     :returns: exit code: 0 nothing lost or reordered, 1 something was or the demo failed, 2 bad arguments,
         130 interrupted.
     """
-    from edgehub.demo.command import run  # noqa: PLC0415 - the hub's command line stays quick to import
+    try:
+        from edgehub.demo.command import run  # noqa: PLC0415 - the hub's command line stays quick to import
 
-    return run(argv)
+        return run(argv)
+    except KeyboardInterrupt:
+        # While the modules load; afterwards `run` sees to it.
+        return EXIT_INTERRUPTED

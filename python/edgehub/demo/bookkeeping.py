@@ -72,7 +72,7 @@ class Books:
         begun_ms = self._begun_ms.get(text)
         if begun_ms is None or text in self._latencies_ms:
             return None
-        latency_ms = max(0.0, event.enqueued_ms - begun_ms)
+        latency_ms = max(0.0, round(event.enqueued_ms - begun_ms, 1))
         self._latencies_ms[text] = latency_ms
         return latency_ms
 

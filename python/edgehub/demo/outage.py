@@ -47,7 +47,7 @@ class Outage:
         self.peak = max(self.peak, waiting)
         if self._back_s is None or self.drained_s is not None or waiting > self._before + DRAINED_SLACK:
             return
-        self.drained_s = now_s - self._back_s
+        self.drained_s = round(now_s - self._back_s, 3)
         self._drained_ms = now_ms
 
     def leaves_alone(self, begun_ms: float) -> bool:

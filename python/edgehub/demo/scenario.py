@@ -129,7 +129,7 @@ class Scenario:
         self._phase = "messages flow"
         if options.outage_s:
             await self._sleep_until(options.outage_start_s)
-            self._phase = "the link to iothub is cut; the hub stores what it must forward"
+            self._phase = "the link to iothub is cut; the hub stores"
             await self._stack.relay.cut()
             self._outage.begin(time.time() * 1000, self._tracker.upstream_lag)
             await self._sleep_until(options.outage_end_s)

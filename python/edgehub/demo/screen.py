@@ -169,7 +169,7 @@ def _clock(frame: Frame) -> RenderableType:
 def _table(rows: Sequence[RouteRow], *, unicode: bool) -> RenderableType:
     table = Table(box=ROUNDED if unicode else None, header_style="bold", expand=True)
     table.add_column("route")
-    table.add_column("from -> to", style="dim")
+    table.add_column("from → to" if unicode else "from -> to", style="dim")
     for name in ("rate", "total", "lag"):
         table.add_column(name, justify="right")
     for row in rows:
