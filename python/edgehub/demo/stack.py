@@ -317,7 +317,7 @@ class Stack:
 
 
 def _remove(folder: Path, *, keep_logs: bool) -> None:
-    """Removes the folder; of a failed run the logs stay if they say anything, because its message names them."""
+    """Removes the folder; of a failed run logs with content stay, because its message names them."""
     if not keep_logs or not any(log.stat().st_size for log in (folder / "logs").glob("*")):
         shutil.rmtree(folder, ignore_errors=True)
         return
