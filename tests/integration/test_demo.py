@@ -303,7 +303,7 @@ def children_of(pid: int) -> list[int]:
 
 
 def test_nothing_is_lost_across_an_outage(tmp_path: Path) -> None:
-    with demo_process("--seconds", "8", "--outage-seconds", "2", "--json", temporary=tmp_path) as demo:
+    with demo_process("--seconds", "6", "--outage-seconds", "2", "--json", temporary=tmp_path) as demo:
         out, err = demo.communicate(timeout=50)
     assert demo.returncode == 0, err
     ledger = json.loads(out)
@@ -365,9 +365,9 @@ def sent_on(metrics_url: str) -> int:
 
 def test_children_end_when_the_demo_is_killed(tmp_path: Path) -> None:
     with demo_process(temporary=tmp_path) as demo:
-        lines_until(demo, "starting the devices")
+        lines_until(demo, "starting the module")
         children = children_of(demo.pid)
-        assert len(children) >= 3
+        assert len(children) >= 2
         demo.kill()
         demo.communicate(timeout=20)
     deadline_s = time.monotonic() + PATIENCE_S
