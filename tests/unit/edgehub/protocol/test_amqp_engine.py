@@ -14,11 +14,14 @@ from edgehub.protocol.amqp_batch import BATCH_FORMAT
 from edgehub.protocol.amqp_errors import AmqpFault
 from edgehub.protocol.amqp_events import (
     ConnectionClosed,
+    ConnectionOpened,
     Disposed,
+    LinkAttached,
     LinkClosed,
     Received,
     SaslPlain,
     SessionClosed,
+    SessionOpened,
     TransportFailed,
 )
 from edgehub.protocol.amqp_message import encode_message
@@ -303,15 +306,16 @@ def test_byte_by_byte_equals_at_once() -> None:
         slow.feed(bytes([byte]))
         for event in slow.events():
             events.append(type(event).__name__)
-            if events[-1] == "ConnectionOpened":
-                slow.open()
-            elif events[-1] == "SessionOpened":
-                event.session.open()
-            elif events[-1] == "LinkAttached":
-                event.link.open()
-                event.link.grant(10)
-            elif events[-1] == "Received":
-                events.append((len(event.payload), event.message_format))
+            match event:
+                case ConnectionOpened():
+                    slow.open()
+                case SessionOpened(session=session):
+                    session.open()
+                case LinkAttached(link=link):
+                    link.open()
+                    link.grant(10)
+                case Received(payload=payload, message_format=message_format):
+                    events.append((len(payload), message_format))
         slow.outbound()
     assert events == [
         "ConnectionOpened", "SessionOpened", "LinkAttached",
