@@ -62,7 +62,9 @@ impl Shared {
         }
         self.collect_checkpoints(&mut journal);
         let bytes = inner.sealed_bytes_max(journal.checkpoints.len());
-        self.check_memory(journal.fits(bytes, Content::Messages), journal.segment_bytes())?;
+        if self.in_memory && !journal.fits(bytes, Content::Messages) {
+            self.check_memory(journal.segment_bytes().max(bytes as u64))?;
+        }
         self.make_room(&mut journal, bytes, Content::Messages)?;
         let address = journal.seal(inner, 0, self.clock.unix().0);
         self.write(&mut journal, address, &inner.buf)?;
@@ -95,10 +97,10 @@ impl Shared {
         if unsynced >= max { Err(StoreError::Busy { unsynced, max }) } else { Ok(()) }
     }
 
-    fn check_memory(&self, fits: bool, more: u64) -> Result<(), StoreError> {
-        if !self.in_memory || fits {
-            return Ok(());
-        }
+    /// # Errors
+    /// [`StoreError::MemoryFull`] when another segment of so many bytes is too much.
+    fn check_memory(&self, more: u64) -> Result<(), StoreError> {
+        self.free_memory();
         let max = self.config.memory_bytes_max;
         let bytes = self.segments.totals().1 + more;
         if bytes > max { Err(StoreError::MemoryFull { bytes, max }) } else { Ok(()) }

@@ -61,6 +61,8 @@ pub(crate) struct Keeper {
     pub woken: Vec<QueueId>,
     /// Segments on the way out that a reader still holds.
     pub retiring: Vec<Arc<Segment>>,
+    /// There may be more to unlink, but what gathers comes first.
+    pub reclaim_more: bool,
     pub last_sync: Option<MonoTime>,
     pub unsynced_since: Option<MonoTime>,
     pub last_checkpoint: MonoTime,
@@ -104,6 +106,7 @@ impl Shared {
         self.prepare_spare(keeper, now)?;
         self.reclaim(keeper)?;
         self.sweep(keeper, now);
+        self.relieve();
         Ok(())
     }
 
@@ -112,7 +115,7 @@ impl Shared {
             SyncPolicy::Interval { interval_ms } => interval_ms.clamp(1, CHECKPOINT_MS),
             _ => CHECKPOINT_MS,
         });
-        let rest = rest.min(keeper.next_sweep);
+        let rest = if keeper.reclaim_more { now } else { rest.min(keeper.next_sweep) };
         if !keeper.round.is_empty() {
             return NextRound { at: keeper.retry_at.unwrap_or(now).min(rest), gathered: true };
         }

@@ -144,17 +144,29 @@ impl Shared {
 
     /// Unlinks spent segments. Before, it must be durable that the log is durable beyond them: then a later header has
     /// the numbers and checkpoints, and a recovery knows that they are not missing but spent.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`].
     pub fn reclaim(&self, keeper: &mut Keeper) -> Result<(), StoreError> {
+        keeper.reclaim_more = false;
         if let Some(limit) = self.segments.first_spent() {
             if self.in_memory {
-                keeper.retiring.append(&mut self.segments.take_spent(u64::MAX, UNLINK_MAX));
+                self.free_memory();
             } else if self.attest(limit)? {
                 keeper.retiring.append(&mut self.segments.take_spent(limit, UNLINK_MAX));
+                keeper.reclaim_more = true;
             }
         }
         let retiring = std::mem::take(&mut keeper.retiring);
         keeper.retiring = retiring.into_iter().filter_map(|segment| self.unlink(segment)).collect();
         Ok(())
+    }
+
+    /// Gives spent segments in memory back. That costs little, so a sender does it before it asks for more.
+    pub fn free_memory(&self) {
+        for segment in self.segments.take_spent(u64::MAX, usize::MAX) {
+            self.unlink(segment);
+        }
     }
 
     /// Whether it is durable that the log is durable beyond `limit`; works towards it if not.
@@ -185,7 +197,6 @@ impl Shared {
         drop(file);
         self.remove_file(&name);
         add(&self.counters.unlinked, 1);
-        self.relieve();
         None
     }
 
