@@ -48,7 +48,7 @@ types: $(STAMPS)/core
 	$(BIN)/mypy python tests bench/load
 
 stubs: $(STAMPS)/core
-	$(BIN)/python -m mypy.stubtest edgehub._core --concise --allowlist tools/stubtest-allow.txt
+	$(BIN)/python -m mypy.stubtest edgehub._core --concise --mypy-config-file pyproject.toml --allowlist tools/stubtest-allow.txt
 
 fmt: $(STAMPS)/venv ## Format Rust and Python
 	cargo fmt --all

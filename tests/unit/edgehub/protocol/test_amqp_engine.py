@@ -157,7 +157,7 @@ def test_link_properties_and_refusal() -> None:
         "l", "/nowhere", properties={"com.microsoft:timeout": Int(5), "k": "v"}
     )
     pump(one, two)
-    (link,) = [event.link for event in two.events() if hasattr(event, "link")]
+    (link,) = [event.link for event in two.events() if isinstance(event, LinkAttached)]
     assert link.remote_properties == {"com.microsoft:timeout": 5, "k": "v"}
     two.open()
     link.session.open()
