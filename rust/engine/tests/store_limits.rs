@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Got, World, bodies, ids, puback_bytes, publish_bytes};
-use edgehub_engine::{CloseReason, ControlEvent};
+use edgehub_engine::{CloseReason, Command, ControlEvent};
 use edgehub_store::{Media, StoreConfig, SyncPolicy};
 
 const TO_M: &[(&str, &str)] = &[("in", r#"FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i")"#)];
@@ -72,4 +72,24 @@ fn after_the_grace_publishers_are_closed_without_an_acknowledgement() {
     // The store works on: a consumer gets what was acknowledged.
     let module = world.module("m");
     assert_eq!(bodies(&world.received(module)), ["1", "2", "3"]);
+}
+
+#[test]
+fn an_answer_of_the_control_plane_acknowledges_nothing_that_is_not_stored() {
+    let mut world = small_world();
+    let (device, other) = (world.device("d1"), world.device("d2"));
+    world.publish(other, "$iothub/twin/GET/?$rid=1", b"", 7);
+    for n in 1..=4_u16 {
+        world.publish(device, TOPIC, b"x", n);
+    }
+    assert_eq!(world.received(device).len(), 3);
+    world.command(other, Command::PubAck { conn: other, packet_id: 7 });
+    assert_eq!(world.received(device), [], "the fourth is not stored");
+    let module = world.module("m");
+    for id in ids(&world.received(module)) {
+        world.feed(module, &puback_bytes(id));
+    }
+    world.advance(20);
+    assert_eq!(world.received(device), [Got::PubAck(4)]);
+    assert_eq!(world.received(other), [Got::PubAck(7)]);
 }

@@ -148,10 +148,9 @@ impl Shard {
         if self.conn_mut(id).and_then(|conn| conn.session()).is_none() {
             return;
         }
-        self.commit_batch();
+        // With what is staged, not sealed on its own: the staged batch may have to stay where it is.
         self.acks.expect(id, packet_id);
-        self.acks.seal(true);
-        self.release_acks();
+        self.commit_batch();
         self.request_done(id);
     }
 
