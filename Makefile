@@ -11,7 +11,7 @@ PYTEST_FLAGS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint-rust lint-python types stubs fmt test-rust test-python crash bench load lock settings fuzz clean
+.PHONY: help setup run test check lint-rust lint-python types stubs fmt test-rust test-python crash bench memory load lock settings fuzz clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -67,6 +67,9 @@ crash: $(STAMPS)/core ## Kill the hub twenty times under load and prove that not
 bench: $(STAMPS)/core load ## Compare with mosquitto in one run; results to bench/results
 	@sh tools/preflight.sh mosquitto
 	$(BIN)/python bench/load/compare.py $(ARGS)
+
+memory: $(STAMPS)/core ## Resident memory of an idle hub with its parent hub connected
+	@$(BIN)/python bench/memory.py
 
 load:
 	cargo build --release --locked --quiet -p edgehub-bench-load
