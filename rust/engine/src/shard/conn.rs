@@ -132,6 +132,15 @@ impl Delivery {
     }
 }
 
+/// What stopped deliveries although messages wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Blocked {
+    /// The window is full: an acknowledgement makes room.
+    Window,
+    /// The out-buffer is full: a write makes room.
+    Out,
+}
+
 /// A module input that the session consumes.
 pub(super) struct InputBinding {
     pub endpoint: Arc<Endpoint>,
@@ -154,8 +163,8 @@ pub(super) struct Session {
     pub in_flight: InFlight<Delivery>,
     /// Requests that the control plane has not answered.
     pub control_pending: u32,
-    /// Deliveries stopped at a limit of this connection, not because the queues were empty.
-    pub delivery_blocked: bool,
+    /// The limit of this connection at which deliveries stopped; `None` when the queues were empty.
+    pub delivery_blocked: Option<Blocked>,
     /// After a missed acknowledgement: no delivery before this time.
     pub retry_at: Option<MonoTime>,
     pub retries: u32,
@@ -173,7 +182,7 @@ impl Session {
             queues: Vec::new(),
             in_flight: InFlight::new(packet_ids),
             control_pending: 0,
-            delivery_blocked: false,
+            delivery_blocked: None,
             retry_at: None,
             retries: 0,
         }

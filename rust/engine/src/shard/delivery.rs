@@ -5,7 +5,7 @@ use edgehub_store::{Leased, Queue};
 use edgehub_types::{MessageView, MonoTime, SystemProperty};
 
 use super::Shard;
-use super::conn::{Conn, Delivery, InputBinding, Session};
+use super::conn::{Blocked, Conn, Delivery, InputBinding, Session};
 use crate::bag::encode_bag;
 use crate::endpoint::Endpoint;
 use crate::hub::Hub;
@@ -70,7 +70,7 @@ impl Shard {
             return;
         }
         session.retry_at = None;
-        session.delivery_blocked = false;
+        session.delivery_blocked = None;
         if session.bindings.iter().all(|binding| binding.endpoint.ready_queue().is_none()) {
             return;
         }
@@ -89,7 +89,7 @@ impl Shard {
             log::error!("cannot read messages for {}: {error}", self.conns[slot].peer);
             self.hub.tell_store_failed(&error);
         }
-        if self.conns[slot].session().is_some_and(|session| !session.delivery_blocked) {
+        if self.conns[slot].session().is_some_and(|session| session.delivery_blocked.is_none()) {
             self.behind_until = now.mono;
         }
         self.note_deadline(slot);
@@ -141,8 +141,8 @@ impl Run<'_> {
         for index in 0..session.bindings.len() {
             // From the highest priority again after every lease (routing section 10.6).
             while let Some(queue) = session.bindings[index].endpoint.ready_queue() {
-                if session.delivery_room() == 0 || out.len() >= self.out_bytes_max {
-                    session.delivery_blocked = true;
+                if let Some(blocked) = self.blocked(session, out) {
+                    session.delivery_blocked = Some(blocked);
                     return Ok(());
                 }
                 let endpoint = session.bindings[index].endpoint.clone();
@@ -154,6 +154,13 @@ impl Run<'_> {
             }
         }
         Ok(())
+    }
+
+    fn blocked(&self, session: &Session, out: &[u8]) -> Option<Blocked> {
+        if session.delivery_room() == 0 {
+            return Some(Blocked::Window);
+        }
+        (out.len() >= self.out_bytes_max).then_some(Blocked::Out)
     }
 
     fn lease(

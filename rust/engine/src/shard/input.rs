@@ -206,7 +206,7 @@ impl Shard {
             queue.ack(delivery.seq, delivery.epoch);
         }
         session.retries = 0;
-        if session.delivery_blocked {
+        if session.delivery_blocked.is_some() {
             self.behind_until = self.now.mono.plus_ms(PROMPT_MS);
             self.mark_drain(slot);
         }

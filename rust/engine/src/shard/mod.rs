@@ -39,7 +39,7 @@ use crate::stats::{Tally, bump};
 
 use acks::AckQueue;
 use commands::ShardWaiter;
-use conn::{Conn, Phase};
+use conn::{Blocked, Conn, Phase};
 use ingress::Ingress;
 
 /// The time of a turn, read once.
@@ -183,7 +183,8 @@ impl Shard {
             self.pool.give(std::mem::take(&mut conn.out));
         }
         let has_room = conn.out.len() <= out_bytes_max / 2;
-        if has_room && conn.session().is_some_and(|session| session.delivery_blocked) {
+        let waits = conn.session().is_some_and(|session| session.delivery_blocked == Some(Blocked::Out));
+        if has_room && waits {
             self.to_drain.push(id.slot());
         }
     }
