@@ -158,6 +158,9 @@ pub(super) struct Session {
     pub filters: Vec<(TopicFilter<'static>, QoS)>,
     pub inputs_active: bool,
     pub bindings: Vec<InputBinding>,
+    /// Binding that is served first next time, the one behind the last that was: a busy input leaves room
+    /// for the others.
+    pub next_binding: usize,
     /// Queues of the bindings; grows only, so that an index stays valid.
     pub queues: Vec<Queue>,
     pub in_flight: InFlight<Delivery>,
@@ -179,6 +182,7 @@ impl Session {
             filters: Vec::new(),
             inputs_active: false,
             bindings: Vec::new(),
+            next_binding: 0,
             queues: Vec::new(),
             in_flight: InFlight::new(packet_ids),
             control_pending: 0,

@@ -138,7 +138,9 @@ impl Run<'_> {
         let id = conn.id;
         let Conn { phase, out, .. } = conn;
         let super::conn::Phase::Active(session) = phase else { return Ok(()) };
-        for index in 0..session.bindings.len() {
+        let (first, count) = (session.next_binding, session.bindings.len());
+        for step in 0..count {
+            let index = (first + step) % count;
             // From the highest priority again after every lease (routing section 10.6).
             while let Some(queue) = session.bindings[index].endpoint.ready_queue() {
                 if let Some(blocked) = self.blocked(session, out) {
@@ -149,7 +151,7 @@ impl Run<'_> {
                 let leased = endpoint.with_consumer(id, || self.lease(session, index, &queue, out, now));
                 match leased.transpose()? {
                     Some(0) | None => break,
-                    Some(_) => {}
+                    Some(_) => session.next_binding = index + 1,
                 }
             }
         }
@@ -180,9 +182,18 @@ impl Run<'_> {
         let count = queue.lease(now, room, bytes, |leased| {
             let delivery =
                 Delivery { queue: queue_index, seq: leased.seq, epoch: leased.epoch, sent: self.now };
-            match self.encode(binding, &leased, queue.priority(), out, || in_flight.insert(delivery).ok()) {
+            let mut packet_id = None;
+            let next_id = || {
+                packet_id = in_flight.insert(delivery).ok();
+                packet_id
+            };
+            match self.encode(binding, &leased, queue.priority(), out, next_id) {
                 Encoded::AwaitsAck => {}
-                Encoded::Settled => settled.push((leased.seq, leased.epoch)),
+                Encoded::Settled => {
+                    // One that could not be written after all: nothing will acknowledge it.
+                    packet_id.and_then(|id| in_flight.ack(id));
+                    settled.push((leased.seq, leased.epoch));
+                }
             }
             true
         })?;

@@ -1,0 +1,58 @@
+//! Messages on their way to a module: fair among its inputs, complete, and not twice without need.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod common;
+
+use std::sync::atomic::Ordering;
+
+use common::{World, bodies, ids, puback_bytes};
+use edgehub_store::SyncPolicy;
+
+const TO_M: &[(&str, &str)] = &[("in", r#"FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i")"#)];
+const TOPIC: &str = "devices/d1/messages/events/";
+
+fn redeliveries(world: &World) -> u64 {
+    world.hub.stats().redeliveries.load(Ordering::Relaxed)
+}
+
+#[test]
+fn a_busy_input_leaves_room_for_the_other() {
+    let mut world = World::with(SyncPolicy::None, |config| config.delivery_window = 1);
+    world.routes(&[
+        ("a", r#"FROM /messages/* WHERE k = 'a' INTO BrokeredEndpoint("/modules/m/inputs/a")"#),
+        ("b", r#"FROM /messages/* WHERE k = 'b' INTO BrokeredEndpoint("/modules/m/inputs/b")"#),
+    ]);
+    let (device, module) = (world.device("d1"), world.module("m"));
+    world.received(module);
+    for n in 1..=10_u16 {
+        let key = if n % 2 == 0 { "a" } else { "b" };
+        world.publish(device, &format!("{TOPIC}k={key}"), key.as_bytes(), n);
+    }
+    let mut all = Vec::new();
+    for _ in 0..10 {
+        let got = world.received(module);
+        all.extend(bodies(&got));
+        for id in ids(&got) {
+            world.feed(module, &puback_bytes(id));
+        }
+    }
+    assert_eq!(all.len(), 10);
+    assert!(all[1..].chunks_exact(2).all(|pair| pair[0] != pair[1]), "in turn: {all:?}");
+}
+
+#[test]
+fn a_message_whose_topic_grows_too_long_is_dropped_and_the_others_are_not_sent_again() {
+    let mut world = World::new();
+    world.routes(TO_M);
+    let (device, module) = (world.device("d1"), world.module("m"));
+    world.received(module);
+    // A quote takes one byte on the way in and three, percent-encoded, on the way out.
+    world.publish(device, &format!("{TOPIC}k={}", "\"".repeat(30_000)), b"x", 1);
+    world.publish(device, TOPIC, b"y", 2);
+    let got = world.received(module);
+    assert_eq!(bodies(&got), ["y"]);
+    world.feed(module, &puback_bytes(ids(&got)[0]));
+    assert_eq!(world.hub.queue_lengths()[0].2, 0);
+    world.advance(31_000);
+    assert_eq!(redeliveries(&world), 0);
+}
