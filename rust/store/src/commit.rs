@@ -65,6 +65,10 @@ impl Shared {
         if self.in_memory && !journal.fits(bytes, Content::Messages) {
             self.check_memory(journal.segment_bytes().max(bytes as u64))?;
         }
+        if self.health.disk_full.load(Ordering::Relaxed) && !journal.fits(bytes, Content::Messages) {
+            // The store's thread tries again; a sender that did would spend milliseconds for nothing.
+            return Err(journal.no_space());
+        }
         self.make_room(&mut journal, bytes, Content::Messages)?;
         let address = journal.seal(inner, 0, self.clock.unix().0);
         self.write(&mut journal, address, &inner.buf)?;

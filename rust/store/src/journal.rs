@@ -260,14 +260,18 @@ impl Journal {
         if spare.number + 1 == self.next_number { self.spare.replace(spare) } else { Some(spare) }
     }
 
-    /// Whether a file for the next segment should be prepared now.
-    pub fn wants_spare(&self) -> bool {
-        self.preallocate
-            && self.spare.is_none()
-            && self.active.as_ref().is_none_or(|active| {
-                let meta = &active.segment.meta;
-                active.position - meta.base > (meta.limit - meta.base) / 2
-            })
+    /// Whether a file for the next segment should be prepared now; `urgent` when one was wanted and not to be had.
+    pub fn wants_spare(&self, urgent: bool) -> bool {
+        let late = self.active.as_ref().is_none_or(|active| {
+            let meta = &active.segment.meta;
+            active.position - meta.base > (meta.limit - meta.base) / 2
+        });
+        self.preallocate && self.spare.is_none() && (late || urgent)
+    }
+
+    /// What a sender is told while no segment can be allocated.
+    pub fn no_space(&self) -> StoreError {
+        refused(&segment_name(self.next_number), self.segment_bytes, io::ErrorKind::StorageFull.into())
     }
 
     pub fn segment_bytes(&self) -> u64 {

@@ -116,9 +116,15 @@ impl Shared {
         if keeper.spare_retry_at.is_some_and(|at| now < at) {
             return Ok(());
         }
+        let urgent = self.health.disk_full.load(Ordering::Relaxed);
         let (number, bytes) = {
             let mut journal = self.journal.lock();
-            if !journal.wants_spare() {
+            if journal.spare.is_some() && urgent {
+                // It was too small for one batch; others may fit, so senders try again.
+                keeper.spare_retry_at = Some(now.plus_ms(RETRY_MS));
+                self.health.disk_full.store(false, Ordering::Relaxed);
+            }
+            if !journal.wants_spare(urgent) {
                 return Ok(());
             }
             (journal.reserve_number(), journal.segment_bytes())
@@ -133,12 +139,11 @@ impl Shared {
         };
         self.sync_folder()?;
         let unused = self.journal.lock().put_spare(spare);
+        self.health.disk_full.store(false, Ordering::Relaxed);
         if let Some(Spare { name, file, .. }) = unused {
             drop(file);
             self.remove_file(&name);
         }
-        self.health.disk_full.store(false, Ordering::Relaxed);
-        self.relieve();
         Ok(())
     }
 

@@ -133,6 +133,22 @@ fn a_full_disk_refuses_messages_until_there_is_space() {
     assert_eq!(drain(&queue, rig.now())[0].seq, stored);
 }
 
+#[test]
+fn a_batch_too_large_for_the_disk_does_not_keep_out_others() {
+    let mut rig = Rig::new(config(SyncPolicy::None));
+    let queue = rig.store.open_queue("e", 0).unwrap();
+    rig.disk.set_bytes_max(Some(3 * 4096));
+    rig.append(&[&queue], &[&[1; 2500]]);
+    rig.pass(100);
+    let error = rig.try_append(&target(&queue), &[&[1; 15_000]]).unwrap_err();
+    assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
+    assert!(rig.store.pressure());
+    rig.pass(1000);
+    assert!(!rig.store.pressure());
+    rig.append(&[&queue], &[&[2; 2500]]);
+    assert_eq!(drain(&queue, rig.now()).len(), 2);
+}
+
 /// Checkpoints may use up what is kept for them, but not what unlinking needs: else a full disk stays full.
 #[test]
 fn a_full_disk_never_keeps_spent_segments() {
