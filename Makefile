@@ -11,7 +11,7 @@ PYTEST_FLAGS ?=
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint-rust lint-python types stubs fmt test-rust test-python crash bench memory load lock settings fuzz clean
+.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python crash bench memory load lock settings fuzz clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -34,7 +34,7 @@ run: $(STAMPS)/core ## Run the demo: devices -> edgehub -> iothub (ARGS="--secon
 
 test: check test-rust test-python ## All checks and tests; what CI runs
 
-check: lint-rust lint-python types stubs ## Formatters, linters, types, stubs against the built extension
+check: lint-rust lint-python types stubs imports ## Formatters, linters, types, stubs against the built extension, import directions
 
 lint-rust: $(STAMPS)/venv
 	cargo fmt --all --check
@@ -49,6 +49,9 @@ types: $(STAMPS)/core
 
 stubs: $(STAMPS)/core
 	$(BIN)/python -m mypy.stubtest edgehub._core --concise --mypy-config-file pyproject.toml --allowlist tools/stubtest-allow.txt
+
+imports: $(STAMPS)/venv
+	$(BIN)/python -m pytest -q tests/unit/test_import_direction.py
 
 fmt: $(STAMPS)/venv ## Format Rust and Python
 	cargo fmt --all
