@@ -5,7 +5,8 @@ mod common;
 
 use std::sync::atomic::Ordering;
 
-use common::{World, bodies, ids, puback_bytes};
+use common::{EDGE, World, bodies, ids, puback_bytes};
+use edgehub_engine::Command;
 use edgehub_store::SyncPolicy;
 
 const TO_M: &[(&str, &str)] = &[("in", r#"FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i")"#)];
@@ -55,4 +56,22 @@ fn a_message_whose_topic_grows_too_long_is_dropped_and_the_others_are_not_sent_a
     assert_eq!(world.hub.queue_lengths()[0].2, 0);
     world.advance(31_000);
     assert_eq!(redeliveries(&world), 0);
+}
+
+#[test]
+fn an_unacknowledged_answer_of_the_control_plane_does_not_repeat_messages_of_queues() {
+    let mut world = World::new();
+    world.routes(TO_M);
+    let (device, module) = (world.device("d1"), world.module("m"));
+    world.received(module);
+    let topic = format!("devices/{EDGE}/modules/m/inputs/x");
+    world.command(module, Command::Send { conn: module, topic, payload: Vec::new(), qos: 1 });
+    assert_eq!(world.received(module).len(), 1);
+    world.advance(29_000);
+    world.publish(device, TOPIC, b"x", 1);
+    let got = world.received(module);
+    world.advance(2_000);
+    assert_eq!(redeliveries(&world), 0);
+    world.feed(module, &puback_bytes(ids(&got)[0]));
+    assert_eq!(world.hub.queue_lengths()[0].2, 0);
 }

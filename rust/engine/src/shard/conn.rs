@@ -130,6 +130,11 @@ impl Delivery {
     pub fn of_control_plane(sent: MonoTime) -> Self {
         Self { queue: NO_QUEUE, seq: 0, epoch: 0, sent }
     }
+
+    /// Sent once only: it is not kept for another attempt.
+    pub fn is_of_control_plane(&self) -> bool {
+        self.queue == NO_QUEUE
+    }
 }
 
 /// What stopped deliveries although messages wait.
@@ -190,6 +195,20 @@ impl Session {
             retry_at: None,
             retries: 0,
         }
+    }
+
+    /// Whether a message has waited for its acknowledgement for `ack_ms`. Answers of the control plane are given up then,
+    /// they are not sent again.
+    pub fn has_overdue(&mut self, now: MonoTime, ack_ms: u64) -> bool {
+        while let Some((id, delivery)) =
+            self.in_flight.oldest().filter(|(_, d)| now >= d.sent.plus_ms(ack_ms))
+        {
+            if !delivery.is_of_control_plane() {
+                return true;
+            }
+            self.in_flight.ack(id);
+        }
+        false
     }
 
     /// How many more messages of queues may be sent.

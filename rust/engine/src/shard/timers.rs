@@ -77,7 +77,7 @@ impl Shard {
                 format!("nothing received for {} ms", now.0 - conn.last_activity.0),
             ),
             Phase::Active(session) => {
-                if session.in_flight.oldest().is_some_and(|(_, d)| now >= d.sent.plus_ms(ack_ms)) {
+                if session.has_overdue(now, ack_ms) {
                     Due::Redeliver
                 } else if session.retry_at.is_some_and(|at| now >= at) {
                     Due::Drain
