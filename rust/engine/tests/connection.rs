@@ -253,3 +253,21 @@ fn an_answer_for_a_closed_connection_does_not_reach_its_successor() {
     assert_eq!(world.received(new), []);
     assert!(!world.shard.is_closing(new));
 }
+
+#[test]
+fn a_client_whose_input_waits_is_not_silent() {
+    let mut world = World::new();
+    world.routes(&[("up", "FROM /* INTO $upstream")]);
+    let id = world.device("d1");
+    let mut bytes = publish_bytes("$iothub/twin/GET/?$rid=1", b"", 1);
+    bytes.extend(publish_bytes("devices/d1/messages/events/", b"x", 2));
+    world.feed(id, &bytes);
+    world.advance(200_000);
+    assert!(!world.shard.is_closing(id));
+    world.command(id, Command::PubAck { conn: id, packet_id: 1 });
+    assert_eq!(world.received(id), [Got::PubAck(1), Got::PubAck(2)]);
+    world.advance(89_999);
+    assert!(!world.shard.is_closing(id));
+    world.advance(1);
+    assert_eq!(close_of(&mut world, id).0, CloseReason::KeepAliveTimeout);
+}

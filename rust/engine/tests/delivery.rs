@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::atomic::Ordering;
 
-use common::{EDGE, World, bodies, ids, puback_bytes};
+use common::{EDGE, World, bodies, ids, puback_bytes, publish_bytes};
 use edgehub_engine::Command;
 use edgehub_store::SyncPolicy;
 
@@ -74,4 +74,30 @@ fn an_unacknowledged_answer_of_the_control_plane_does_not_repeat_messages_of_que
     assert_eq!(redeliveries(&world), 0);
     world.feed(module, &puback_bytes(ids(&got)[0]));
     assert_eq!(world.hub.queue_lengths()[0].2, 0);
+}
+
+#[test]
+fn an_acknowledgement_that_waits_unread_is_not_late() {
+    let mut world = World::new();
+    world.routes(TO_M);
+    let (device, module) = (world.device("d1"), world.module("m"));
+    world.received(module);
+    world.publish(device, TOPIC, b"x", 1);
+    let got = world.received(module);
+    world.publish(module, "$iothub/twin/GET/?$rid=1", b"", 1);
+    let mut bytes = publish_bytes(&format!("devices/{EDGE}/modules/m/messages/events/"), b"y", 2);
+    bytes.extend(puback_bytes(ids(&got)[0]));
+    world.feed(module, &bytes);
+    world.advance(31_000);
+    assert_eq!(redeliveries(&world), 0);
+    world.command(module, Command::PubAck { conn: module, packet_id: 1 });
+    world.advance(1);
+    assert_eq!(redeliveries(&world), 0);
+    // From then on the client has the whole time again.
+    let late = bodies(&world.received(module));
+    assert_eq!(late, ["y"]);
+    world.advance(29_998);
+    assert_eq!(redeliveries(&world), 0);
+    world.advance(2);
+    assert_eq!(redeliveries(&world), 1);
 }

@@ -194,13 +194,16 @@ impl Shard {
 
     /// Works on kept bytes and lets the driver read again, unless something else still holds the input.
     pub(super) fn resume(&mut self, slot: usize) {
-        let Some(conn) = self.conns.get(slot).filter(|conn| !conn.pause.any()) else { return };
+        let now = self.now.mono;
+        let Some(conn) = self.conns.get_mut(slot).filter(|conn| !conn.pause.any()) else { return };
+        conn.read_since = now;
         let id = conn.id;
         if !conn.leftover.is_empty() {
             self.process_leftover(id);
         }
         if self.conn(id).is_some_and(|conn| !conn.pause.any()) {
             self.resumed.push(slot);
+            self.note_deadline(slot);
         }
     }
 

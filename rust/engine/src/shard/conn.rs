@@ -63,6 +63,8 @@ pub(super) struct Conn {
     pub dirty: bool,
     pub opened: MonoTime,
     pub last_activity: MonoTime,
+    /// Since when the input is read again: what waited unread before was not late.
+    pub read_since: MonoTime,
     pub keep_alive_ms: u64,
     /// An event that found the control queue full.
     pub pending_event: Option<ControlEvent>,
@@ -84,6 +86,7 @@ impl Conn {
             dirty: false,
             opened: now,
             last_activity: now,
+            read_since: now,
             keep_alive_ms: 0,
             pending_event: None,
             close_reason: None,
@@ -96,6 +99,11 @@ impl Conn {
             Phase::Active(session) => Some(session),
             _ => None,
         }
+    }
+
+    /// From when the time counts in which the client has to send something, `None` while its input waits.
+    pub fn listening_since(&self, from: MonoTime) -> Option<MonoTime> {
+        (!self.pause.any()).then(|| from.max(self.read_since))
     }
 
     pub fn is_closing(&self) -> bool {

@@ -67,17 +67,21 @@ impl Shard {
         let now = self.now.mono;
         let (connect_ms, ack_ms) = (self.hub.config.connect_timeout_ms, self.hub.config.ack_timeout_ms);
         let Some(conn) = self.conns.get_mut(slot) else { return Due::Nothing };
-        let (opened, idle_until) = (conn.opened, conn.last_activity.plus_ms(conn.keep_alive_ms));
+        let opened = conn.opened;
+        let listening_since = conn.listening_since(conn.last_activity);
+        let is_silent = listening_since.is_some_and(|since| now >= since.plus_ms(conn.keep_alive_ms));
+        // What is in flight is late only if its acknowledgement could have been read.
+        let may_be_late = conn.listening_since(conn.opened).is_some_and(|since| now >= since.plus_ms(ack_ms));
         match &mut conn.phase {
             Phase::AwaitConnect if now >= opened.plus_ms(connect_ms) => {
                 Due::Close(CloseReason::ConnectTimeout, format!("no CONNECT within {connect_ms} ms"))
             }
-            Phase::Active(_) if now >= idle_until => Due::Close(
+            Phase::Active(_) if is_silent => Due::Close(
                 CloseReason::KeepAliveTimeout,
                 format!("nothing received for {} ms", now.0 - conn.last_activity.0),
             ),
             Phase::Active(session) => {
-                if session.has_overdue(now, ack_ms) {
+                if may_be_late && session.has_overdue(now, ack_ms) {
                     Due::Redeliver
                 } else if session.retry_at.is_some_and(|at| now >= at) {
                     Due::Drain
@@ -95,9 +99,11 @@ impl Shard {
         match &conn.phase {
             Phase::AwaitConnect => Some(conn.opened.plus_ms(config.connect_timeout_ms)),
             Phase::Active(session) => {
-                let idle = conn.last_activity.plus_ms(conn.keep_alive_ms);
-                let ack = session.in_flight.oldest().map(|(_, d)| d.sent.plus_ms(config.ack_timeout_ms));
-                [Some(idle), ack, session.retry_at].into_iter().flatten().min()
+                let from = |from, ms| conn.listening_since(from).map(|since| since.plus_ms(ms));
+                let idle = from(conn.last_activity, conn.keep_alive_ms);
+                let oldest = session.in_flight.oldest();
+                let ack = oldest.and_then(|(_, d)| from(d.sent, config.ack_timeout_ms));
+                [idle, ack, session.retry_at].into_iter().flatten().min()
             }
             _ => None,
         }
