@@ -271,3 +271,40 @@ fn a_client_whose_input_waits_is_not_silent() {
     world.advance(1);
     assert_eq!(close_of(&mut world, id).0, CloseReason::KeepAliveTimeout);
 }
+
+fn answer_of_method(n: usize) -> Vec<u8> {
+    let topic = format!("$iothub/methods/res/200/?$rid={n}");
+    let mut bytes = Vec::new();
+    encode_publish(&mut bytes, &edgehub_mqtt::Publish::new(&topic, QoS::AtMostOnce, b"")).unwrap();
+    bytes
+}
+
+#[test]
+fn requests_that_need_no_answer_wait_for_room_in_the_queue_of_events_too() {
+    let mut world = World::with(edgehub_store::SyncPolicy::None, |config| config.control_queue_max = 1);
+    let id = world.device("d1");
+    let bytes: Vec<u8> = (1..=4).flat_map(answer_of_method).collect();
+    world.feed(id, &bytes);
+    let mut topics = Vec::new();
+    for _ in 0..5 {
+        for event in world.events() {
+            if let ControlEvent::Publish { publish, .. } = event {
+                topics.extend(publish.topic.chars().last());
+            }
+        }
+        world.advance(10);
+    }
+    assert_eq!(topics, ['1', '2', '3', '4']);
+}
+
+#[test]
+fn nothing_is_asked_for_a_connection_after_its_end() {
+    let mut world = World::with(edgehub_store::SyncPolicy::None, |config| config.control_queue_max = 2);
+    let id = world.device("d1");
+    let bytes: Vec<u8> = (1..=3).flat_map(answer_of_method).collect();
+    world.feed(id, &bytes);
+    assert_eq!(world.events().len(), 2);
+    world.command(id, Command::Close { conn: id, reason: String::new() });
+    let events = world.events();
+    assert!(matches!(events[..], [ControlEvent::Closed { .. }]), "{events:?}");
+}

@@ -120,6 +120,9 @@ impl Shard {
 
     fn handle(&mut self, id: ConnId, packet: Packet<'_>) -> Step {
         let Some(conn) = self.conns.get(id.slot()).filter(|conn| conn.id == id) else { return Step::Wait };
+        if conn.pause.any() {
+            return Step::Wait; // the packet before has to find its place first
+        }
         match (&conn.phase, packet) {
             (Phase::AwaitConnect, Packet::Connect(connect)) => self.request_connect(id, &connect),
             (Phase::AwaitConnect, other) => {

@@ -302,6 +302,8 @@ impl Shard {
         }
         let phase = std::mem::replace(&mut conn.phase, Phase::Closing);
         conn.pause = conn::Pause::default();
+        // Nothing is asked for a connection after its end was told.
+        conn.pending_event = None;
         conn.close_reason = Some(reason);
         self.pool.give(std::mem::take(&mut conn.leftover));
         let (id, accepted) = (conn.id, matches!(phase, Phase::Active(_)));
