@@ -17,7 +17,8 @@ pub struct EngineConfig {
     pub ack_timeout_ms: u64,
     /// Messages in flight to one client. Full: its queues wait.
     pub delivery_window: u16,
-    /// Bytes waiting to be written to one client. Full: its queues wait.
+    /// Bytes waiting to be written to one client. Full: its queues wait. Twice as much, with answers to what it
+    /// sends: it is not read, and what the control plane has for it is dropped and counted.
     pub out_bytes_max: usize,
     /// Bytes of one staged batch. Full: it is committed before the turn ends.
     pub batch_bytes_max: usize,

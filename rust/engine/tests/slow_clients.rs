@@ -3,7 +3,9 @@
 
 mod common;
 
-use common::World;
+use common::{Got, World, publish_bytes};
+use edgehub_engine::{Command, Filters};
+use edgehub_mqtt::encode_pingreq;
 use edgehub_store::SyncPolicy;
 
 const TO_M: &[(&str, &str)] = &[("in", r#"FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i")"#)];
@@ -29,4 +31,41 @@ fn a_full_window_behind_a_full_socket_lets_the_thread_sleep() {
         }
     });
     assert!(asleep);
+}
+
+#[test]
+fn a_client_that_does_not_read_its_answers_is_not_read_until_it_does() {
+    const OUT_BYTES_MAX: usize = 1024;
+    let mut world = World::with(SyncPolicy::None, |config| config.out_bytes_max = OUT_BYTES_MAX);
+    let id = world.device("d1");
+    let (mut input, mut sent) = (Vec::new(), 0);
+    // Nobody takes these publishes: their acknowledgements wait for no commit.
+    for n in 1..=100 {
+        input.extend(publish_bytes("nothing/known", b"", n));
+        encode_pingreq(&mut input);
+    }
+    while world.shard.wants_input(id) {
+        world.feed(id, &input);
+        sent += 200;
+        assert!(sent < 10_000);
+    }
+    // The limit, and the acknowledgements of one turn.
+    let waiting = world.shard.out(id).unwrap().len();
+    assert!((2 * OUT_BYTES_MAX..3 * OUT_BYTES_MAX).contains(&waiting), "{waiting}");
+    let topic = "$iothub/methods/POST/m/?$rid=1".to_owned();
+    let filters = Filters { added: vec![("$iothub/methods/POST/#".to_owned(), 1)], inputs_active: false };
+    world.command(id, Command::SubAck { conn: id, packet_id: 1, codes: vec![1], filters });
+    world.command(id, Command::Send { conn: id, topic, payload: vec![0; 100], qos: 0 });
+    let mut answers = 0;
+    while answers < sent + 1 {
+        let got = world.received(id);
+        assert!(!got.is_empty(), "{answers} of {sent}");
+        assert!(got.iter().all(|got| !matches!(got, Got::Publish { .. })));
+        answers += got.len();
+        while world.shard.pop_resumed().is_some() {}
+        while !world.shard.may_sleep() {
+            world.turn(|_| {});
+        }
+    }
+    assert!(world.shard.wants_input(id));
 }

@@ -157,12 +157,18 @@ impl Shard {
     /// Answers of the control plane are not stored: they are sent once, to a filter that matches.
     fn control_send(&mut self, id: ConnId, topic: &str, payload: &[u8], qos: u8) {
         let now = self.now.mono;
-        let Some(session) = self.conn_mut(id).and_then(|conn| conn.session()) else { return };
+        let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.id == id) else { return };
+        let Some(session) = conn.session() else { return };
         let Some(granted) = session.granted(topic) else {
             self.hub.stats.dropped.add(&["no_subscription", "", ""], 1);
             return;
         };
         let qos = if qos == 0 { QoS::AtMostOnce } else { granted };
+        if conn.pause.output {
+            self.hub.stats.dropped.add(&["client_does_not_read", "", ""], 1);
+            return;
+        }
+        let Some(session) = conn.session() else { return };
         let mut packet_id = None;
         if qos == QoS::AtLeastOnce {
             packet_id = session.in_flight.insert(Delivery::of_control_plane(now)).ok();

@@ -39,11 +39,18 @@ pub(super) struct Pause {
     pub control_full: bool,
     /// The store takes nothing now.
     pub store: bool,
+    /// The client does not read what it gets.
+    pub output: bool,
 }
 
 impl Pause {
     pub fn any(self) -> bool {
         self != Self::default()
+    }
+
+    /// Whether the client could not do anything about it.
+    fn is_of_server(self) -> bool {
+        Self { output: false, ..self }.any()
     }
 }
 
@@ -101,9 +108,10 @@ impl Conn {
         }
     }
 
-    /// From when the time counts in which the client has to send something, `None` while its input waits.
+    /// From when the time counts in which the client has to send something, `None` while its input waits
+    /// for the server.
     pub fn listening_since(&self, from: MonoTime) -> Option<MonoTime> {
-        (!self.pause.any()).then(|| from.max(self.read_since))
+        (!self.pause.is_of_server()).then(|| from.max(self.read_since))
     }
 
     pub fn is_closing(&self) -> bool {

@@ -183,9 +183,13 @@ impl Shard {
             self.pool.give(std::mem::take(&mut conn.out));
         }
         let has_room = conn.out.len() <= out_bytes_max / 2;
+        let input_waits = has_room && std::mem::take(&mut conn.pause.output);
         let waits = conn.session().is_some_and(|session| session.delivery_blocked == Some(Blocked::Out));
         if has_room && waits {
             self.to_drain.push(id.slot());
+        }
+        if input_waits {
+            self.resume(id.slot());
         }
     }
 
@@ -248,8 +252,8 @@ impl Shard {
     pub fn may_sleep(&self) -> bool {
         self.to_drain.is_empty()
             && self.resumed.is_empty()
-            // What an end of a connection staged after the commit, such as its will.
-            && (self.ingress.staged_bytes() == 0 || self.ingress.is_blocked())
+            // What came after the commit: the will of a connection that ended, input that waited.
+            && (self.ingress.is_blocked() || (self.ingress.staged_bytes() == 0 && !self.acks.has_open()))
             && self.hub.mailboxes.get(self.index).is_none_or(crate::mailbox::Mailbox::may_sleep)
     }
 
@@ -282,13 +286,16 @@ impl Shard {
         }
     }
 
-    /// Lets `write` append to the out-buffer of a connection.
+    /// Lets `write` append an answer to the out-buffer of a connection. Whoever asks without reading the
+    /// answers is not read any more at twice what deliveries may fill.
     fn write(&mut self, slot: usize, write: impl FnOnce(&mut Vec<u8>)) {
+        let answers_bytes_max = self.hub.config.out_bytes_max.saturating_mul(2);
         if let Some(conn) = self.conns.get_mut(slot) {
             if conn.out.capacity() == 0 {
                 conn.out = self.pool.take();
             }
             write(&mut conn.out);
+            conn.pause.output |= conn.out.len() >= answers_bytes_max && !conn.is_closing();
         }
         self.mark_dirty(slot);
     }
