@@ -9,8 +9,8 @@ use parking_lot::Mutex;
 
 /// Label sets that one family holds. Beyond it everything counts under the label `other`.
 const LABEL_SETS_MAX: usize = 20_000;
-/// Separates the label values in a key; cannot occur in an id.
-const SEPARATOR: u8 = 0;
+/// Separates the label values in a key; no text in UTF-8 has this byte.
+const SEPARATOR: u8 = 0xff;
 
 /// A family of counters with labels.
 #[derive(Debug, Default)]
@@ -21,7 +21,9 @@ pub struct Family {
 impl Family {
     /// Adds to the counter with these label values.
     pub fn add(&self, labels: &[&str], count: u64) {
-        self.counter(labels.join("\0").as_bytes()).fetch_add(count, Ordering::Relaxed);
+        let mut key = Vec::new();
+        write_key(&mut key, labels);
+        self.counter(&key).fetch_add(count, Ordering::Relaxed);
     }
 
     /// All counters with their label values.
@@ -37,6 +39,16 @@ impl Family {
         }
         let key = if counters.len() < LABEL_SETS_MAX { key } else { b"other" };
         counters.entry(key.into()).or_default().clone()
+    }
+}
+
+fn write_key(key: &mut Vec<u8>, labels: &[&str]) {
+    key.clear();
+    for (index, label) in labels.iter().enumerate() {
+        if index > 0 {
+            key.push(SEPARATOR);
+        }
+        key.extend_from_slice(label.as_bytes());
     }
 }
 
@@ -56,13 +68,7 @@ pub struct Tally {
 impl Tally {
     /// Counts one with these label values.
     pub fn count(&mut self, family: &Family, labels: &[&str]) {
-        self.next_key.clear();
-        for (index, label) in labels.iter().enumerate() {
-            if index > 0 {
-                self.next_key.push(SEPARATOR);
-            }
-            self.next_key.extend_from_slice(label.as_bytes());
-        }
+        write_key(&mut self.next_key, labels);
         if self.next_key != self.key {
             self.flush(family);
             std::mem::swap(&mut self.key, &mut self.next_key);
@@ -133,6 +139,16 @@ mod tests {
         snapshot.sort();
         let row = |id: &str, n| (vec![id.to_owned(), "out".to_owned()], n);
         assert_eq!(snapshot, [row("a", 3), row("b", 1)]);
+    }
+
+    #[test]
+    fn labels_stay_apart_whatever_they_hold() {
+        let family = Family::default();
+        let mut tally = Tally::default();
+        family.add(&["a\0b", "c"], 1);
+        tally.count(&family, &["a\0b", "c"]);
+        tally.flush(&family);
+        assert_eq!(family.snapshot(), [(vec!["a\0b".to_owned(), "c".to_owned()], 2)]);
     }
 
     #[test]
