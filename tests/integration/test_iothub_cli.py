@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import hmac
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
+import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -15,7 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgehub.upstream.client import AmqpUpstream
+from edgehub.upstream.settings import UpstreamSettings
+from edgehub.upstream.tokens import SignedTokens
 from iothub.cli import main
+from iothub.telemetry.event import events_of
+from iothub.telemetry.log import TelemetryLog
+from unit.edgehub.upstream.upstream_fakes import FakeSource
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -201,3 +212,43 @@ def test_restart_keeps_certificates_identities_and_policies(tmp_path: Path) -> N
     assert (tmp_path / "server.pem").read_bytes() == certificate
     assert run("device", "show", "d1", data_dir=tmp_path).code == 0
     assert second.stop(signal.SIGINT) == 0
+
+
+async def test_nothing_that_was_acknowledged_is_lost_when_the_hub_is_killed(tmp_path: Path) -> None:
+    """Accepted means committed: kill -9 in full flow, then look into the log."""
+    serving = Serving(tmp_path)
+    created = run("device", "create", "gw", "--edge", "--json", data_dir=tmp_path)
+    own = next(m for m in json.loads(created.out)["systemModules"] if m["moduleId"] == "$edgeHub")
+    key = base64.b64decode(own["authentication"]["symmetricKey"]["primaryKey"])
+
+    async def sign(data: bytes) -> bytes:
+        return hmac.digest(key, data, "sha256")
+
+    source = FakeSource()
+    source.put("gw", *[b"%d" % number for number in range(5000)])
+    tls = ssl.create_default_context(cafile=serving.ready["caFile"])
+    tokens = SignedTokens("localhost", "gw", sign, time.time)
+    settings = UpstreamSettings("localhost", "localhost", "gw", tokens, tls, port=serving.ready["amqpPort"])
+    link = AmqpUpstream(settings, source)
+    await link.start()
+    async with asyncio.timeout(30):
+        while True:
+            await asyncio.sleep(0.005)
+            if link.stats.batches >= 50:
+                break
+    serving.stop(signal.SIGKILL)
+    await link.stop()
+    delivered = sum(count for _, count, outcome in source.settled if outcome == "delivered")
+    assert 500 <= delivered < 5000
+    log = TelemetryLog(
+        tmp_path / "telemetry.db",
+        bytes_max=2**40,
+        age_secs_max=10**9,
+        clock=time.time,
+        on_batch=lambda *_: None,
+    )
+    chunks = log.reader.submit(log.read, 0, 10**6, 2**40).result()
+    log.close()
+    stored = [int(event.body) for chunk in chunks for event in events_of(chunk)]
+    assert stored[:delivered] == list(range(delivered))
+    assert len(stored) <= delivered + 10

@@ -391,6 +391,22 @@ async def test_stop_finishes_what_is_in_flight(tmp_path: Path) -> None:
         assert sum(len(numbers) for numbers in (await w.stored()).values()) == delivered
 
 
+async def test_stop_does_not_wait_for_a_hub_that_is_gone(tmp_path: Path) -> None:
+    async with world(tmp_path) as w:
+        link = await w.link(drain_s=3600.0)
+        await until(lambda: link.state is State.CONNECTED)
+        held: list[Any] = []
+        w.server.telemetry.append = held.append  # type: ignore[method-assign, assignment]
+        w.put("leaf0", 0, 10)
+        await until(lambda: len(held) > 0)
+        stopping = asyncio.create_task(link.stop())
+        await asyncio.sleep(0)
+        w.relay.cut()
+        async with asyncio.timeout(20):
+            await stopping
+        assert not w.source.lent
+
+
 async def test_the_wrong_authority_is_refused(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         link = await w.link(tls=ssl.create_default_context())

@@ -20,8 +20,7 @@ cost a tenth.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import cproton  # type: ignore[import-untyped]
 from cproton import ffi, lib
@@ -52,59 +51,17 @@ from edgehub.protocol.amqp_handles import (
     read_fault,
     write_fault,
 )
-from edgehub.protocol.amqp_sasl import CODE_OK, SASL_HEADER, SaslClient, SaslError, SaslServer, plain_response
+from edgehub.protocol.amqp_opening import Opening
+from edgehub.protocol.amqp_options import CHANNEL_MAX
+from edgehub.protocol.amqp_sasl import SaslError
 from edgehub.protocol.amqp_types import AmqpDecodeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FRAME_BYTES_MAX: Final = 65536
-CHANNEL_MAX: Final = 8191
-LINKS_MAX: Final = 32768
-SESSION_BYTES_MAX: Final = 4 * 1024 * 1024
-"""Bytes of incoming transfers that proton may hold for one session; closes the incoming window."""
-MESSAGE_BYTES_MAX: Final = 1024 * 1024
-PARTIAL_BYTES_MAX: Final = 16 * 1024 * 1024
-"""Bytes of incomplete incoming messages on one connection; beyond, the connection is closed."""
+    from edgehub.protocol.amqp_options import EngineOptions
+
 _EMPTY_FRAME: Final = b"\x00\x00\x00\x08\x02\x00\x00\x00"
-_AMQP_HEADER: Final = b"AMQP\x00\x01\x00\x00"
-_HEADER_BYTES: Final = 8
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """How one connection behaves.
-
-    :ivar role: which side we are.
-    :ivar container_id: our name in the open frame.
-    :ivar hostname: client only: the host in the open frame.
-    :ivar idle_timeout_ms: advertised to the peer; a silent peer is dropped after twice this time. 0 = never.
-    :ivar heartbeat_default_ms: empty frames at half this period for a peer that advertises no idle time-out;
-        0 = none.
-    :ivar sasl_mechanisms: server: what is offered to peers that start with SASL (they may also start
-        without). Client: at most one, `()` starts without SASL.
-    :ivar sasl_user: client with PLAIN.
-    :ivar sasl_password: client with PLAIN.
-    :ivar links_max: links on the connection, refused ones included until the peer has detached them; one more
-        closes the connection.
-    :ivar message_bytes_max: larger incoming messages detach their link.
-    :ivar partial_bytes_max: bytes of incomplete messages on all links; more closes the connection.
-    """
-
-    role: Literal["client", "server"]
-    container_id: str
-    hostname: str | None = None
-    idle_timeout_ms: int = 240_000
-    heartbeat_default_ms: int = 0
-    sasl_mechanisms: tuple[str, ...] = ()
-    sasl_user: str = ""
-    sasl_password: str = ""
-    frame_bytes_max: int = FRAME_BYTES_MAX
-    channel_max: int = CHANNEL_MAX
-    links_max: int = LINKS_MAX
-    session_bytes_max: int = SESSION_BYTES_MAX
-    message_bytes_max: int = MESSAGE_BYTES_MAX
-    partial_bytes_max: int = PARTIAL_BYTES_MAX
 
 
 class AmqpEngine:
@@ -122,9 +79,8 @@ class AmqpEngine:
         self._writer: FormatWriter = FormatWriter()
         self._sessions: dict[int, AmqpSession] = {}
         self._links: dict[int, AmqpLink] = {}
-        self._sasl: SaslServer | SaslClient | None = self._client_sasl()
-        self._header = b""  # server: first bytes until the protocol is known
-        self._header_known = options.role == "client"
+        self._opening = Opening(options)
+        self._opening_unsent = True
         self._partial_bytes = 0
         self._format = 0  # message format of the transfer frame being pushed
         self._deadline: float | None = None
@@ -149,15 +105,6 @@ class AmqpEngine:
             cproton.pn_connection_set_hostname(self._connection, options.hostname)
         cproton.pn_transport_bind(self._transport, self._connection)
 
-    def _client_sasl(self) -> SaslClient | None:
-        options = self.options
-        if options.role == "server" or not options.sasl_mechanisms:
-            return None
-        mechanism = options.sasl_mechanisms[0]
-        plain = mechanism == "PLAIN"
-        response = plain_response(options.sasl_user, options.sasl_password) if plain else None
-        return SaslClient(mechanism, response, options.hostname)
-
     def __del__(self) -> None:
         # Handles hold no references of their own, so this frees all C objects at once, in proton's order.
         owned = self.__dict__
@@ -176,60 +123,34 @@ class AmqpEngine:
         """Takes received bytes. Ignored once the connection has failed."""
         if self._failed or not data:
             return
-        try:
-            if not self._header_known:
-                data = self._feed_header(data)
-            if self._sasl is not None and data:
-                data = self._feed_sasl(data)
-        except AmqpDecodeError as error:
-            self._fail(AmqpFault(amqp_errors.FRAMING_ERROR, str(error)))
-            return
-        self._feed_amqp(data)
+        if not self._opening.passed:
+            data = self._feed_opening(data)
+        if data:
+            self._feed_amqp(data)
 
-    def _feed_header(self, data: bytes) -> bytes:
-        """Server: SASL or not, by the first eight bytes. Wrong first bytes are refused as early as
-        possible."""
-        self._header += data
-        head = self._header[:_HEADER_BYTES]
-        if SASL_HEADER.startswith(head) or _AMQP_HEADER.startswith(head):
-            if len(head) < _HEADER_BYTES:
-                return b""
-        else:
-            self._out.append(SASL_HEADER)  # part 2, 2.2: answer with what we speak, then close
-            raise SaslError("the peer does not speak AMQP 1.0")
-        self._header_known = True
-        rest, self._header = self._header, b""
-        if head == SASL_HEADER and self.options.sasl_mechanisms:
-            self._sasl = SaslServer(self.options.sasl_mechanisms)
-            return rest[_HEADER_BYTES:]
+    def _feed_opening(self, data: bytes) -> bytes:
+        try:
+            rest = self._opening.feed(data)
+        except AmqpDecodeError as error:
+            self._fail_opening(error)
+            return b""
+        credentials, self._opening.credentials = self._opening.credentials, None
+        if credentials is not None:
+            self._events.append(SaslPlain(*credentials))
         return rest
 
-    def _feed_sasl(self, data: bytes) -> bytes:
-        sasl = self._sasl
-        assert sasl is not None
-        had_credentials = isinstance(sasl, SaslServer) and sasl.awaits_decision
-        sasl.feed(data)
-        if isinstance(sasl, SaslServer) and sasl.awaits_decision and not had_credentials and sasl.credentials:
-            self._events.append(SaslPlain(*sasl.credentials))
-        return self._finish_sasl()
-
-    def _finish_sasl(self) -> bytes:
-        """What follows the SASL layer, once it is through."""
-        sasl = self._sasl
-        if sasl is None or sasl.outcome is None:
-            return b""
-        self._out.append(sasl.outbound())
-        if sasl.outcome != CODE_OK:
-            self._fail(AmqpFault(amqp_errors.UNAUTHORIZED, "SASL authentication failed"))
-            return b""
-        self._sasl = None
-        return sasl.take_rest()
+    def _fail_opening(self, error: AmqpDecodeError) -> None:
+        condition = amqp_errors.UNAUTHORIZED if isinstance(error, SaslError) else amqp_errors.FRAMING_ERROR
+        self._fail(AmqpFault(condition, str(error)))
 
     def sasl_decide(self, accepted: bool) -> None:
         """Server: answers a `SaslPlain` event."""
-        if isinstance(self._sasl, SaslServer) and self._sasl.awaits_decision:
-            self._sasl.decide(accepted)
-            self._feed_amqp(self._finish_sasl())
+        try:
+            rest = self._opening.decide(accepted)
+        except SaslError as error:
+            self._fail_opening(error)
+        else:
+            self._feed_amqp(rest)
 
     def _feed_amqp(self, data: bytes) -> None:
         for piece, message_format in self._reader.feed(data):
@@ -267,10 +188,10 @@ class AmqpEngine:
 
     def outbound(self) -> bytes:
         """Bytes to send now, possibly none."""
-        if self._sasl is not None:
-            self._out.append(self._sasl.outbound())
-        else:
-            self._drain_transport()
+        if not self._opening.passed or self._opening_unsent:
+            self._out.append(self._opening.outbound())
+            self._opening_unsent = not self._opening.passed
+        self._drain_transport()
         if not self._out:
             return b""
         out = b"".join(self._out) if len(self._out) > 1 else self._out[0]
@@ -279,8 +200,8 @@ class AmqpEngine:
 
     def _drain_transport(self) -> None:
         transport = self._transport
-        if not self._header_known or self._sasl is not None:
-            return  # the server answers, it never speaks first; and SASL comes before AMQP
+        if not self._opening.passed:
+            return  # a server answers and never speaks first; and SASL comes before AMQP
         while (pending := lib.pn_transport_pending(transport)) > 0:
             buffer = bytearray(pending)
             count = lib.pn_transport_peek(transport, ffi.from_buffer(buffer), pending)
@@ -383,8 +304,6 @@ class AmqpEngine:
 
     def _fail(self, fault: AmqpFault) -> None:
         """Nothing more is read; what is queued for sending still goes out."""
-        if self._sasl is not None:
-            self._out.append(self._sasl.outbound())
         self._failed = True
         self._report_failure(fault)
 

@@ -153,13 +153,19 @@ def skip_value(buf: bytes, pos: int, end: int, depth: int = DEPTH_MAX) -> int:
     if pos >= end:
         raise AmqpDecodeError("value is missing", pos)
     code = buf[pos]
-    if code == 0x00:
-        return _skip_described(buf, pos, end, depth)
+    if code in (0xC0, 0xC1) and pos + 3 <= end:
+        # The lists and maps of most messages: small, with small elements.
+        after = pos + 2 + buf[pos + 1]
+        if pos + 3 <= after <= end and depth > 1:
+            _check_elements(buf, code == 0xC1, buf[pos + 2], pos + 3, after, depth - 1)
+            return after
     total = _FIXED_TOTAL[code]
     if total:
         if pos + total > end:
             raise AmqpDecodeError("value runs past its container", pos)
         return pos + total
+    if code == 0x00:
+        return _skip_described(buf, pos, end, depth)
     start, after = _variable_extent(buf, pos, end)
     if code >= 0xC0:
         _check_compound(buf, code, start, after, depth - 1)
@@ -225,18 +231,22 @@ def _check_compound(buf: bytes, code: int, start: int, end: int, depth: int) -> 
         _decode_array(buf, code, start, end, depth)
         return
     count, pos = _compound_count(buf, code, start, end)
-    if code in (0xC1, 0xD1) and count % 2:
-        raise AmqpDecodeError("map has a key without value", start)
+    _check_elements(buf, code in (0xC1, 0xD1), count, pos, end, depth)
+
+
+def _check_elements(buf: bytes, is_map: bool, count: int, pos: int, end: int, depth: int) -> None:
+    """Steps over the elements of a list or map; the common ones here, as a call for each would double it."""
+    if is_map and count % 2:
+        raise AmqpDecodeError("map has a key without value", pos)
+    widths = _FIXED_TOTAL
     for _ in range(count):
         if pos >= end:
             raise AmqpDecodeError("a list or map has fewer elements than its count", pos)
-        # The common elements are stepped over here: a call for each would double the cost of ingestion.
         element = buf[pos]
-        total = _FIXED_TOTAL[element]
-        if total:
-            pos += total
-        elif element in (0xA1, 0xA3):
+        if element in (0xA1, 0xA3):
             pos += 2 + (buf[pos + 1] if pos + 1 < end else 0)
+        elif widths[element]:
+            pos += widths[element]
         else:
             pos = skip_value(buf, pos, end, depth)
     if pos != end:

@@ -145,6 +145,7 @@ class AmqpUpstream:
         if connection is not None and connection.phase is Phase.UP:
             connection.pool.drain()
             self._draining = True
+            self._drained.clear()
             self.flush()
             try:
                 async with asyncio.timeout(self._settings.drain_s):
@@ -272,6 +273,7 @@ class AmqpUpstream:
             stream.write(out)
         self._cancel_timer()
         self._connection = self._stream = None
+        self._drained.set()
         self._source.link_down()
         self._connectivity.on_lost()
         if not connection.was_up:

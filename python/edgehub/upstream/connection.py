@@ -14,7 +14,7 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgehub.protocol import amqp_errors
-from edgehub.protocol.amqp_engine import AmqpEngine, EngineOptions
+from edgehub.protocol.amqp_engine import AmqpEngine
 from edgehub.protocol.amqp_errors import AmqpFault
 from edgehub.protocol.amqp_events import (
     ConnectionClosed,
@@ -27,6 +27,7 @@ from edgehub.protocol.amqp_events import (
     SessionOpened,
     TransportFailed,
 )
+from edgehub.protocol.amqp_options import EngineOptions
 from edgehub.protocol.cbs import CBS_ADDRESS, CbsError, encode_put_token, parse_response
 from edgehub.upstream.connectivity import Action, Connectivity
 from edgehub.upstream.errors import UpstreamError, UpstreamOffline

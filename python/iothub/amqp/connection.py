@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from edgehub.protocol import amqp_errors
 from edgehub.protocol.addresses import AddressError, LinkAddress, Node, parse_address
-from edgehub.protocol.amqp_engine import AmqpEngine, EngineOptions
+from edgehub.protocol.amqp_engine import AmqpEngine
 from edgehub.protocol.amqp_errors import AmqpFault
 from edgehub.protocol.amqp_events import (
     ConnectionClosed,
@@ -28,6 +28,7 @@ from edgehub.protocol.amqp_events import (
     SessionOpened,
     TransportFailed,
 )
+from edgehub.protocol.amqp_options import EngineOptions
 from edgehub.protocol.cbs import DELETE_TOKEN, CbsError, encode_response, parse_request
 from edgehub.protocol.sas import SasError, parse_audience, parse_token
 from iothub.amqp.nodes import (

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgehub.protocol.amqp_engine import AmqpEngine, EngineOptions
+from edgehub.protocol.amqp_engine import AmqpEngine
 from edgehub.protocol.amqp_events import (
     AmqpEvent,
     ConnectionClosed,
@@ -20,6 +20,7 @@ from edgehub.protocol.amqp_events import (
     Received,
 )
 from edgehub.protocol.amqp_message import AmqpMessage, decode_message, encode_message
+from edgehub.protocol.amqp_options import EngineOptions
 from edgehub.protocol.cbs import encode_put_token, parse_response
 from edgehub.protocol.sas import build_token, device_audience
 from iothub.amqp.connection import HubConnection

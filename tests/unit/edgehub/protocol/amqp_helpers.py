@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from hypothesis import strategies as st
 
-from edgehub.protocol.amqp_engine import AmqpEngine, EngineOptions
+from edgehub.protocol.amqp_engine import AmqpEngine
 from edgehub.protocol.amqp_events import ConnectionOpened, LinkAttached, SessionOpened
+from edgehub.protocol.amqp_options import EngineOptions
 from edgehub.protocol.amqp_types import Int, Symbol, Timestamp, Ubyte, Uint, Ulong, Ushort
 
 if TYPE_CHECKING:

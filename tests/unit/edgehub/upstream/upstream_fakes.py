@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from edgehub.protocol.amqp_batch import BATCH_FORMAT, join_batch, split_batch
-from edgehub.protocol.amqp_engine import AmqpEngine, EngineOptions
+from edgehub.protocol.amqp_engine import AmqpEngine
 from edgehub.protocol.amqp_errors import AmqpFault
 from edgehub.protocol.amqp_events import ConnectionOpened, LinkAttached, LinkClosed, Received, SessionOpened
 from edgehub.protocol.amqp_message import decode_message, encode_message
+from edgehub.protocol.amqp_options import EngineOptions
 from edgehub.protocol.cbs import encode_response, parse_request
 from edgehub.upstream.tokens import Token
 
