@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiohttp
 import pytest
+import uvloop
 
 from edgehub.protocol.authchain import direct_chain
 from edgehub.upstream.client import AmqpUpstream
@@ -32,7 +33,7 @@ from iothub.twins.model import TwinRequest
 from unit.edgehub.upstream.upstream_fakes import FakeSource
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
     from pathlib import Path
 
 HOST = "localhost"
@@ -528,3 +529,28 @@ async def test_a_parent_without_nested_calls_is_asked_the_flat_way(tmp_path: Pat
         with pytest.raises(UpstreamError):
             await client.listing("other", "other;gw")
         assert str(direct_chain("gw", "leaf0", None)) == "leaf0;gw"
+
+
+# ---- on the loop that the programs use
+
+
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        test_messages_of_many_senders_arrive_in_order_with_their_origin,
+        test_a_hub_that_restarts_loses_nothing,
+        test_offline_then_back_within_a_second_of_the_kick,
+        test_twin_of_edge_hub,
+        test_stop_finishes_what_is_in_flight,
+        test_nested_children_are_listed_by_their_edge,
+    ],
+)
+def test_under_uvloop(scenario: Callable[[Path], Coroutine[Any, Any, None]], tmp_path: Path) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario(tmp_path))
+
+
+@pytest.mark.parametrize("seed", range(3, 5))
+def test_cuts_under_uvloop(seed: int, tmp_path: Path) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test_row_160_cuts_in_the_middle_of_batches(tmp_path, seed))
