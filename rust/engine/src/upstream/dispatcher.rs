@@ -105,7 +105,8 @@ impl Dispatcher {
     /// The next batches; empty when nothing waits or every sender that has something is busy.
     ///
     /// # Errors
-    /// What the store answers; batches already built are in flight and come back with `link_down`.
+    /// What the store answers, when there is no batch to give; nothing is lost, and whose messages can
+    /// be read has precedence.
     pub fn take(
         &mut self,
         endpoint: &Endpoint,
@@ -113,19 +114,44 @@ impl Dispatcher {
         now: UnixMs,
         stats: &Stats,
     ) -> Result<Vec<UpstreamBatch>, StoreError> {
-        self.fill(endpoint, now, stats)?;
         let mut batches = Vec::new();
+        loop {
+            self.fill(endpoint, now, stats)?;
+            let leased = self.leased;
+            self.build_all(&mut batches, limits, now, stats)?;
+            // Nobody calls again for what is behind a window of messages that all expired meanwhile.
+            let made_room = self.leased < leased && endpoint.ready_queue().is_some();
+            if !batches.is_empty() || !made_room {
+                return Ok(batches);
+            }
+        }
+    }
+
+    /// One batch for each sender in the line, as many as may be on the way.
+    fn build_all(
+        &mut self,
+        batches: &mut Vec<UpstreamBatch>,
+        limits: TakeLimits,
+        now: UnixMs,
+        stats: &Stats,
+    ) -> Result<(), StoreError> {
+        let mut failed = None;
         for _ in 0..self.line.len() {
             if self.outstanding.len() >= limits.senders_max {
                 break;
             }
             let Some(name) = self.line.pop_front() else { break };
-            match self.build(&name, limits, now, stats)? {
-                Some(batch) => batches.push(batch),
-                None => self.stand_in_line(&name),
+            match self.build(&name, limits, now, stats) {
+                Ok(Some(batch)) => batches.push(batch),
+                Ok(None) => self.stand_in_line(&name),
+                Err(error) => {
+                    log::error!("cannot read a message of {name} for upstream: {error}");
+                    self.stand_in_line(&name);
+                    failed = Some(error);
+                }
             }
         }
-        Ok(batches)
+        failed.filter(|_| batches.is_empty()).map_or(Ok(()), Err)
     }
 
     /// Leases up to the window, highest priority first.
@@ -151,12 +177,12 @@ impl Dispatcher {
                         }
                     }
                     true
-                })?;
+                });
                 for pending in damaged {
                     stats.dropped.add(&["damaged", "", ""], 1);
                     queue.ack(pending.seq, pending.epoch);
                 }
-                if count == 0 {
+                if count? == 0 {
                     break;
                 }
             }
@@ -219,7 +245,11 @@ impl Dispatcher {
                 stats.dropped.add(&["ttl_expiry", name, ""], 1);
                 Added::Gone
             } else {
-                builder.add(queue, pending, limits.batch_bytes_max)?
+                match builder.add(queue, pending, limits.batch_bytes_max) {
+                    Ok(taken) => taken,
+                    Err(error) if builder.items.is_empty() => return Err(error),
+                    Err(_) => break, // what is before it goes; the next batch begins with it
+                }
             };
             if taken == Added::Full {
                 break;
@@ -305,7 +335,8 @@ impl Dispatcher {
 
     /// The link is gone: what was on the way waits again, each at its place.
     pub fn link_down(&mut self) {
-        let tokens: Vec<u64> = self.outstanding.keys().copied().collect();
+        let mut tokens: Vec<u64> = self.outstanding.keys().copied().collect();
+        tokens.sort_unstable(); // the oldest is first again
         for token in tokens {
             let Some(Outstanding { sender, items }) = self.outstanding.remove(&token) else { continue };
             self.put_back(&sender, &items, 0);

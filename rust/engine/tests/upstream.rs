@@ -1,0 +1,98 @@
+//! Messages for the parent hub: nothing stays behind what expired or cannot be read.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod common;
+
+use std::sync::Arc;
+
+use common::World;
+use edgehub_engine::Outcome;
+use edgehub_store::{Media, StoreConfig, StoreError, SyncPolicy};
+use edgehub_testkit::FaultyStorage;
+use edgehub_types::Storage;
+
+const UP: &[(&str, &str)] = &[("up", "FROM /* INTO $upstream")];
+
+/// Token, sender and number of messages of each batch.
+fn take(world: &World) -> Result<Vec<(u64, String, usize)>, StoreError> {
+    let batches = world.hub.upstream_take(10, 262_144, 10, world.now().unix)?;
+    Ok(batches.into_iter().map(|batch| (batch.token, batch.sender, batch.count)).collect())
+}
+
+fn publish(world: &mut World, device: &str, body: &[u8]) {
+    let id = world.device(device);
+    world.publish(id, &format!("devices/{device}/messages/events/"), body, 1);
+}
+
+#[test]
+fn what_comes_behind_a_window_of_expired_messages_goes_at_once() {
+    let mut world = World::with(SyncPolicy::None, |config| config.upstream_window_msgs = 2);
+    world.routes(UP);
+    publish(&mut world, "a", b"old");
+    publish(&mut world, "b", b"old");
+    assert_eq!(take(&world).unwrap().len(), 2);
+    world.hub.upstream_link_down();
+    world.clock.advance_ms(7_200_000);
+    for _ in 0..3 {
+        publish(&mut world, "a", b"new");
+    }
+    let batches = take(&world).unwrap();
+    assert_eq!(batches.len(), 1, "{batches:?}");
+    world.hub.upstream_settle(batches[0].0, Outcome::Delivered);
+    let rest = take(&world).unwrap();
+    world.hub.upstream_settle(rest[0].0, Outcome::Delivered);
+    assert_eq!(world.hub.queue_lengths()[0].2, 0);
+}
+
+#[test]
+fn a_route_that_left_and_came_back_with_a_full_window_goes_on() {
+    let mut world = World::with(SyncPolicy::None, |config| config.upstream_window_msgs = 2);
+    world.routes(UP);
+    publish(&mut world, "a", b"1");
+    publish(&mut world, "b", b"1");
+    assert_eq!(take(&world).unwrap().len(), 2);
+    world.hub.upstream_link_down();
+    world.routes(&[]);
+    assert_eq!(take(&world).unwrap().len(), 0);
+    world.routes(UP);
+    publish(&mut world, "c", b"2");
+    let batches = take(&world).unwrap();
+    assert_eq!(batches.iter().map(|batch| batch.1.as_str()).collect::<Vec<_>>(), ["c"]);
+}
+
+#[test]
+fn a_message_that_cannot_be_read_stops_its_sender_alone_and_loses_nothing() {
+    let storage = Arc::new(FaultyStorage::new());
+    let store = StoreConfig {
+        sync: SyncPolicy::None,
+        background_thread: false,
+        tail_cache_bytes: 0,
+        ..StoreConfig::small()
+    };
+    let mut world = World::with_store(Media::Disk(storage.clone()), store, |_| {});
+    world.routes(UP);
+    for (device, body) in [("a", "1"), ("a", "unreadable"), ("a", "3"), ("b", "1")] {
+        publish(&mut world, device, body.as_bytes());
+    }
+    // All are leased, none is read again for a batch yet.
+    assert_eq!(world.hub.upstream_take(10, 262_144, 0, world.now().unix).unwrap(), []);
+    let name = storage.list().unwrap().into_iter().find(|name| name.ends_with(".seg")).unwrap();
+    let content = storage.content(&name).unwrap();
+    let at = content.windows(10).position(|bytes| bytes == b"unreadable").unwrap() as u64;
+    storage.set_unreadable(&name, at..at + 1);
+    for _ in 0..2 {
+        let batches = take(&world).unwrap();
+        let got: Vec<_> = batches.iter().map(|(_, sender, count)| (sender.as_str(), *count)).collect();
+        assert_eq!(got, [("a", 1), ("b", 1)]);
+        world.hub.upstream_link_down();
+    }
+    for (token, ..) in take(&world).unwrap() {
+        world.hub.upstream_settle(token, Outcome::Delivered);
+    }
+    assert!(matches!(take(&world), Err(StoreError::Io { .. })));
+    publish(&mut world, "c", b"1");
+    let batches = take(&world).unwrap();
+    assert_eq!(batches.iter().map(|batch| batch.1.as_str()).collect::<Vec<_>>(), ["c"]);
+    world.hub.upstream_settle(batches[0].0, Outcome::Delivered);
+    assert_eq!(world.hub.queue_lengths()[0].2, 2, "the unreadable one and the one behind it");
+}
