@@ -91,6 +91,14 @@ impl Endpoint {
         }
     }
 
+    /// Ends the endpoint: whoever is bound to it finds nothing any more. One of the same name may follow and
+    /// have the same queues.
+    pub fn retire(&self) {
+        let mut consumer = self.consumer.lock();
+        *consumer = None;
+        self.queues.write().clear();
+    }
+
     /// Runs `lease` while `conn` is certain to be the consumer; `None` when it is not any more.
     pub fn with_consumer<R>(&self, conn: ConnId, lease: impl FnOnce() -> R) -> Option<R> {
         let consumer = self.consumer.lock();

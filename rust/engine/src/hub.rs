@@ -58,6 +58,8 @@ struct Endpoints {
 
 /// Endpoints that no route uses any more, removed when every shard works with the new routes.
 struct Removal {
+    /// Of the routes that do not use them.
+    version: u64,
     endpoints: Vec<String>,
     shards_left: usize,
 }
@@ -74,8 +76,9 @@ pub struct Hub {
     upstream_signalled: AtomicBool,
     failure_told: AtomicBool,
     endpoints: RwLock<Endpoints>,
+    /// Held while routes are replaced and while endpoints are removed: an endpoint that comes back is not
+    /// removed after its queue was opened again.
     removal: Mutex<Option<Removal>>,
-    routes_version: AtomicU64,
 }
 
 impl Hub {
@@ -92,7 +95,6 @@ impl Hub {
             failure_told: AtomicBool::new(false),
             endpoints: RwLock::default(),
             removal: Mutex::new(None),
-            routes_version: AtomicU64::new(0),
             config,
             store,
         });
@@ -155,13 +157,15 @@ impl Hub {
     pub fn set_routes(&self, routes: &[RouteDecl], default_ttl_secs: i64) -> Result<(), RoutesError> {
         let compiled =
             RouteSet::compile(&self.config.edge_device_id, routes).map_err(RoutesError::Compile)?;
-        let version = self.routes_version.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut removal = self.removal.lock();
+        let version = self.routing.load().version() + 1;
         let table = RoutingTable::build(version, compiled, default_ttl_secs, |endpoint, priority| {
             self.open_queue(endpoint, priority)
         })?;
         let unused = self.unused_endpoints(&table);
         self.routing.store(Arc::new(table));
-        *self.removal.lock() = Some(Removal { endpoints: unused, shards_left: self.mailboxes.len() });
+        *removal = Some(Removal { version, endpoints: unused, shards_left: self.mailboxes.len() });
+        drop(removal);
         self.command_all(|| Command::RoutesChanged);
         Ok(())
     }
@@ -189,28 +193,26 @@ impl Hub {
         endpoint.add_queue(queue);
     }
 
-    /// Called by each shard once it works with the newest routes; the last one removes what is unused.
-    pub(crate) fn shard_saw_routes(&self) {
+    /// Called by each shard once for every version that it works with; the last one removes what the newest
+    /// version leaves unused.
+    pub(crate) fn shard_saw_routes(&self, version: u64) {
         let mut removal = self.removal.lock();
-        let Some(pending) = removal.as_mut() else { return };
+        let Some(pending) = removal.as_mut().filter(|pending| pending.version == version) else { return };
         pending.shards_left = pending.shards_left.saturating_sub(1);
         if pending.shards_left > 0 {
             return;
         }
-        let endpoints = removal.take().map(|removal| removal.endpoints).unwrap_or_default();
-        drop(removal);
-        for id in endpoints {
+        for id in removal.take().map(|removal| removal.endpoints).unwrap_or_default() {
             self.remove_endpoint(&id);
         }
     }
 
     fn remove_endpoint(&self, id: &str) {
-        if self.routing.load().uses_endpoint(id) {
-            return; // came back with a later change of routes
-        }
         {
             let mut endpoints = self.endpoints.write();
-            endpoints.by_id.remove(id);
+            if let Some(endpoint) = endpoints.by_id.remove(id) {
+                endpoint.retire();
+            }
             endpoints.by_queue.retain(|_, endpoint| endpoint.id() != id);
         }
         match self.store.remove_endpoint(id) {

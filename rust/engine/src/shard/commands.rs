@@ -233,7 +233,7 @@ impl Shard {
 
     fn routes_changed(&mut self) {
         self.commit_batch();
-        self.ingress.reload_routes(&self.hub);
+        let version = self.ingress.reload_routes(&self.hub);
         let active: Vec<ConnId> = self
             .conns
             .iter_mut()
@@ -245,6 +245,10 @@ impl Shard {
         for id in active {
             self.bind_inputs(id);
         }
-        self.hub.shard_saw_routes();
+        // Two changes may come together: then the first request found the newer routes.
+        if version > self.routes_told {
+            self.routes_told = version;
+            self.hub.shard_saw_routes(version);
+        }
     }
 }

@@ -51,8 +51,10 @@ impl Ingress {
         }
     }
 
-    pub fn reload_routes(&mut self, hub: &Hub) {
+    /// Works with the newest routes from now on; their version.
+    pub fn reload_routes(&mut self, hub: &Hub) -> u64 {
         self.routing = hub.routing_table();
+        self.routing.version()
     }
 
     pub fn is_blocked(&self) -> bool {

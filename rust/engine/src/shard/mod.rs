@@ -57,6 +57,8 @@ pub struct Shard {
     index: usize,
     conns: Slab<Conn>,
     serial: u64,
+    /// Version of the routes that the hub knows this shard works with.
+    routes_told: u64,
     ingress: Ingress,
     acks: AckQueue,
     pool: BufferPool,
@@ -89,6 +91,7 @@ impl Shard {
             index,
             conns: Slab::new(),
             serial: 0,
+            routes_told: 0,
             mail: Mail::default(),
             now: Now::default(),
             dirty: Vec::new(),

@@ -1,0 +1,53 @@
+//! Routes that change while shards work.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use common::World;
+use edgehub_engine::Now;
+use edgehub_router::RouteDecl;
+use edgehub_types::Clock;
+
+const TO_M: &str = r#"FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i")"#;
+const UP: &str = "FROM /* INTO $upstream";
+
+fn has_queue(world_queues: &[(String, u32, u64)], endpoint: &str) -> bool {
+    world_queues.iter().any(|(id, _, _)| id == endpoint)
+}
+
+/// The shard removes an endpoint on its thread while the next routes bring it back on another.
+#[test]
+fn an_endpoint_that_comes_back_while_it_is_removed_stays() {
+    let World { hub, mut shard, clock, .. } = World::new();
+    let stop = Arc::new(AtomicBool::new(false));
+    let turns = Arc::new(AtomicU64::new(0));
+    let (own_stop, own_turns) = (stop.clone(), turns.clone());
+    let thread = std::thread::spawn(move || {
+        while !own_stop.load(Ordering::SeqCst) {
+            shard.begin_turn(Now { mono: clock.mono(), unix: clock.unix() });
+            shard.finish_turn();
+            own_turns.fetch_add(1, Ordering::SeqCst);
+        }
+    });
+    let mut lost = 0;
+    for n in 0..1000_u32 {
+        for route in [TO_M, UP] {
+            hub.set_routes(&[RouteDecl::new("r", route)], 7200).unwrap();
+        }
+        (0..(n % 50) * 20).for_each(|_| std::hint::spin_loop());
+        hub.set_routes(&[RouteDecl::new("r", TO_M)], 7200).unwrap();
+        let seen = turns.load(Ordering::SeqCst);
+        while turns.load(Ordering::SeqCst) < seen + 3 {
+            std::thread::yield_now();
+        }
+        let queues = hub.queue_lengths();
+        lost += u32::from(!has_queue(&queues, "edge1/m/i"));
+        assert!(!has_queue(&queues, "iothub"), "round {n}: {queues:?}");
+    }
+    stop.store(true, Ordering::SeqCst);
+    thread.join().unwrap();
+    assert_eq!(lost, 0);
+}
