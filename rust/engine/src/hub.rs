@@ -52,8 +52,9 @@ pub enum RoutesError {
 struct Endpoints {
     by_id: HashMap<String, Arc<Endpoint>>,
     by_queue: HashMap<QueueId, Arc<Endpoint>>,
-    /// Modules that wait for messages: endpoint prefix, connection.
-    consumers: HashMap<String, ConnId>,
+    /// Connections of modules that wait for messages, by endpoint prefix, the latest last: it gets them. There
+    /// is more than one only between a take-over and the end of the older connection.
+    consumers: HashMap<String, Vec<ConnId>>,
 }
 
 /// Endpoints that no route uses any more, removed when every shard works with the new routes.
@@ -221,10 +222,21 @@ impl Hub {
         }
     }
 
-    /// The endpoints whose messages belong to the module with this prefix, with `conn` as their consumer.
-    pub(crate) fn attach(&self, prefix: &str, conn: ConnId) -> Vec<Arc<Endpoint>> {
+    /// Makes `conn` the consumer of the module with this prefix, in place of an earlier one.
+    pub(crate) fn take_over(&self, prefix: &str, conn: ConnId) {
         let mut endpoints = self.endpoints.write();
-        endpoints.consumers.insert(prefix.to_owned(), conn);
+        let consumers = endpoints.consumers.entry(prefix.to_owned()).or_default();
+        consumers.retain(|other| *other != conn);
+        consumers.push(conn);
+    }
+
+    /// The endpoints whose messages belong to the module with this prefix, with `conn` as their consumer;
+    /// `None` when a newer connection took over.
+    pub(crate) fn attach(&self, prefix: &str, conn: ConnId) -> Option<Vec<Arc<Endpoint>>> {
+        let endpoints = self.endpoints.read();
+        if endpoints.consumers.get(prefix)?.last() != Some(&conn) {
+            return None;
+        }
         let found: Vec<_> = endpoints
             .by_id
             .values()
@@ -234,22 +246,25 @@ impl Hub {
         for endpoint in &found {
             endpoint.attach(conn);
         }
-        found
+        Some(found)
     }
 
-    /// Whether `conn` is still the consumer of the module with this prefix.
-    pub(crate) fn is_consumer(&self, prefix: &str, conn: ConnId) -> bool {
-        self.endpoints.read().consumers.get(prefix) == Some(&conn)
-    }
-
-    /// Ends the consumption by `conn`.
+    /// Ends the consumption by `conn`. One that had to give way to it, but lives, is the consumer again.
     pub(crate) fn detach(&self, prefix: &str, conn: ConnId, bound: &[Arc<Endpoint>]) {
         let mut endpoints = self.endpoints.write();
-        if endpoints.consumers.get(prefix) == Some(&conn) {
+        let Some(consumers) = endpoints.consumers.get_mut(prefix) else { return };
+        let was_consumer = consumers.pop_if(|latest| *latest == conn).is_some();
+        consumers.retain(|other| *other != conn);
+        let latest = consumers.last().copied();
+        if latest.is_none() {
             endpoints.consumers.remove(prefix);
         }
         for endpoint in bound {
             endpoint.detach(conn);
+        }
+        drop(endpoints);
+        if let Some(latest) = latest.filter(|_| was_consumer) {
+            self.command(latest, Command::BindInputs { conn: latest });
         }
     }
 

@@ -88,6 +88,11 @@ pub enum Command {
         /// Text for the log.
         reason: String,
     },
+    /// The session is the only one left that asks for its module's messages.
+    BindInputs {
+        /// The connection.
+        conn: ConnId,
+    },
     /// Routes were replaced.
     RoutesChanged,
 }

@@ -88,6 +88,7 @@ impl Shard {
                     self.begin_close(conn.slot(), CloseReason::Server, &reason);
                 }
             }
+            Command::BindInputs { conn } => self.bind_inputs(conn),
             Command::RoutesChanged => self.routes_changed(),
         }
     }

@@ -21,30 +21,30 @@ const ANY_BAG: &str = "x";
 impl Shard {
     /// Starts, changes or ends the consumption of the session's module inputs.
     pub(super) fn set_inputs_active(&mut self, id: ConnId, active: bool) {
+        let hub = self.hub.clone();
         let Some(session) = self.conn_mut(id).and_then(|conn| conn.session()) else { return };
         if session.grants.inputs_endpoint_prefix.is_empty() {
             return;
         }
         if active {
-            session.inputs_active = true;
+            if !std::mem::replace(&mut session.inputs_active, true) {
+                hub.take_over(&session.grants.inputs_endpoint_prefix, id);
+            }
             self.bind_inputs(id);
         } else if std::mem::take(&mut session.inputs_active) {
             let bound: Vec<_> = session.bindings.drain(..).map(|binding| binding.endpoint).collect();
             let prefix = session.grants.inputs_endpoint_prefix.clone();
             session.in_flight.drain();
-            self.hub.detach(&prefix, id, &bound);
+            hub.detach(&prefix, id, &bound);
         }
     }
 
-    /// Binds the session to the endpoints of its module, under its present filters.
+    /// Binds the session to the endpoints of its module, under its present filters, unless a newer
+    /// connection took over.
     pub(super) fn bind_inputs(&mut self, id: ConnId) {
         let hub = self.hub.clone();
         let Some(session) = self.conn_mut(id).and_then(|conn| conn.session()) else { return };
-        let prefix = &session.grants.inputs_endpoint_prefix;
-        if !session.bindings.is_empty() && !hub.is_consumer(prefix, id) {
-            return; // taken over by a newer connection
-        }
-        let endpoints = hub.attach(prefix, id);
+        let Some(endpoints) = hub.attach(&session.grants.inputs_endpoint_prefix, id) else { return };
         session.bindings = endpoints.into_iter().map(|endpoint| binding(session, endpoint)).collect();
         self.mark_drain(id.slot());
     }

@@ -60,6 +60,11 @@ impl World {
         change(&mut config);
         let hub = Hub::new(config, store, 1);
         let shard = Shard::new(hub.clone(), 0);
+        Self::from_parts(clock, hub, shard)
+    }
+
+    /// Drives one shard of a hub that may have more.
+    pub fn from_parts(clock: Arc<VirtualClock>, hub: Arc<Hub>, shard: Shard) -> Self {
         let mut world = Self { clock, hub, shard, next_key: 0 };
         world.turn(|_| {});
         world
