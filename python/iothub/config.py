@@ -27,6 +27,7 @@ class HubLimits:
     :ivar telemetry_bytes_max: payload bytes kept in the telemetry log; the oldest events are dropped.
     :ivar telemetry_age_secs: older events are dropped.
     :ivar http_body_bytes_max: larger requests get 413.
+    :ivar http_requests_max: requests being served; a further one is answered 429.
     :ivar tails_max: telemetry streams at the same time; a further one is answered 429.
     """
 
@@ -42,6 +43,7 @@ class HubLimits:
     telemetry_bytes_max: int = 4 * 1024 * 1024 * 1024
     telemetry_age_secs: int = 7 * 24 * 3600
     http_body_bytes_max: int = 1_048_576
+    http_requests_max: int = 256
     tails_max: int = 64
 
 

@@ -324,6 +324,18 @@ async def test_telemetry_streams_are_limited_and_end_with_the_hub(tmp_path: Path
         assert await answer.content.read() in (b"", b"\n")
 
 
+async def test_requests_at_the_same_time_are_limited(tmp_path: Path) -> None:
+    limits = HubLimits(http_requests_max=1)
+    async with running(tmp_path, limits) as api, api.stream("/telemetry") as answer:
+        assert answer.status == 200
+        assert (await api.call("GET", "/devices")).error() == (429, "ThrottlingException")
+        answer.close()
+        async with asyncio.timeout(20):
+            append(api, "d1", b"x")
+            while (await api.call("GET", "/devices")).status != 200:
+                append(api, "d1", b"x")
+
+
 async def test_start_fails_clearly_and_leaves_nothing_open(tmp_path: Path) -> None:
     async with running(tmp_path / "one") as api:
         taken = HubServer(HubConfig(tmp_path / "two", HOST, "127.0.0.1", 0, api.server.https_port))

@@ -79,6 +79,7 @@ class RestServer:
         for api in (RegistryApi(services), TwinApi(services), ScopeApi(services), self._telemetry_api):
             api.add_to(self._router)
         self._runner: web.AppRunner | None = None
+        self._serving = 0
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext) -> int:
         """Opens the listener; gives the port.
@@ -100,7 +101,10 @@ class RestServer:
             await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        self._serving += 1
         try:
+            if self._serving > self._services.limits.http_requests_max:
+                raise HubError(ErrorCode.ThrottlingException, "Too many requests at the same time.")
             return await self._serve(request)
         except HubError as error:
             return self._error(error)
@@ -110,6 +114,8 @@ class RestServer:
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             return self._error(HubError(ErrorCode.ServerError, "The hub has a fault; its log says more."))
+        finally:
+            self._serving -= 1
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         handler, ids = self._router.find(request.method, request.rel_url.raw_path)
