@@ -54,12 +54,14 @@ impl Link {
         let bytes = buffer.get(..count).unwrap_or_default();
         match &mut self.tls {
             None => shard.feed(self.id, bytes),
-            Some(tls) => {
-                if let Err(detail) = feed_tls(tls, bytes, self.id, shard) {
+            Some(tls) => match feed_tls(tls, bytes, self.id, shard) {
+                Ok(TlsEnd::Open) => {}
+                Ok(TlsEnd::Announced) => return Progress::Ended(CloseReason::Eof, String::new()),
+                Err(detail) => {
                     self.send_alert();
                     return Progress::Ended(CloseReason::TlsError, detail);
                 }
-            }
+            },
         }
         self.readable = !drained;
         if drained { Progress::Blocked } else { Progress::More }
@@ -99,18 +101,28 @@ impl Link {
     }
 }
 
+/// Whether more may come over a TLS session.
+enum TlsEnd {
+    Open,
+    /// The peer sent `close_notify`: the session takes no bytes any more (RFC 8446 section 6.1).
+    Announced,
+}
+
 fn feed_tls(
     tls: &mut ServerConnection,
     mut bytes: &[u8],
     id: ConnId,
     shard: &mut Shard,
-) -> Result<(), String> {
+) -> Result<TlsEnd, String> {
     while !bytes.is_empty() {
         tls.read_tls(&mut bytes).map_err(|error| error.to_string())?;
-        tls.process_new_packets().map_err(|error| error.to_string())?;
+        let state = tls.process_new_packets().map_err(|error| error.to_string())?;
         feed_plaintext(tls, id, shard);
+        if state.peer_has_closed() {
+            return Ok(TlsEnd::Announced);
+        }
     }
-    Ok(())
+    Ok(TlsEnd::Open)
 }
 
 /// Hands on what was decrypted, without a copy.

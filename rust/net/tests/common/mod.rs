@@ -1,0 +1,203 @@
+//! A hub with its I/O threads, a control plane that accepts everybody, and clients.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+#![allow(dead_code)] // each test file uses its part
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use edgehub_engine::{Command, ControlEvent, EngineConfig, Filters, Grants, Hub, Waker};
+use edgehub_mqtt::{
+    Connect, Packet, PacketId, QoS, decode, encode_connect, encode_puback, encode_publish, encode_subscribe,
+};
+use edgehub_net::{IoThreads, NetConfig, SystemClock};
+use edgehub_router::RouteDecl;
+use edgehub_store::{Media, Store, StoreConfig};
+
+pub const WAIT: Duration = Duration::from_secs(20);
+
+struct Doorbell(std::thread::Thread);
+
+impl Waker for Doorbell {
+    fn wake(&self) {
+        self.0.unpark();
+    }
+}
+
+/// A hub that accepts everybody and counts the ends of connections.
+pub struct Server {
+    pub hub: Arc<Hub>,
+    pub threads: Arc<IoThreads>,
+    pub port: u16,
+    pub stop: Arc<AtomicBool>,
+    pub control: Option<JoinHandle<Vec<&'static str>>>,
+}
+
+impl Server {
+    pub fn start(shards: usize, change: impl FnOnce(&mut EngineConfig)) -> Self {
+        let clock = Arc::new(SystemClock::default());
+        let (store, _) = Store::open(Media::Memory, StoreConfig::small(), clock.clone()).unwrap();
+        let mut config = EngineConfig { edge_device_id: "e".to_owned(), ..EngineConfig::default() };
+        change(&mut config);
+        let hub = Hub::new(config, store, shards);
+        let route = r#"FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i")"#;
+        hub.set_routes(&[RouteDecl::new("r", route)], 60).unwrap();
+        let threads = Arc::new(IoThreads::start(&hub, NetConfig::default(), clock).unwrap());
+        let (_, port) = threads.listen("127.0.0.1", 0, None).unwrap();
+        let stop = Arc::new(AtomicBool::new(false));
+        let (own_hub, own_stop) = (hub.clone(), stop.clone());
+        let control = std::thread::spawn(move || control_plane(&own_hub, &own_stop));
+        hub.control().set_waker(Arc::new(Doorbell(control.thread().clone())));
+        Self { hub, threads, port, stop, control: Some(control) }
+    }
+
+    pub fn client(&self, id: &str) -> Client {
+        let mut client = Client::open(self.port);
+        client.send(|out| out.extend(connect_bytes(id)));
+        assert_eq!(client.next(), Some(Got::ConnAck));
+        client
+    }
+
+    /// Stops everything; why connections ended.
+    pub fn stop(mut self) -> Vec<&'static str> {
+        self.threads.stop(1000);
+        self.stop.store(true, Ordering::SeqCst);
+        let control = self.control.take().unwrap();
+        control.thread().unpark();
+        let reasons = control.join().unwrap();
+        self.hub.store().close().unwrap();
+        reasons
+    }
+}
+
+fn control_plane(hub: &Hub, stop: &AtomicBool) -> Vec<&'static str> {
+    let mut reasons = Vec::new();
+    loop {
+        let stopping = stop.load(Ordering::SeqCst);
+        for event in hub.control().take(100) {
+            match event {
+                ControlEvent::Connect { conn, request, .. } => {
+                    let grants = Box::new(grants(&request.client_id));
+                    let filters = Filters::default();
+                    hub.command(conn, Command::Accept { conn, grants, session_present: false, filters });
+                }
+                ControlEvent::Subscribe { conn, packet_id, filters } => {
+                    let filters = Filters { added: filters, inputs_active: true };
+                    hub.command(conn, Command::SubAck { conn, packet_id, codes: vec![1], filters });
+                }
+                ControlEvent::Closed { reason, .. } => reasons.push(reason.name()),
+                _ => {}
+            }
+        }
+        if stopping {
+            return reasons;
+        }
+        std::thread::park_timeout(Duration::from_millis(50));
+    }
+}
+
+pub fn grants(client_id: &str) -> Grants {
+    let telemetry_topics = vec![format!("devices/{client_id}/messages/events")];
+    match client_id.split_once('/') {
+        None => Grants { device_id: client_id.to_owned(), telemetry_topics, ..Grants::default() },
+        Some((device, module)) => Grants {
+            device_id: device.to_owned(),
+            module_id: module.to_owned(),
+            telemetry_topics,
+            inputs_endpoint_prefix: format!("{client_id}/"),
+            inputs_topic_prefix: format!("devices/{device}/modules/{module}/inputs/"),
+            model_id: None,
+        },
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub enum Got {
+    ConnAck,
+    SubAck,
+    PubAck(u16),
+    Publish(Vec<u8>, PacketId),
+}
+
+pub struct Client {
+    pub stream: TcpStream,
+    pub buffer: Vec<u8>,
+}
+
+impl Client {
+    pub fn open(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(WAIT)).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
+    pub fn send(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let mut out = Vec::new();
+        write(&mut out);
+        self.stream.write_all(&out).unwrap();
+    }
+
+    pub fn publish(&mut self, device: &str, body: &[u8], id: u16) {
+        let topic = format!("devices/{device}/messages/events/");
+        let publish = edgehub_mqtt::Publish::new(&topic, QoS::AtLeastOnce, body).with_id(id).unwrap();
+        self.send(|out| encode_publish(out, &publish).unwrap());
+    }
+
+    /// The next packet; `None` at the end.
+    pub fn next(&mut self) -> Option<Got> {
+        loop {
+            if let Some((got, used)) = self.cut() {
+                self.buffer.drain(..used);
+                return Some(got);
+            }
+            let mut chunk = vec![0; 65536];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return None,
+                Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("nothing came: {error}"),
+            }
+        }
+    }
+
+    fn cut(&self) -> Option<(Got, usize)> {
+        let (packet, used) = decode(&self.buffer, usize::MAX).unwrap()?;
+        let got = match packet {
+            Packet::ConnAck(_) => Got::ConnAck,
+            Packet::SubAck(_) => Got::SubAck,
+            Packet::PubAck(id) => Got::PubAck(id.get()),
+            Packet::Publish(publish) => Got::Publish(publish.payload.to_vec(), publish.packet_id.unwrap()),
+            other => panic!("unexpected {other:?}"),
+        };
+        Some((got, used))
+    }
+
+    pub fn subscribe(&mut self) {
+        let filter = [("devices/e/modules/m/inputs/#", QoS::AtLeastOnce)];
+        self.send(|out| encode_subscribe(out, PacketId::new(1).unwrap(), &filter).unwrap());
+        assert_eq!(self.next(), Some(Got::SubAck));
+    }
+
+    pub fn take(&mut self) -> Vec<u8> {
+        let Some(Got::Publish(body, id)) = self.next() else { panic!("no message") };
+        self.send(|out| encode_puback(out, id));
+        body
+    }
+}
+
+pub fn connect_bytes(client_id: &str) -> Vec<u8> {
+    let connect = Connect {
+        clean_session: true,
+        keep_alive_s: 60,
+        client_id,
+        will: None,
+        user_name: Some("u"),
+        password: None,
+    };
+    let mut bytes = Vec::new();
+    encode_connect(&mut bytes, &connect).unwrap();
+    bytes
+}
