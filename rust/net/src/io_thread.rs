@@ -25,6 +25,8 @@ pub(crate) const WAKE: Token = Token(usize::MAX);
 const EVENTS_MAX: usize = 1024;
 /// Connections accepted in one turn; the rest waits in the kernel so that clients are served meanwhile.
 const ACCEPTS_MAX: usize = 64;
+/// Wait before the next try when the system gives no socket, for instance for want of descriptors.
+const ACCEPT_RETRY_MS: u64 = 100;
 /// Sockets read in one turn before what they brought is committed and answered.
 const READS_MAX: usize = 256;
 /// Bytes staged in one turn before they are committed and delivered. Without it many busy publishers fill
@@ -85,6 +87,8 @@ pub(crate) struct IoThread {
     /// Since when publishers are held.
     held_since: Option<MonoTime>,
     next_thread: usize,
+    /// When listeners whose connections could not be accepted are tried again.
+    accept_again_at: Option<MonoTime>,
     stop_at: Option<MonoTime>,
 }
 
@@ -110,6 +114,7 @@ impl IoThread {
             to_read: VecDeque::new(),
             held_since: None,
             next_thread: 0,
+            accept_again_at: None,
             stop_at: None,
         }
     }
@@ -141,7 +146,7 @@ impl IoThread {
             return Duration::from_millis(HOLD_MS);
         }
         let stop = self.stop_at.map(|at| at.min(self.clock.mono().plus_ms(5)));
-        let deadline = [self.shard.deadline(), stop].into_iter().flatten().min();
+        let deadline = [self.shard.deadline(), self.accept_again_at, stop].into_iter().flatten().min();
         deadline.map_or(SLEEP_MAX, |at| at.since(self.clock.mono()).min(SLEEP_MAX))
     }
 
@@ -156,6 +161,10 @@ impl IoThread {
         }
         if woken {
             self.take_commands();
+        }
+        if self.accept_again_at.take_if(|at| now.mono >= *at).is_some() {
+            let keys: Vec<usize> = self.listeners.iter().map(|(key, _)| key).collect();
+            keys.into_iter().for_each(|key| self.accept(key));
         }
         self.read_ready(now.mono);
         self.shard.finish_turn();
@@ -305,7 +314,8 @@ impl IoThread {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     log::warn!("cannot accept connections: {error}");
-                    break;
+                    self.accept_again_at = Some(self.clock.mono().plus_ms(ACCEPT_RETRY_MS));
+                    return;
                 }
             }
         }
