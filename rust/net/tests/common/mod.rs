@@ -1,7 +1,8 @@
-//! A hub with its I/O threads, a control plane that accepts everybody, and clients.
+//! A hub with its I/O threads, a control plane that accepts everybody, the newest of each name, and clients.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 #![allow(dead_code)] // each test file uses its part
 
+use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use edgehub_engine::{Command, ControlEvent, EngineConfig, Filters, Grants, Hub, Waker};
+use edgehub_engine::{Command, ConnId, ControlEvent, EngineConfig, Filters, Grants, Hub, Waker};
 use edgehub_mqtt::{
     Connect, Packet, PacketId, QoS, decode, encode_connect, encode_puback, encode_publish, encode_subscribe,
 };
@@ -38,8 +39,17 @@ pub struct Server {
 
 impl Server {
     pub fn start(shards: usize, change: impl FnOnce(&mut EngineConfig)) -> Self {
+        Self::start_on(Media::Memory, StoreConfig::small(), shards, change)
+    }
+
+    pub fn start_on(
+        media: Media,
+        store: StoreConfig,
+        shards: usize,
+        change: impl FnOnce(&mut EngineConfig),
+    ) -> Self {
         let clock = Arc::new(SystemClock::default());
-        let (store, _) = Store::open(Media::Memory, StoreConfig::small(), clock.clone()).unwrap();
+        let (store, _) = Store::open(media, store, clock.clone()).unwrap();
         let mut config = EngineConfig { edge_device_id: "e".to_owned(), ..EngineConfig::default() };
         change(&mut config);
         let hub = Hub::new(config, store, shards);
@@ -61,6 +71,12 @@ impl Server {
         client
     }
 
+    /// Like [`Server::client`]; `None` when another connection of this name took over meanwhile.
+    pub fn try_client(&self, id: &str) -> Option<Client> {
+        let mut client = Client::open(self.port);
+        (client.try_send(&connect_bytes(id)) && client.next() == Some(Got::ConnAck)).then_some(client)
+    }
+
     /// Stops everything; why connections ended.
     pub fn stop(mut self) -> Vec<&'static str> {
         self.threads.stop(1000);
@@ -75,6 +91,7 @@ impl Server {
 
 fn control_plane(hub: &Hub, stop: &AtomicBool) -> Vec<&'static str> {
     let mut reasons = Vec::new();
+    let mut clients: HashMap<String, ConnId> = HashMap::new();
     loop {
         let stopping = stop.load(Ordering::SeqCst);
         for event in hub.control().take(100) {
@@ -83,6 +100,9 @@ fn control_plane(hub: &Hub, stop: &AtomicBool) -> Vec<&'static str> {
                     let grants = Box::new(grants(&request.client_id));
                     let filters = Filters::default();
                     hub.command(conn, Command::Accept { conn, grants, session_present: false, filters });
+                    if let Some(old) = clients.insert(request.client_id, conn) {
+                        hub.command(old, Command::Close { conn: old, reason: "taken over".to_owned() });
+                    }
                 }
                 ControlEvent::Subscribe { conn, packet_id, filters } => {
                     let filters = Filters { added: filters, inputs_active: true };
@@ -130,7 +150,6 @@ pub struct Client {
 impl Client {
     pub fn open(port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
-        stream.set_read_timeout(Some(WAIT)).unwrap();
         Self { stream, buffer: Vec::new() }
     }
 
@@ -146,19 +165,34 @@ impl Client {
         self.send(|out| encode_publish(out, &publish).unwrap());
     }
 
+    /// `false` when the connection is gone.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).is_ok()
+    }
+
     /// The next packet; `None` at the end.
     pub fn next(&mut self) -> Option<Got> {
+        self.next_within(WAIT).expect("nothing came")
+    }
+
+    /// The next packet; `None` at the end.
+    ///
+    /// # Errors
+    /// Nothing came in this time.
+    pub fn next_within(&mut self, wait: Duration) -> Result<Option<Got>, ()> {
+        self.stream.set_read_timeout(Some(wait)).unwrap();
         loop {
             if let Some((got, used)) = self.cut() {
                 self.buffer.drain(..used);
-                return Some(got);
+                return Ok(Some(got));
             }
             let mut chunk = vec![0; 65536];
             match self.stream.read(&mut chunk) {
-                Ok(0) => return None,
+                Ok(0) => return Ok(None),
                 Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
-                Err(error) => panic!("nothing came: {error}"),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Ok(None),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(()),
+                Err(error) => panic!("cannot read: {error}"),
             }
         }
     }
