@@ -76,7 +76,7 @@ fn a_message_that_cannot_be_read_stops_its_sender_alone_and_loses_nothing() {
     }
     // All are leased, none is read again for a batch yet.
     assert_eq!(world.hub.upstream_take(10, 262_144, 0, world.now().unix).unwrap(), []);
-    let name = storage.list().unwrap().into_iter().find(|name| name.ends_with(".seg")).unwrap();
+    let name = storage.list().unwrap().into_iter().find(|name| name.starts_with("journal-")).unwrap();
     let content = storage.content(&name).unwrap();
     let at = content.windows(10).position(|bytes| bytes == b"unreadable").unwrap() as u64;
     storage.set_unreadable(&name, at..at + 1);

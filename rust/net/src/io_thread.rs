@@ -164,7 +164,9 @@ impl IoThread {
         }
         if self.accept_again_at.take_if(|at| now.mono >= *at).is_some() {
             let keys: Vec<usize> = self.listeners.iter().map(|(key, _)| key).collect();
-            keys.into_iter().for_each(|key| self.accept(key));
+            for key in keys {
+                self.accept(key);
+            }
         }
         self.read_ready(now.mono);
         self.shard.finish_turn();

@@ -4,22 +4,24 @@
 
 mod common;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{Client, Got, Server};
 use edgehub_mqtt::{PacketId, QoS, encode_puback, encode_publish, encode_subscribe};
+use edgehub_net::SystemClock;
 use edgehub_router::RouteDecl;
 use edgehub_store::{Media, StoreConfig, SyncPolicy};
 use edgehub_testkit::FaultyStorage;
+use edgehub_types::{Clock, MonoTime};
 
 const DEVICES: usize = 4;
 const MODULES: usize = 3;
 const WINDOW: usize = 20;
 /// Far beyond what it takes; a message that is stuck shows by this.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: MonoTime = MonoTime(60_000);
 
 /// Xorshift: the choices of a run follow from its seed.
 struct Choices(u64);
@@ -117,24 +119,26 @@ fn subscribe(run: &Run, module: usize) -> Option<Client> {
     (client.try_send(&out) && client.next() == Some(Got::SubAck)).then_some(client)
 }
 
-fn note(run: &Run, module: usize, seen: &mut HashMap<(usize, u32), ()>, body: &[u8]) {
+fn note(run: &Run, module: usize, seen: &mut HashSet<(usize, u32)>, body: &[u8]) {
     let number = |at: usize| u32::from_be_bytes(body[at..at + 4].try_into().unwrap());
     let (device, seq) = (number(0) as usize, number(4));
     assert_eq!(module_of(seq), module);
     assert!(body.len() == run.shape.body_bytes && body[8..].iter().all(|byte| *byte == seq as u8));
-    if seen.insert((device, seq), ()).is_none() {
+    if seen.insert((device, seq)) {
         run.firsts.lock().unwrap().entry((module, device)).or_default().push(seq);
         run.arrived.fetch_add(1, Ordering::SeqCst);
     }
 }
 
 fn consumer(run: &Run, module: usize, mut choices: Choices) {
-    let mut seen = HashMap::new();
+    let mut seen = HashSet::new();
     let mut older: Option<Client> = None;
     let mut waiting = Vec::new();
     let mut client = None;
-    let end = Instant::now() + PATIENCE;
-    while run.arrived.load(Ordering::SeqCst) < DEVICES * run.shape.messages as usize && Instant::now() < end {
+    let clock = SystemClock::default();
+    while run.arrived.load(Ordering::SeqCst) < DEVICES * run.shape.messages as usize
+        && clock.mono() < PATIENCE
+    {
         let Some(current) = client.as_mut() else {
             waiting.clear();
             client = subscribe(run, module);
@@ -215,7 +219,9 @@ fn run(shape: Shape, media: Media, store: StoreConfig) {
                 std::thread::sleep(Duration::from_millis(3));
             }
         });
-        publishers.into_iter().for_each(|publisher| publisher.join().unwrap());
+        for publisher in publishers {
+            publisher.join().unwrap();
+        }
         run.published.store(true, Ordering::SeqCst);
     });
     let run = Arc::into_inner(run).unwrap();

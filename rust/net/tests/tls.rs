@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use common::{Client, Got, Server, WAIT, connect_bytes};
-use edgehub_mqtt::{Packet, decode};
+use edgehub_mqtt::{Packet, PacketId, QoS, decode, encode_puback, encode_publish, encode_subscribe};
 use edgehub_net::TlsIdentity;
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
@@ -75,4 +75,83 @@ fn an_announced_end_is_the_end() {
     let mut rest = Vec::new();
     socket.read_to_end(&mut rest).unwrap();
     assert_eq!(server.stop(), ["eof"]);
+}
+
+/// Reads until `count` packets came; what `answer` makes of each is sent.
+fn exchange(
+    (tls, socket): &mut (ClientConnection, TcpStream),
+    count: usize,
+    mut answer: impl FnMut(&Packet<'_>) -> Vec<u8>,
+) {
+    let mut stream = rustls::Stream::new(tls, socket);
+    let (mut buffer, mut chunk, mut got) = (Vec::new(), vec![0; 64 * 1024], 0);
+    while got < count {
+        let len = stream.read(&mut chunk).unwrap();
+        buffer.extend_from_slice(&chunk[..len]);
+        while let Some((packet, used)) = decode(&buffer, usize::MAX).unwrap() {
+            let bytes = answer(&packet);
+            stream.write_all(&bytes).unwrap();
+            buffer.drain(..used);
+            got += 1;
+        }
+    }
+}
+
+fn publish_bytes(device: &str, body: &[u8], id: u16) -> Vec<u8> {
+    let topic = format!("devices/{device}/messages/events/");
+    let publish = edgehub_mqtt::Publish::new(&topic, QoS::AtLeastOnce, body).with_id(id).unwrap();
+    let mut bytes = Vec::new();
+    encode_publish(&mut bytes, &publish).unwrap();
+    bytes
+}
+
+#[test]
+fn what_came_encrypted_while_the_input_waited_is_worked_on_after_it() {
+    const COUNT: u16 = 3000;
+    let server = Server::start(2, |_| {});
+    let mut client = connect(listen(&server), "d");
+    // A subscription waits for the control plane, and all behind it in the same session.
+    let mut bytes = Vec::new();
+    encode_subscribe(&mut bytes, PacketId::MIN, &[("x", QoS::AtLeastOnce)]).unwrap();
+    (1..=COUNT).for_each(|id| bytes.extend(publish_bytes("d", &[7; 100], id)));
+    rustls::Stream::new(&mut client.0, &mut client.1).write_all(&bytes).unwrap();
+    let mut acked = 0;
+    exchange(&mut client, usize::from(COUNT) + 1, |packet| {
+        if let Packet::PubAck(id) = packet {
+            acked += 1;
+            assert_eq!(id.get(), acked);
+        }
+        Vec::new()
+    });
+    assert_eq!(acked, COUNT);
+    server.stop();
+}
+
+#[test]
+fn bodies_larger_than_the_buffers_of_tls_arrive_whole_at_a_client_that_reads_late() {
+    const COUNT: u16 = 40;
+    let server = Server::start(2, |_| {});
+    let port = listen(&server);
+    let mut module = connect(port, "e/m");
+    let mut bytes = Vec::new();
+    let filter = [("devices/e/modules/m/inputs/#", QoS::AtLeastOnce)];
+    encode_subscribe(&mut bytes, PacketId::MIN, &filter).unwrap();
+    rustls::Stream::new(&mut module.0, &mut module.1).write_all(&bytes).unwrap();
+    exchange(&mut module, 1, |_| Vec::new());
+    let mut device = connect(port, "d");
+    for id in 1..=COUNT {
+        let bytes = publish_bytes("d", &vec![id as u8; 200_000], id);
+        rustls::Stream::new(&mut device.0, &mut device.1).write_all(&bytes).unwrap();
+        exchange(&mut device, 1, |_| Vec::new());
+    }
+    let mut next = 1;
+    exchange(&mut module, usize::from(COUNT), |packet| {
+        let Packet::Publish(publish) = packet else { panic!("unexpected {packet:?}") };
+        assert!(publish.payload.len() == 200_000 && publish.payload.iter().all(|byte| *byte == next));
+        next += 1;
+        let mut bytes = Vec::new();
+        encode_puback(&mut bytes, publish.packet_id.unwrap());
+        bytes
+    });
+    server.stop();
 }
