@@ -93,3 +93,19 @@ fn an_answer_of_the_control_plane_acknowledges_nothing_that_is_not_stored() {
     assert_eq!(world.received(device), [Got::PubAck(4)]);
     assert_eq!(world.received(other), [Got::PubAck(7)]);
 }
+
+#[test]
+fn publishers_that_wait_are_closed_when_the_store_fails_for_good() {
+    let mut world = small_world();
+    let (device, other) = (world.device("d1"), world.device("d2"));
+    for n in 1..=4_u16 {
+        world.publish(device, TOPIC, b"x", n);
+    }
+    world.publish(other, "devices/d2/messages/events/", b"x", 1);
+    assert!(!world.shard.wants_input(other));
+    world.hub.store().close().unwrap();
+    world.advance(10);
+    assert!(world.shard.is_closing(device) && world.shard.is_closing(other));
+    assert_eq!(world.received(other), []);
+    assert!(world.events().iter().any(|event| matches!(event, ControlEvent::StoreFailed { .. })));
+}

@@ -266,22 +266,26 @@ impl Shard {
     fn store_refused(&mut self, error: &StoreError) {
         if !error.is_retryable() {
             self.hub.tell_store_failed(error);
-            self.fail_staged("the store failed");
+            self.give_up_staged("the store failed");
             return;
         }
         let since = *self.ingress.blocked_since.get_or_insert(self.now.mono);
         let grace_ms = self.hub.config.store_full_grace_ms;
         if self.now.mono >= since.plus_ms(grace_ms) {
             log::warn!("store full for {grace_ms} ms, publishers are closed unacknowledged: {error}");
-            self.close_waiting_publishers();
-            self.fail_staged("the store is full");
+            self.give_up_staged("the store is full");
         }
     }
 
-    fn close_waiting_publishers(&mut self) {
+    fn give_up_staged(&mut self, detail: &str) {
+        self.close_waiting_publishers(detail);
+        self.fail_staged(detail);
+    }
+
+    fn close_waiting_publishers(&mut self, detail: &str) {
         for slot in std::mem::take(&mut self.waiting) {
             if self.conns.get(slot).is_some_and(|conn| conn.pause.store) {
-                self.begin_close(slot, crate::control::CloseReason::StoreError, "the store is full");
+                self.begin_close(slot, crate::control::CloseReason::StoreError, detail);
             } else {
                 self.waiting.push(slot);
             }
