@@ -120,18 +120,20 @@ impl IoThread {
     }
 
     /// Runs until it is told to stop.
-    pub fn run(mut self) {
+    ///
+    /// # Errors
+    /// The system's, when it does not tell any more what its sockets are ready for.
+    pub fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
             let timeout = Some(self.sleep());
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {
-                log::error!("polling failed, the I/O thread ends: {error}");
-                return;
+                return Err(error);
             }
             if self.turn(&events) {
-                return;
+                return Ok(());
             }
         }
     }

@@ -40,12 +40,16 @@ pub(crate) fn thread_count(wish: usize) -> usize {
     wish.clamp(1, THREADS_MAX).min(cores.max(1))
 }
 
-/// A panic ends the thread, not silently: its clients would wait for ever.
+/// A panic or a failed poll ends the thread, not silently: its clients would wait for ever.
 fn run_guarded(thread: IoThread, hub: &Hub) {
-    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| thread.run())) {
-        let text = panic.downcast_ref::<String>().map(String::as_str);
-        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
-        hub.fail(&format!("an I/O thread panicked: {text}"));
+    match catch_unwind(AssertUnwindSafe(|| thread.run())) {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => hub.fail(&format!("an I/O thread ended, polling failed: {error}")),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no text");
+            hub.fail(&format!("an I/O thread panicked: {text}"));
+        }
     }
 }
 
