@@ -5,7 +5,8 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
+use std::process::Command;
+use std::sync::{Arc, OnceLock};
 
 use common::{Client, Got, Server, WAIT, connect_bytes};
 use edgehub_mqtt::{Packet, PacketId, QoS, decode, encode_puback, encode_publish, encode_subscribe};
@@ -15,18 +16,38 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
-const CERTIFICATE: &[u8] = include_bytes!("common/keys/cert.pem");
-const KEY: &[u8] = include_bytes!("common/keys/key.pem");
+/// A certificate for localhost, made once per run by the system's openssl.
+fn identity() -> &'static TlsIdentity {
+    static IDENTITY: OnceLock<TlsIdentity> = OnceLock::new();
+    IDENTITY.get_or_init(|| {
+        let folder = std::env::temp_dir().join(format!("edgehub-net-tls-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let (chain, key) = (folder.join("chain.pem"), folder.join("key.pem"));
+        let made = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc"])
+            .args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
+            .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
+            .arg(&key)
+            .arg("-out")
+            .arg(&chain)
+            .output()
+            .expect("the openssl program");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let identity =
+            TlsIdentity { chain_pem: std::fs::read(&chain).unwrap(), key_pem: std::fs::read(&key).unwrap() };
+        std::fs::remove_dir_all(&folder).unwrap();
+        identity
+    })
+}
 
 fn listen(server: &Server) -> u16 {
-    let identity = TlsIdentity { chain_pem: CERTIFICATE.to_vec(), key_pem: KEY.to_vec() };
-    server.threads.listen("127.0.0.1", 0, Some(&identity)).unwrap().1
+    server.threads.listen("127.0.0.1", 0, Some(identity())).unwrap().1
 }
 
 /// A client with a session over TLS.
 fn connect(port: u16, id: &str) -> (ClientConnection, TcpStream) {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(CERTIFICATE).unwrap()).unwrap();
+    roots.add(CertificateDer::from_pem_slice(&identity().chain_pem).unwrap()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
