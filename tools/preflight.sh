@@ -25,7 +25,7 @@ if command -v pkg-config >/dev/null 2>&1; then
     pkg-config --exists libssl 2>/dev/null || missing="$missing libssl-dev"
 fi
 if ! command -v cargo >/dev/null 2>&1; then
-    echo "preflight: cargo is missing; install stable Rust (rustup, https://rustup.rs)" >&2
+    echo "preflight: cargo is missing; install stable Rust (rustup)" >&2
     exit 1
 fi
 for extra in "$@"; do
