@@ -300,6 +300,7 @@ async def test_twin_of_edge_hub(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         link = await w.link()
         await until(lambda: link.state is State.CONNECTED)
+        await link.get_desired()  # answered after the subscription, which went before it
         desired = {"schemaVersion": "1.1", "routes": {"up": "FROM /* INTO $upstream"}}
         await w.server.twins.patch("gw", "$edgeHub", TwinRequest(None, desired), None)
         await until(lambda: len(w.listener.patches) == 1)

@@ -3,7 +3,9 @@ clients insist on: the device SDKs know no other MQTT port than 8883."""
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import random
 import socket
 from typing import Final
 
@@ -16,11 +18,19 @@ HUB_HOSTS: Final = tuple(f"127.0.0.{last}" for last in range(2, 250, 10))
 """Tried in this order until one has a free MQTT port."""
 
 
+FREE_PORTS: Final = range(20_000, 32_000)
+FREE_PORT_TRIES: Final = 50
+
+
 def free_port(host: str) -> int:
-    """A port that nobody listens on.
+    """A port that nobody listens on, below those that the kernel gives to outgoing connections: one of these
+    could take it before its server does.
 
     :raises PortError: the address is not one of this machine.
     """
+    for port in random.sample(FREE_PORTS, FREE_PORT_TRIES):
+        with contextlib.suppress(PortError):
+            return _bound_port(host, port)
     return _bound_port(host, 0)
 
 
