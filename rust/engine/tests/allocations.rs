@@ -106,3 +106,32 @@ fn a_message_costs_no_allocation_from_publish_to_acknowledged_delivery() {
     // Room for what is per segment or per turn, such as a new piece of the journal in memory.
     assert!(allocations * 100 <= messages, "{allocations} allocations for {messages} messages");
 }
+
+#[test]
+fn a_message_that_no_route_takes_costs_none_either() {
+    let mut world = World::new();
+    world.routes(&[(
+        "in",
+        r#"FROM /messages/* WHERE kind = 'a' INTO BrokeredEndpoint("/modules/m/inputs/i")"#,
+    )]);
+    let (device, module) = (world.device("d1"), world.module("m"));
+    world.received(module);
+    let mut burst = Vec::new();
+    for packet in 1..=PER_TURN {
+        burst.extend(publish_bytes("devices/d1/messages/events/kind=b", &[b'x'; 256], packet));
+    }
+    let mut acks = Vec::new();
+    for _ in 0..50 {
+        round(&mut world, device, module, &burst, &mut acks);
+    }
+    let before = COUNT.get();
+    let rounds = 500;
+    for _ in 0..rounds {
+        round(&mut world, device, module, &burst, &mut acks);
+    }
+    let allocations = COUNT.get() - before;
+    let messages = u64::from(PER_TURN) * rounds;
+    assert!(allocations * 100 <= messages, "{allocations} allocations for {messages} messages");
+    let dropped: u64 = world.hub.stats().dropped.snapshot().iter().map(|(_, count)| count).sum();
+    assert_eq!(dropped, u64::from(PER_TURN) * (50 + rounds));
+}
