@@ -70,6 +70,7 @@ mod number;
 mod program;
 mod set;
 mod text;
+mod text_table;
 mod value;
 
 pub use body::{BODY_DEPTH_MAX, BodyState};

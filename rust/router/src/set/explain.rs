@@ -194,7 +194,7 @@ fn part(node: &Node, text: &str, value: Value) -> Part {
 
 fn value_of(value: Val<'_>, text: Option<&str>) -> Value {
     match value {
-        Val::Unset | Val::Undefined | Val::Composite => Value::Undefined,
+        Val::Undefined | Val::Composite => Value::Undefined,
         Val::Null => Value::Null,
         Val::Missing => Value::MissingPath,
         Val::NullText => Value::NullProperty,
