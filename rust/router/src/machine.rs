@@ -292,7 +292,10 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
 
     fn fill(&mut self, slot: u32) -> Val<'m> {
         let program = self.program;
-        let value = program.loads.get(slot as usize).map_or(Val::Undefined, |load| self.load(load));
+        let value = match program.loads.get(slot as usize) {
+            Some(load) => self.load(load),
+            None => Val::Undefined,
+        };
         self.buffers.places.set(slot, self.values.len() as u32);
         self.values.push(value);
         value

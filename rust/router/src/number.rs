@@ -15,31 +15,42 @@ const EXACT_POWERS: [f64; 16] =
 /// all else. Digits and power of ten are both exact, so that one division rounds correctly.
 #[inline]
 pub(crate) fn short_decimal(text: &[u8]) -> Option<f64> {
-    let (negative, digits) = match text {
+    let (negative, text) = match text {
         [b'-', rest @ ..] => (true, rest),
         all => (false, all),
     };
-    let (mut number, mut point) = (0_u64, None);
-    if !(1..=16).contains(&digits.len()) {
+    if text.len() > 16 {
         return None;
     }
-    for (at, byte) in digits.iter().enumerate() {
-        let digit = byte.wrapping_sub(b'0');
-        if digit < 10 {
-            number = number * 10 + u64::from(digit);
-        } else if *byte == b'.' && point.is_none() && at > 0 {
-            point = Some(at);
-        } else {
-            return None;
-        }
-    }
-    let fraction = point.map_or(0, |at| digits.len() - at - 1);
-    let count = digits.len() - usize::from(point.is_some());
-    if count > 15 || point.is_some() && fraction == 0 {
+    let (number, whole) = digits(text, 0);
+    let (number, fraction) = match text.get(whole..)? {
+        [] => (number, 0),
+        [b'.', rest @ ..] => match digits(rest, number) {
+            (number, count) if count == rest.len() && count > 0 => (number, count),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    if whole == 0 || whole + fraction > 15 {
         return None;
     }
     let value = number as f64 / EXACT_POWERS.get(fraction)?;
     Some(if negative { -value } else { value })
+}
+
+/// Appends the leading digits of `text`, at most 16, to `number`; how many there are.
+#[inline]
+fn digits(text: &[u8], mut number: i64) -> (i64, usize) {
+    let mut count = 0;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit >= 10 {
+            break;
+        }
+        number = number.wrapping_mul(10).wrapping_add(i64::from(digit));
+        count += 1;
+    }
+    (number, count)
 }
 
 #[cold]

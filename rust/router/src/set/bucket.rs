@@ -12,7 +12,7 @@ use crate::program::{Const, Program};
 use crate::text_table::{Case, TextTable};
 
 /// Routes that ask one operand for equality before a table pays.
-const TABLE_ROUTES_MIN: usize = 4;
+const TABLE_ROUTES_MIN: usize = 2;
 
 /// The same for a path in the body, which the table reads even if no other clause would.
 const BODY_TABLE_ROUTES_MIN: usize = 8;
@@ -71,6 +71,12 @@ impl Bucket {
             _ => "",
         };
         self.tables[at].by_text.get_or_insert_with(text, Vec::new)
+    }
+
+    /// The routes to look at, in the order of their ranks, if they are the same for every message.
+    #[inline]
+    pub(crate) fn fixed(&self) -> Option<&[u32]> {
+        self.tables.is_empty().then_some(&self.always)
     }
 
     /// Puts the routes that can match into `ranks`; not in order if it holds more than one run.

@@ -265,6 +265,17 @@ impl SourceIndex {
         }
     }
 
+    /// All routes that match `source`, in the order of their ranks, where that is one ready list.
+    #[inline]
+    pub(crate) fn fixed(&self, source: Source<'_>) -> Option<&[u32]> {
+        match source {
+            Source::Device => self.device.fixed(),
+            Source::TwinChange => self.twin_change.fixed(),
+            Source::Module { module, .. } if self.modules.get(module).is_none() => self.any_module.fixed(),
+            _ => None,
+        }
+    }
+
     /// Calls `visit` with each list of routes that match `source`; see [`SourceIndex::of_path`] for
     /// other paths.
     #[inline]
