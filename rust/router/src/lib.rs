@@ -60,6 +60,8 @@
 //! [`BODY_DEPTH_MAX`] levels of JSON and [`SCRATCH_BYTES_MAX`] bytes
 //! of text built per message: beyond, values are undefined.
 
+#![forbid(unsafe_code)]
+
 mod body;
 mod condition;
 mod error;
