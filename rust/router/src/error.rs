@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::lang::types::Type;
+use crate::lint::hint;
 
 /// A place in a text; line and column count from 1, columns in UTF-16 code units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -210,21 +211,7 @@ impl Problem {
 
     /// What would be right instead, where the message alone does not say it.
     pub fn hint(&self) -> Option<String> {
-        match self {
-            Problem::Syntax { found, expected } => Some(format!("Expected {expected}, found {found}.")),
-            Problem::SystemEndpoint { .. } | Problem::FunctionEndpoint { .. } => {
-                Some("Use $upstream or BrokeredEndpoint(\"/modules/{moduleId}/inputs/{inputName}\").".into())
-            }
-            Problem::BinaryOperands { have, .. }
-                if have.contains(&Type::Text) && have.contains(&Type::Number) =>
-            {
-                Some(
-                    "Properties are strings: compare with a quoted value, or convert with as_number(...)."
-                        .into(),
-                )
-            }
-            _ => None,
-        }
+        hint::of(self)
     }
 }
 

@@ -132,17 +132,6 @@ impl Program {
         Routine { start: start as u32, end: self.ops.len() as u32 }
     }
 
-    /// The slots that a routine looks at.
-    pub(crate) fn slots_of(&self, routine: Routine) -> impl Iterator<Item = u32> {
-        self.routine(routine).iter().filter_map(|op| match op {
-            Op::Load(slot)
-            | Op::CompareConst { slot, .. }
-            | Op::RequireNumber { slot, .. }
-            | Op::RequireText { slot, .. } => Some(*slot),
-            _ => None,
-        })
-    }
-
     /// The verdict of a routine that is the same for every message.
     pub(crate) fn fixed_verdict(&self, routine: Routine) -> Option<Verdict> {
         match self.routine(routine) {

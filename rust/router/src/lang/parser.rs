@@ -3,6 +3,7 @@
 use crate::error::Problem;
 use crate::lang::ast::{Arith, Compare, Fault, Infix, Node, NodeKind, Tree};
 use crate::lang::lexer::{Kind, Token};
+use crate::lint::hint::expected;
 
 /// Levels that parentheses, calls, prefix operators and right operands may nest.
 pub const EXPR_DEPTH_MAX: usize = 256;
@@ -120,7 +121,7 @@ impl<'t> Parser<'t> {
             Kind::Minus => self.prefix(NodeKind::Negate),
             Kind::Not => self.prefix(NodeKind::Not),
             Kind::Unknown => self.invalid_prefix(),
-            _ => Err(self.stop("a value, a property, a function or '('")),
+            _ => Err(self.stop(expected::VALUE)),
         }
     }
 

@@ -12,7 +12,6 @@ use crate::program::{Builder, Program, Routine};
 use crate::set::decl::RouteDecl;
 use crate::set::endpoint::Endpoint;
 use crate::set::source::{Pattern, SourceIndex};
-use crate::set::warning::{self, RouteWarning};
 use crate::text::range_of;
 
 /// Routes that one set may have.
@@ -47,7 +46,6 @@ pub struct RouteSet {
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) index: SourceIndex,
     pub(crate) program: Program,
-    warnings: Vec<RouteWarning>,
 }
 
 impl RouteSet {
@@ -88,11 +86,6 @@ impl RouteSet {
         let route = self.routes.iter().find(|route| route.index as usize == route_index)?;
         Some(route.endpoint as usize)
     }
-
-    /// What is allowed but hardly meant, route by route.
-    pub fn warnings(&self) -> &[RouteWarning] {
-        &self.warnings
-    }
 }
 
 /// A route text taken apart and checked, with its tokens.
@@ -112,7 +105,6 @@ struct Compiler<'d> {
     patterns: Vec<Pattern>,
     endpoints: Vec<Endpoint>,
     endpoint_ids: HashMap<String, u32>,
-    warnings: Vec<RouteWarning>,
 }
 
 impl<'d> Compiler<'d> {
@@ -124,7 +116,6 @@ impl<'d> Compiler<'d> {
             patterns: Vec::new(),
             endpoints: Vec::new(),
             endpoint_ids: HashMap::new(),
-            warnings: Vec::new(),
         }
     }
 
@@ -149,7 +140,6 @@ impl<'d> Compiler<'d> {
             fixed: self.builder.program.fixed_verdict(routine),
         };
         let pattern = Pattern::new(&text.source);
-        warning::check(decl, &text, &route, &pattern, &self.builder.program, &mut self.warnings);
         self.routes.push(route);
         self.patterns.push(pattern);
         Ok(())
@@ -182,7 +172,6 @@ impl<'d> Compiler<'d> {
                 index.add(rank as u32, pattern);
             }
         }
-        warning::check_set(decls, &self.routes, &mut self.warnings);
         RouteSet {
             decls: decls.to_vec(),
             routes: self.routes,
@@ -190,7 +179,6 @@ impl<'d> Compiler<'d> {
             endpoints: self.endpoints,
             index,
             program: self.builder.program,
-            warnings: self.warnings,
         }
     }
 }
