@@ -225,7 +225,6 @@ fn invalid_symbol(symbol: &str) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::set::compile::RouteSet;
     use crate::set::decl::RouteDecl;
 
