@@ -142,7 +142,7 @@ impl Walk {
                 self.open.extend(parts.into_iter().map(|part| Step::Enter(part, positive)));
             }
             NodeKind::Infix(Infix::Coalesce) => {
-                self.open.extend(expr.operands(at).into_iter().map(|side| Step::Enter(side, positive)));
+                self.open.extend(expr.operands(at).iter().map(|side| Step::Enter(*side, positive)));
             }
             NodeKind::Infix(Infix::Compare(_)) => self.compare(subject, at, positive, notes),
             _ => {}
@@ -171,7 +171,7 @@ impl Walk {
     fn compare(&self, subject: &Subject<'_>, at: usize, positive: bool, notes: &mut Notes<'_>) {
         let expr = &subject.expr;
         let mut missing = false;
-        for seen in expr.comparisons(at).into_iter().filter(|seen| expr.is_body(seen.operand)) {
+        for seen in expr.comparisons(at).filter(|seen| expr.is_body(seen.operand)) {
             let key = subject.key(seen.operand);
             let op = if positive { seen.op } else { opposite(seen.op) };
             let present = [Known::Present, Known::Text].iter().any(|known| self.knows((key, *known)));
@@ -222,7 +222,7 @@ fn known(subject: &Subject<'_>, part: usize, positive: bool) -> Option<(Key, Kno
         };
         return expr.is_body(argument).then(|| (subject.key(argument), known));
     }
-    expr.comparisons(at).into_iter().find_map(|seen| {
+    expr.comparisons(at).find_map(|seen| {
         let op = if positive { seen.op } else { opposite(seen.op) };
         let operand = present_operand(subject, Comparison { op, ..seen })?;
         Some((subject.key(operand), Known::Present))

@@ -56,8 +56,10 @@ pub(super) struct Expr<'t> {
     /// The route text, which tokens point into.
     pub(super) text: &'t str,
     pub(super) nodes: &'t [Node],
-    /// For each node, where its operands begin.
-    starts: Vec<usize>,
+    /// The operands of all nodes.
+    operands: Vec<usize>,
+    /// For each node, where in `operands` its own are.
+    places: Vec<Range<usize>>,
     parents: Vec<Option<usize>>,
     types: Vec<Type>,
 }
@@ -65,14 +67,18 @@ pub(super) struct Expr<'t> {
 impl<'t> Expr<'t> {
     pub(super) fn new(text: &'t str, tree: &'t Tree) -> Self {
         let nodes = tree.nodes.as_slice();
-        let (starts, parents) = (operand_starts(nodes), vec![None; nodes.len()]);
-        let mut expr = Expr { text, nodes, starts, parents, types: Vec::with_capacity(nodes.len()) };
-        for at in 0..nodes.len() {
-            for operand in expr.operands(at) {
-                if let Some(parent) = expr.parents.get_mut(operand) {
-                    *parent = Some(at);
-                }
-            }
+        let count = nodes.len();
+        let mut expr = Expr {
+            text,
+            nodes,
+            operands: Vec::with_capacity(count),
+            places: Vec::with_capacity(count),
+            parents: vec![None; count],
+            types: Vec::with_capacity(count),
+        };
+        let starts = operand_starts(nodes);
+        for at in 0..count {
+            expr.add_operands(at, &starts);
             expr.types.push(expr.type_of(at));
         }
         expr
@@ -117,21 +123,32 @@ impl<'t> Expr<'t> {
     }
 
     /// The operands, in the order written.
-    pub(super) fn operands(&self, at: usize) -> Vec<usize> {
-        let mut operands = Vec::with_capacity(self.kind(at).arity());
+    pub(super) fn operands(&self, at: usize) -> &[usize] {
+        let places = self.places.get(at).cloned().unwrap_or(0..0);
+        self.operands.get(places).unwrap_or(&[])
+    }
+
+    /// Adds the operands of the next node: each ends where the one behind it begins.
+    fn add_operands(&mut self, at: usize, starts: &[usize]) {
+        let first = self.operands.len();
         let mut end = at;
         for _ in 0..self.kind(at).arity() {
             let Some(last) = end.checked_sub(1) else { break };
-            operands.push(last);
-            end = self.starts.get(last).copied().unwrap_or(last);
+            self.operands.push(last);
+            if let Some(parent) = self.parents.get_mut(last) {
+                *parent = Some(at);
+            }
+            end = starts.get(last).copied().unwrap_or(last);
         }
-        operands.reverse();
-        operands
+        if let Some(added) = self.operands.get_mut(first..) {
+            added.reverse();
+        }
+        self.places.push(first..self.operands.len());
     }
 
     /// Both operands of an infix operator.
     pub(super) fn pair(&self, at: usize) -> Option<(usize, usize)> {
-        match (self.kind(at), self.operands(at).as_slice()) {
+        match (self.kind(at), self.operands(at)) {
             (NodeKind::Infix(_), [left, right]) => Some((*left, *right)),
             _ => None,
         }
@@ -214,14 +231,15 @@ impl<'t> Expr<'t> {
     }
 
     /// The comparison from both sides; nothing for what is no comparison.
-    pub(super) fn comparisons(&self, at: usize) -> Vec<Comparison> {
-        match (self.kind(at), self.pair(at)) {
-            (NodeKind::Infix(Infix::Compare(op)), Some((left, right))) => vec![
+    pub(super) fn comparisons(&self, at: usize) -> impl Iterator<Item = Comparison> + use<> {
+        let both = match (self.kind(at), self.pair(at)) {
+            (NodeKind::Infix(Infix::Compare(op)), Some((left, right))) => Some([
                 Comparison { op, operand: left, other: right },
                 Comparison { op: op.mirrored(), operand: right, other: left },
-            ],
-            _ => Vec::new(),
-        }
+            ]),
+            _ => None,
+        };
+        both.into_iter().flatten()
     }
 
     /// What is below all `NOT`, and whether their number is even.
@@ -236,9 +254,10 @@ impl<'t> Expr<'t> {
 
     /// Type by the types of the operands (routing section 5.1).
     fn type_of(&self, at: usize) -> Type {
-        let operands: Vec<Type> = self.operands(at).iter().map(|operand| self.ty(*operand)).collect();
-        let left = operands.first().copied().unwrap_or(Type::Undefined);
-        let any = |ty: Type| operands.contains(&ty);
+        let mut operands = self.operands(at).iter().map(|operand| self.ty(*operand));
+        let left = operands.next().unwrap_or(Type::Undefined);
+        let right = operands.next().unwrap_or(Type::Undefined);
+        let any = |ty: Type| left == ty || right == ty;
         match self.kind(at) {
             NodeKind::Property | NodeKind::Text | NodeKind::OpenText | NodeKind::Path => Type::Text,
             NodeKind::SysProperty => names::resolve(self.token(at).text(self.text), false).ty(),
@@ -253,7 +272,7 @@ impl<'t> Expr<'t> {
                 Infix::Arith(_) => Type::Number,
                 Infix::Concat => Type::Text,
                 Infix::And if any(Type::Null) => Type::Null,
-                Infix::Or if operands == [Type::Null; 2] => Type::Null,
+                Infix::Or if (left, right) == (Type::Null, Type::Null) => Type::Null,
                 Infix::Coalesce => left,
                 Infix::And | Infix::Or | Infix::Compare(_) => Type::Bool,
             },

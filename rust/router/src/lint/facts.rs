@@ -107,7 +107,7 @@ fn tighten(bound: &mut Option<Bound>, new: Option<Bound>, tighter: Ordering) {
 /// The comparison of an operand with a literal that `part` is.
 fn limit(expr: &Expr<'_>, part: usize) -> Option<(Compare, usize, Constant)> {
     let (inner, positive) = expr.below_nots(part);
-    let seen = expr.comparisons(inner).into_iter().find(|c| expr.literal(c.other).is_some())?;
+    let seen = expr.comparisons(inner).find(|c| expr.literal(c.other).is_some())?;
     let op = if positive { seen.op } else { opposite(seen.op) };
     Some((op, seen.operand, expr.literal(seen.other)?))
 }
@@ -116,7 +116,7 @@ fn limit(expr: &Expr<'_>, part: usize) -> Option<(Compare, usize, Constant)> {
 pub(super) fn equalities(expr: &Expr<'_>, keys: &[Key], max: usize) -> Vec<(Key, Key)> {
     let parts = expr.parts(expr.root(), Infix::And);
     let equal = |part: usize| {
-        let seen = expr.comparisons(part).into_iter().find(|c| expr.literal(c.other).is_some())?;
+        let seen = expr.comparisons(part).find(|c| expr.literal(c.other).is_some())?;
         let pair = (*keys.get(seen.operand)?, *keys.get(seen.other)?);
         (seen.op == Compare::Eq).then_some(pair)
     };

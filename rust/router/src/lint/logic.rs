@@ -107,7 +107,7 @@ fn self_comparison(subject: &Subject<'_>, at: usize, notes: &mut Notes<'_>) {
 fn or_of_inequalities(subject: &Subject<'_>, at: usize, notes: &mut Notes<'_>) {
     let expr = &subject.expr;
     let unequal = |side: usize| {
-        let seen = expr.comparisons(side).into_iter().find(|c| expr.literal(c.other).is_some())?;
+        let seen = expr.comparisons(side).find(|c| expr.literal(c.other).is_some())?;
         let pair = (subject.key(seen.operand), subject.key(seen.other));
         (seen.op == Compare::Ne).then_some(pair)
     };
@@ -127,7 +127,7 @@ fn or_of_inequalities(subject: &Subject<'_>, at: usize, notes: &mut Notes<'_>) {
 pub(super) fn required(subject: &Subject<'_>, part: usize, name: &str) -> Option<Vec<String>> {
     let expr = &subject.expr;
     let value = |part: usize| {
-        let mut sides = expr.comparisons(part).into_iter().filter(|seen| seen.op == Compare::Eq);
+        let mut sides = expr.comparisons(part).filter(|seen| seen.op == Compare::Eq);
         sides.find_map(|seen| match (expr.literal(seen.other)?, names(subject, seen.operand, name)) {
             (Constant::Text(text), true) => Some(crate::text::fold(&text)),
             _ => None,
