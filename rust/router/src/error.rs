@@ -245,9 +245,11 @@ impl fmt::Display for RouteError {
             }
             f.write_str(": ")?;
         }
-        write!(f, "{}", self.problem)?;
+        let message = self.problem.to_string();
+        f.write_str(&message)?;
         match self.problem.hint() {
-            Some(hint) => write!(f, " {hint}"),
+            Some(hint) if message.ends_with('.') => write!(f, " {hint}"),
+            Some(hint) => write!(f, ". {hint}"),
             None => Ok(()),
         }
     }

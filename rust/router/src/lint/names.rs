@@ -83,8 +83,10 @@ fn property(word: &str) -> Option<Warning> {
         return Some(Warning::LiteralCase { name: word.to_owned() });
     }
     let numeric = |c: char| c.is_ascii_digit() || matches!(c, '-' | '.');
+    // Of operator characters alone it is no name, but an operator that there is not, an error.
+    let name = word.contains(char::is_alphanumeric);
     let swallowed = has_operator(word) || word.starts_with('-') || word.chars().all(numeric);
-    swallowed.then(|| Warning::OperatorInName { name: word.to_owned() })
+    (name && swallowed).then(|| Warning::OperatorInName { name: word.to_owned() })
 }
 
 /// Whether an operator or a quote is in the name. `-` and `.` are common in names.
@@ -140,7 +142,7 @@ mod tests {
         for word in ["x!", "3+4", "'a'||'b'", "-x", "true&&true", "1.", "3-4", "-0x10", "2020-01-01", "a*"] {
             assert_eq!(code(property(word)), "operator-in-name", "{word}");
         }
-        for word in ["a-b", "a.b", "1a", "temp", "x_1", "é", "a#", "mod-2"] {
+        for word in ["a-b", "a.b", "1a", "temp", "x_1", "é", "a#", "mod-2", "&&", "!"] {
             assert_eq!(code(property(word)), "", "{word}");
         }
     }

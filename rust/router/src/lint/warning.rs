@@ -40,7 +40,7 @@ pub enum Warning {
     /// The module at the sink gets what it sends itself.
     #[error(
         "Module '{}' gets its own messages back: name another source, or add \
-         AND $connectionModuleId != '{}', or take only devices with NOT is_defined($connectionModuleId).",
+         AND (NOT is_defined($connectionModuleId) OR $connectionModuleId != '{}').",
         clip(module),
         clip(module)
     )]
@@ -64,7 +64,9 @@ pub enum Warning {
         input: String,
     },
     /// The condition is a text or a number.
-    #[error("The condition is a {ty} and no comparison, so it never holds: compare it, such as = 'true'.")]
+    #[error(
+        "The condition is a {ty} and no comparison, so it never holds: compare it (= 'true', > 0), or write is_defined(...)."
+    )]
     NoCondition {
         /// Its type.
         ty: Type,
@@ -112,7 +114,10 @@ pub enum Warning {
         property: String,
     },
     /// A body value compared with a number in quotes.
-    #[error("A JSON number never equals a text and is less than any: write {} without quotes.", clip(number))]
+    #[error(
+        "A JSON number never equals a text and is less than any: write {} without quotes, or require is_string(...).",
+        clip(number)
+    )]
     QuotedNumber {
         /// Text between the quotes.
         number: String,
@@ -220,7 +225,7 @@ pub enum Warning {
         name: String,
     },
     /// `TRUE` and the like.
-    #[error("'{name}' is the name of a property: write {} in lower case.", name.to_lowercase())]
+    #[error("'{name}' is the name of a property: write {} in lower case, or '{name}' in quotes for a text.", name.to_lowercase())]
     LiteralCase {
         /// Name as written.
         name: String,
