@@ -42,7 +42,7 @@
 //!
 //! Verdicts are those of the reference, oddities included: a missing body path is null and null is
 //! greater than any number, `is_null` of a body value is true of all that is there, strings that look
-//! like dates are undefined, text after the sink is ignored ([`RouteSet::warnings`] tells). These
+//! like dates are undefined, text after the sink is ignored ([`check`] tells). These
 //! differ on purpose:
 //!
 //! - `%` and unary minus on body values, which the reference crashes on, work as on numbers.
@@ -56,7 +56,8 @@
 //! # Limits
 //!
 //! [`ROUTES_MAX`] routes of [`ROUTE_BYTES_MAX`] bytes each, expressions nested [`EXPR_DEPTH_MAX`]
-//! deep: beyond, compilation fails. Of the errors of one condition [`ERRORS_MAX`] are told.
+//! deep: beyond, compilation fails. Of the errors of one condition [`ERRORS_MAX`] are told,
+//! of the warnings of one route [`WARNINGS_MAX`].
 //! [`BODY_DEPTH_MAX`] levels of JSON and [`SCRATCH_BYTES_MAX`] bytes
 //! of text built per message: beyond, values are undefined.
 
@@ -67,6 +68,7 @@ mod condition;
 mod error;
 mod functions;
 mod lang;
+mod lint;
 mod machine;
 mod message;
 mod number;
@@ -83,6 +85,7 @@ pub use functions::SCRATCH_BYTES_MAX;
 pub use lang::check::ERRORS_MAX;
 pub use lang::parser::EXPR_DEPTH_MAX;
 pub use lang::types::Type;
+pub use lint::{RouteReport, RouteWarning, WARNINGS_MAX, Warning, check};
 pub use message::{Lookup, MessageView, OwnedMessage};
 pub use set::compile::{ROUTE_BYTES_MAX, ROUTES_MAX, RouteSet};
 pub use set::decl::{PRIORITY_DEFAULT, PRIORITY_MAX, RouteDecl, Schema};
@@ -91,5 +94,4 @@ pub use set::endpoint::{Endpoint, EndpointKind, UPSTREAM_ID};
 pub use set::evaluate::{Decision, Decisions};
 pub use set::explain::{Explanation, Outcome, Part, RouteExplanation, Value};
 pub use set::source::Source;
-pub use set::warning::{RouteWarning, Warning};
 pub use text::{fold, names_equal};
