@@ -51,6 +51,7 @@
 //! - Of routes with equal priority to one endpoint, the one declared first decides.
 //! - An endpoint address with an empty module or input, a body path of more than 64 parts, and one
 //!   with anything but indexes behind an index (`a[0]b`) are refused.
+//! - Texts are UTF-8: half of a surrogate pair, as `'\ud83d'` or `substring` can make it, is U+FFFD.
 //! - `\\u0041` in a string is a backslash and five characters: escapes are decoded once, not twice.
 //!
 //! # Limits
