@@ -12,10 +12,11 @@ Facts = dict[str, str | int]
 
 
 def _field(text: str, names: tuple[str, ...]) -> str:
-    """The value of the first of `names` in a `name : value` file; empty if none is there."""
-    found = dict(
-        (part.strip() for part in line.split(":", 1)) for line in reversed(text.splitlines()) if ":" in line
-    )
+    """The first value of the first of `names` in a `name : value` file; empty if none is there."""
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        found.setdefault(name.strip(), value.strip())
     return next((found[name] for name in names if name in found), "")
 
 
