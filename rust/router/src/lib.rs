@@ -73,6 +73,7 @@ mod program;
 mod set;
 mod table;
 mod text;
+mod text_table;
 mod value;
 
 pub use body::{BODY_DEPTH_MAX, BodyState};

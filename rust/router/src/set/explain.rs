@@ -264,7 +264,7 @@ fn path_of(source: Source<'_>) -> String {
 
 fn value_of(value: Val<'_>, text: Option<&str>) -> Value {
     match value {
-        Val::Unset | Val::Undefined | Val::Composite => Value::Undefined,
+        Val::Undefined | Val::Composite => Value::Undefined,
         Val::Null => Value::Null,
         Val::Missing => Value::MissingPath,
         Val::NullText => Value::NullProperty,
