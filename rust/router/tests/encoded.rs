@@ -3,8 +3,8 @@
 
 use edgehub_router::{
     Condition, ENCODED_BYTES_MAX, ENCODED_PROPERTIES_MAX, ENCODED_SOURCE_BYTES_MAX, EncodedError,
-    EncodedMessage, EncodedMessages, Features, Lookup, MessageView, MessageWriter, OwnedMessage, encode,
-    fold,
+    EncodedMessage, EncodedMessages, Features, Lookup, MessageView, MessageWriter, OwnedMessage, Source,
+    encode, fold,
 };
 use proptest::prelude::*;
 
@@ -39,6 +39,7 @@ fn a_message_is_read_where_it_lies() {
     let data = sample();
     let (msg, rest) = EncodedMessage::parse(&data).unwrap();
     assert_eq!(msg.source_path(), "/messages/modules/m1/outputs/o1");
+    assert_eq!(msg.source(), Source::Module { module: "m1", output: Some("o1") });
     assert_eq!(msg.system_property("contenttype"), Lookup::Text("application/json"));
     assert_eq!(msg.system_property("temp"), Lookup::Absent);
     assert_eq!(msg.application_property("temp"), Lookup::Text("31.5"));

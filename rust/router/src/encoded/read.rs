@@ -5,6 +5,7 @@ use crate::encoded::{
     VERSION, lengths,
 };
 use crate::message::{Lookup, MessageView};
+use crate::set::source::Source;
 use crate::text::names_equal;
 
 /// An encoded message, checked and ready to be asked; it borrows the bytes it was read from.
@@ -72,6 +73,12 @@ impl<'a> EncodedMessage<'a> {
     /// Path of the source, such as `/messages/modules/m1/outputs/o1`.
     pub fn source_path(&self) -> &'a str {
         self.source
+    }
+
+    /// The source that the path stands for.
+    #[inline]
+    pub fn source(&self) -> Source<'a> {
+        Source::parse(self.source)
     }
 
     /// The system properties.

@@ -259,6 +259,7 @@ fn path_of(source: Source<'_>) -> String {
             format!("/messages/modules/{module}/outputs/{output}/")
         }
         Source::TwinChange => "/twinChangeNotifications/".to_owned(),
+        Source::Path(path) => path.to_owned(),
     }
 }
 
