@@ -61,7 +61,9 @@
 
 mod body;
 mod condition;
+mod encoded;
 mod error;
+mod explain;
 mod functions;
 mod lang;
 mod machine;
@@ -69,11 +71,17 @@ mod message;
 mod number;
 mod program;
 mod set;
+mod table;
 mod text;
+mod text_table;
 mod value;
 
 pub use body::{BODY_DEPTH_MAX, BodyState};
 pub use condition::{Condition, Features, Verdict};
+pub use encoded::{
+    ENCODED_BYTES_MAX, ENCODED_PROPERTIES_MAX, ENCODED_SOURCE_BYTES_MAX, EncodedError, EncodedMessage,
+    EncodedMessages, EncodedProperties, MessageWriter, encode,
+};
 pub use error::{ConditionError, Position, Problem, RouteError, TextRange};
 pub use functions::SCRATCH_BYTES_MAX;
 pub use lang::check::ERRORS_MAX;
@@ -87,4 +95,5 @@ pub use set::evaluate::{Decision, Decisions};
 pub use set::explain::{Explanation, Outcome, Part, RouteExplanation, Value};
 pub use set::source::Source;
 pub use set::warning::{RouteWarning, Warning};
+pub use table::{RouteReader, RouteTable};
 pub use text::{fold, names_equal};

@@ -6,13 +6,16 @@ use crate::condition::Verdict;
 use crate::functions::{self, Scratch};
 use crate::lang::ast::Compare;
 use crate::message::{Lookup, MessageView};
-use crate::program::{Load, Op, Program, Routine};
-use crate::value::{Val, and, arith, compare, number_holds, or};
+use crate::program::{Const, Load, Op, Program, Routine};
+use crate::value::{Val, and, arith, compare, compare_text, number_holds, or};
 
 /// Buffers that outlive the message, so that evaluation allocates nothing once they have grown.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    vals: Vec<Val<'static>>,
+    places: Places,
+    values: Vec<Val<'static>>,
+    stack: Vec<Val<'static>>,
+    found: Vec<Val<'static>>,
     texts: Texts,
 }
 
@@ -22,40 +25,92 @@ struct Texts {
     body: BodyBuffers,
 }
 
+/// Which slots have a value for the present message, and where. A program may have thousands of
+/// slots of which a message fills a few, so nothing is cleared between messages: an entry counts
+/// only if it bears the number of the message.
+#[derive(Debug, Default)]
+struct Places {
+    message: u32,
+    by_slot: Vec<Place>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    message: u32,
+    index: u32,
+}
+
+impl Places {
+    /// Begins a message: no slot has a value.
+    #[inline]
+    fn begin(&mut self, slots: usize) {
+        if self.message == u32::MAX {
+            self.by_slot.clear();
+            self.message = 0;
+        }
+        self.message += 1;
+        if self.by_slot.len() < slots {
+            self.by_slot.resize(slots, Place::default());
+        }
+    }
+
+    #[inline]
+    fn get(&self, slot: u32) -> Option<u32> {
+        let place = self.by_slot.get(slot as usize)?;
+        (place.message == self.message).then_some(place.index)
+    }
+
+    #[inline]
+    fn set(&mut self, slot: u32, index: u32) {
+        if let Some(place) = self.by_slot.get_mut(slot as usize) {
+            *place = Place { message: self.message, index };
+        }
+    }
+}
+
 /// Takes the allocation of a vector for values of another lifetime. Collecting an emptied vector
 /// into one of equal layout reuses its memory.
+#[inline]
 fn recycle<'m>(mut values: Vec<Val<'_>>) -> Vec<Val<'m>> {
     values.clear();
-    values.into_iter().map(|_| Val::Unset).collect()
+    values.into_iter().map(|_| Val::Undefined).collect()
 }
 
 /// A program and a message.
 pub(crate) struct Machine<'m, 'b, M: ?Sized> {
     program: &'m Program,
     msg: &'m M,
-    /// The slots, then what the body holds at each path, then the stack.
-    vals: Vec<Val<'m>>,
-    texts: &'b mut Texts,
-    /// What `vals` goes back to.
-    home: &'b mut Vec<Val<'static>>,
+    /// Values of slots, in the order they were filled.
+    values: Vec<Val<'m>>,
+    stack: Vec<Val<'m>>,
+    /// What the body holds at each path, once it is read.
+    found: Vec<Val<'m>>,
+    /// Where the vectors go back to, and what needs no message.
+    buffers: &'b mut Buffers,
     body_state: BodyState,
     /// Values recorded, by node.
     trace: Vec<(u32, Val<'m>)>,
 }
 
 impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
+    #[inline]
     pub(crate) fn new(program: &'m Program, msg: &'m M, buffers: &'b mut Buffers) -> Self {
-        let Buffers { vals: home, texts } = buffers;
-        let mut vals = recycle(std::mem::take(home));
-        vals.reserve(program.loads.len() + program.paths.slots + program.stack_max);
-        vals.resize(program.loads.len() + program.paths.slots, Val::Unset);
-        Machine { program, msg, vals, texts, home, body_state: BodyState::Unread, trace: Vec::new() }
+        buffers.places.begin(program.loads.len());
+        let values = recycle(std::mem::take(&mut buffers.values));
+        let stack = recycle(std::mem::take(&mut buffers.stack));
+        let found = recycle(std::mem::take(&mut buffers.found));
+        let (body_state, trace) = (BodyState::Unread, Vec::new());
+        Machine { program, msg, values, stack, found, buffers, body_state, trace }
     }
 
     /// Gives the buffers back for the next message.
+    #[inline]
     pub(crate) fn release(self) {
-        self.texts.scratch.clear();
-        *self.home = recycle(self.vals);
+        let Machine { values, stack, found, buffers, .. } = self;
+        buffers.texts.scratch.clear();
+        buffers.values = recycle(values);
+        buffers.stack = recycle(stack);
+        buffers.found = recycle(found);
     }
 
     /// What became of the body.
@@ -69,19 +124,28 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
     }
 
     /// The text of a value, if it is one.
+    #[inline]
     pub(crate) fn text<'s>(&'s self, value: Val<'s>) -> Option<&'s str> {
-        value.text(&self.texts.scratch.built)
+        value.text(self.built())
+    }
+
+    #[inline]
+    fn built(&self) -> &str {
+        &self.buffers.texts.scratch.built
     }
 
     /// The verdict of a condition: true, false, or undefined.
     pub(crate) fn run(&mut self, routine: Routine) -> Verdict {
-        let ops = self.program.routine(routine);
-        self.vals.truncate(self.program.loads.len() + self.program.paths.slots);
+        self.value_of(self.program.routine(routine)).as_bool().into()
+    }
+
+    /// The value that operations leave.
+    fn value_of(&mut self, ops: &[Op]) -> Val<'m> {
         let mut at = 0;
         while let Some(op) = ops.get(at) {
             at += 1 + self.step(*op);
         }
-        self.pop().as_bool().into()
+        self.pop()
     }
 
     /// Whether a routine made of requirements finds all of them met.
@@ -111,28 +175,32 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
     fn number_holds(&mut self, op: Compare, slot: u32, number: f64) -> bool {
         match self.slot(slot) {
             Val::Num(n) => number_holds(op, n, number),
-            value => compare(op, value, Val::Num(number), &self.texts.scratch.built) == Some(true),
+            Val::Undefined => false,
+            value => compare(op, value, Val::Num(number), self.built()) == Some(true),
         }
     }
 
     #[inline]
     fn text_holds(&mut self, op: Compare, slot: u32, text: u32) -> bool {
-        let (value, text) = (self.slot(slot), self.constant(text));
-        compare(op, value, text, &self.texts.scratch.built) == Some(true)
+        match (self.slot(slot), self.program.consts.get(text as usize)) {
+            (Val::Text(value), Some(Const::Text(text))) => compare_text(op, value, text),
+            (Val::Undefined, _) => false,
+            (value, _) => compare(op, value, self.constant(text), self.built()) == Some(true),
+        }
     }
 
     #[inline]
     fn pop(&mut self) -> Val<'m> {
-        self.vals.pop().unwrap_or(Val::Undefined)
+        self.stack.pop().unwrap_or(Val::Undefined)
     }
 
     #[inline]
     fn push(&mut self, value: Val<'m>) {
-        self.vals.push(value);
+        self.stack.push(value);
     }
 
     fn top(&self) -> Val<'m> {
-        self.vals.last().copied().unwrap_or(Val::Undefined)
+        self.stack.last().copied().unwrap_or(Val::Undefined)
     }
 
     fn constant(&self, index: u32) -> Val<'m> {
@@ -145,7 +213,7 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
         match op {
             Op::CompareConst { op, slot, constant } => {
                 let (left, right) = (self.slot(slot), self.constant(constant));
-                let verdict = compare(op, left, right, &self.texts.scratch.built);
+                let verdict = compare(op, left, right, self.built());
                 self.push(Val::from_bool(verdict));
             }
             Op::Const(index) => self.push(self.constant(index)),
@@ -173,8 +241,8 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
             Op::IsNullValue => functions::is_null_value(self.pop()),
             Op::Call { builtin, args } => return self.call(builtin, args as usize),
             Op::Drop(values) => {
-                let keep = self.vals.len().saturating_sub(values as usize);
-                return self.vals.truncate(keep);
+                let keep = self.stack.len().saturating_sub(values as usize);
+                return self.stack.truncate(keep);
             }
             _ => {
                 let (right, left) = (self.pop(), self.pop());
@@ -194,33 +262,33 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
             Op::Or => Val::from_bool(or(or_operand(left), or_operand(right))),
             Op::AndStrict => Val::from_bool(strict(and)),
             Op::OrStrict => Val::from_bool(strict(or)),
-            Op::Compare(op) => Val::from_bool(compare(op, left, right, &self.texts.scratch.built)),
+            Op::Compare(op) => Val::from_bool(compare(op, left, right, self.built())),
             _ => Val::Undefined,
         }
     }
 
     fn call(&mut self, builtin: crate::lang::builtin::Builtin, args: usize) {
-        let first = self.vals.len().saturating_sub(args);
-        let value = functions::call(builtin, self.vals.get(first..).unwrap_or(&[]), &mut self.texts.scratch);
-        self.vals.truncate(first);
+        let first = self.stack.len().saturating_sub(args);
+        let args = self.stack.get(first..).unwrap_or(&[]);
+        let value = functions::call(builtin, args, &mut self.buffers.texts.scratch);
+        self.stack.truncate(first);
         self.push(value);
     }
 
+    /// The value of a slot, filled when first asked for.
     #[inline]
-    fn slot(&mut self, slot: u32) -> Val<'m> {
-        match self.vals.get(slot as usize) {
-            Some(Val::Unset) => self.fill(slot),
+    pub(crate) fn slot(&mut self, slot: u32) -> Val<'m> {
+        match self.buffers.places.get(slot).and_then(|index| self.values.get(index as usize)) {
             Some(value) => *value,
-            None => Val::Undefined,
+            None => self.fill(slot),
         }
     }
 
     fn fill(&mut self, slot: u32) -> Val<'m> {
         let program = self.program;
         let value = program.loads.get(slot as usize).map_or(Val::Undefined, |load| self.load(load));
-        if let Some(place) = self.vals.get_mut(slot as usize) {
-            *place = value;
-        }
+        self.buffers.places.set(slot, self.values.len() as u32);
+        self.values.push(value);
         value
     }
 
@@ -244,8 +312,10 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
             },
             Load::Number(slot) => {
                 let value = self.slot(*slot);
-                functions::to_number(value, &self.texts.scratch.built)
+                functions::to_number(value, self.built())
             }
+            // As deep as `Builder::share` lets shared values need each other.
+            Load::Shared { routine, .. } => self.value_of(self.program.shared(*routine)),
         }
     }
 
@@ -261,17 +331,16 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
         if self.body_state == BodyState::Unread {
             self.read_body();
         }
-        let slots = self.program.loads.len();
-        self.vals.get(slots + path).copied().unwrap_or(Val::Undefined)
+        self.found.get(path).copied().unwrap_or(Val::Undefined)
     }
 
     #[inline(never)]
     fn read_body(&mut self) {
-        let Texts { scratch, body } = &mut *self.texts;
-        let slots = self.program.loads.len();
+        let Texts { scratch, body } = &mut self.buffers.texts;
         let paths = &self.program.paths;
-        let found = self.vals.get_mut(slots..slots + paths.slots).unwrap_or(&mut []);
-        self.body_state = body::read(self.msg, paths, body, found, &mut |text| scratch.keep(text));
+        self.found.resize(paths.slots, Val::Undefined);
+        let keep = &mut |text: &str| scratch.keep(text);
+        self.body_state = body::read(self.msg, paths, body, &mut self.found, keep);
     }
 }
 

@@ -10,6 +10,7 @@ use crate::body::{PathSet, Step};
 use crate::condition::Verdict;
 use crate::lang::ast::{Arith, Compare};
 use crate::lang::builtin::Builtin;
+use crate::lang::share::SHARED_DEPTH_MAX;
 use crate::value::Val;
 
 /// One operation. Jumps are forward and relative, counted from the operation after.
@@ -65,6 +66,19 @@ pub(crate) enum Op {
     Trace(u32),
 }
 
+impl Op {
+    /// The slot that the operation looks at.
+    pub(crate) fn slot(&self) -> Option<u32> {
+        match self {
+            Op::Load(slot)
+            | Op::CompareConst { slot, .. }
+            | Op::RequireNumber { slot, .. }
+            | Op::RequireText { slot, .. } => Some(*slot),
+            _ => None,
+        }
+    }
+}
+
 /// Where the value of a slot comes from.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Load {
@@ -80,6 +94,11 @@ pub(crate) enum Load {
     Includes(usize),
     /// Another slot as a number.
     Number(u32),
+    /// The value of a sub-expression that several conditions share.
+    Shared {
+        routine: Routine,
+        reads_body: bool,
+    },
 }
 
 /// A constant.
@@ -104,8 +123,8 @@ impl Const {
     }
 }
 
-/// The operations of one condition within the program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The operations of one condition, or of a shared part of some, within the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Routine {
     start: u32,
     end: u32,
@@ -115,11 +134,11 @@ pub(crate) struct Routine {
 #[derive(Debug, Default)]
 pub(crate) struct Program {
     pub(crate) ops: Vec<Op>,
+    /// Operations of shared sub-expressions.
+    shared: Vec<Op>,
     pub(crate) consts: Vec<Const>,
     pub(crate) loads: Vec<Load>,
     pub(crate) paths: PathSet,
-    /// Deepest stack that any routine needs.
-    pub(crate) stack_max: usize,
 }
 
 impl Program {
@@ -132,15 +151,26 @@ impl Program {
         Routine { start: start as u32, end: self.ops.len() as u32 }
     }
 
-    /// The slots that a routine looks at.
-    pub(crate) fn slots_of(&self, routine: Routine) -> impl Iterator<Item = u32> {
-        self.routine(routine).iter().filter_map(|op| match op {
-            Op::Load(slot)
-            | Op::CompareConst { slot, .. }
-            | Op::RequireNumber { slot, .. }
-            | Op::RequireText { slot, .. } => Some(*slot),
-            _ => None,
-        })
+    /// The operations of a [`Load::Shared`].
+    pub(crate) fn shared(&self, routine: Routine) -> &[Op] {
+        self.shared.get(routine.start as usize..routine.end as usize).unwrap_or(&[])
+    }
+
+    /// Moves the last operations, from `start` on, to the shared ones.
+    pub(crate) fn move_to_shared(&mut self, start: usize) -> Routine {
+        let begin = self.shared.len();
+        self.shared.extend(self.ops.drain(start.min(self.ops.len())..));
+        Routine { start: begin as u32, end: self.shared.len() as u32 }
+    }
+
+    /// Whether filling the slot may read the body.
+    pub(crate) fn reads_body(&self, slot: u32) -> bool {
+        match self.loads.get(slot as usize) {
+            Some(Load::Body(_) | Load::ApplicationOrBody(..) | Load::Includes(_)) => true,
+            Some(Load::Shared { reads_body, .. }) => *reads_body,
+            Some(Load::Number(inner)) => self.reads_body(*inner),
+            _ => false,
+        }
     }
 
     /// The verdict of a routine that is the same for every message.
@@ -159,6 +189,10 @@ pub(crate) struct Builder {
     load_ids: HashMap<Load, u32>,
     text_ids: HashMap<Box<str>, u32>,
     number_ids: HashMap<u64, u32>,
+    /// Slots of shared sub-expressions by their number.
+    shared_slots: HashMap<u32, u32>,
+    /// How deep shared slots need each other, by slot.
+    shared_depths: HashMap<u32, u32>,
 }
 
 fn intern<K: Eq + Hash>(ids: &mut HashMap<K, u32>, key: K, next: usize) -> (u32, bool) {
@@ -179,6 +213,30 @@ impl Builder {
     /// Slot of a body path within the body.
     pub(crate) fn path(&mut self, steps: &[Step]) -> usize {
         self.program.paths.add(steps)
+    }
+
+    /// Makes the operations from `start` on, whose value has this `number`, a shared routine; what is
+    /// left in their place is a load of its slot. Single operations and what is too deep stay.
+    pub(crate) fn share(&mut self, start: usize, number: u32) {
+        let known = self.shared_slots.get(&number).copied();
+        let tail = self.program.ops.get(start..).unwrap_or(&[]);
+        let depth_of = |slot: u32| self.shared_depths.get(&slot).copied().unwrap_or(0);
+        let depth = 1 + tail.iter().filter_map(Op::slot).map(depth_of).max().unwrap_or(0);
+        if tail.len() < 2 || (known.is_none() && depth > SHARED_DEPTH_MAX) {
+            return;
+        }
+        let slot = if let Some(known) = known {
+            self.program.ops.truncate(start);
+            known
+        } else {
+            let reads_body = tail.iter().filter_map(Op::slot).any(|slot| self.program.reads_body(slot));
+            let routine = self.program.move_to_shared(start);
+            let slot = self.load(Load::Shared { routine, reads_body });
+            self.shared_slots.insert(number, slot);
+            self.shared_depths.insert(slot, depth);
+            slot
+        };
+        self.program.ops.push(Op::Load(slot));
     }
 
     /// Index of a constant.

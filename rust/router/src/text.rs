@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use crate::error::{Position, TextRange};
 
 /// Folds one character for comparison without regard to case; one character always stays one.
-fn fold_char(c: char) -> char {
+pub(crate) fn fold_char(c: char) -> char {
     if c.is_ascii() { c.to_ascii_lowercase() } else { lower_char(upper_char(c)) }
 }
 

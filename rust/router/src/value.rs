@@ -15,8 +15,6 @@ pub(crate) struct Span {
 /// A value of any type. NaN is never held: it is `Undefined`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Val<'m> {
-    /// Slot whose value was not asked for yet; never on the stack.
-    Unset,
     Undefined,
     /// The literal null, or null in the body.
     Null,
@@ -65,7 +63,7 @@ impl Val<'_> {
 
     /// Whether `is_defined` and `??` take it as defined: null is, even a missing path is.
     pub(crate) fn is_defined(self) -> bool {
-        !matches!(self, Val::Undefined | Val::Unset | Val::Composite)
+        !matches!(self, Val::Undefined | Val::Composite)
     }
 
     /// Place in the order of types: bool, number, string, null. `None` for what never compares.
@@ -75,7 +73,7 @@ impl Val<'_> {
             Val::Num(_) => Some(1),
             Val::Text(_) | Val::Built(_) => Some(2),
             Val::Null | Val::Missing => Some(3),
-            Val::Unset | Val::Undefined | Val::NullText | Val::Composite => None,
+            Val::Undefined | Val::NullText | Val::Composite => None,
         }
     }
 
@@ -120,8 +118,9 @@ pub(crate) fn number_holds(op: Compare, a: f64, b: f64) -> bool {
     }
 }
 
+/// Compares two texts.
 #[inline]
-fn compare_text(op: Compare, a: &str, b: &str) -> bool {
+pub(crate) fn compare_text(op: Compare, a: &str, b: &str) -> bool {
     match op {
         Compare::Eq => a == b,
         Compare::Ne => a != b,

@@ -2,7 +2,7 @@
 //! loop and nothing recurses over what a user wrote.
 
 /// Infix operators.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Infix {
     Arith(Arith),
     Concat,
@@ -13,7 +13,7 @@ pub(crate) enum Infix {
 }
 
 /// Arithmetic on numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Arith {
     Add,
     Sub,
@@ -23,7 +23,7 @@ pub(crate) enum Arith {
 }
 
 /// Comparisons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Compare {
     Eq,
     Ne,
@@ -47,7 +47,7 @@ impl Compare {
 }
 
 /// Errors that the grammar recognises by name; they are reported when types are checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Fault {
     InvalidSymbol,
     UnmatchedParen,
@@ -55,7 +55,7 @@ pub(crate) enum Fault {
 }
 
 /// What a node is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum NodeKind {
     Text,
     OpenText,

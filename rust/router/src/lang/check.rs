@@ -34,11 +34,25 @@ pub(crate) fn compile(
     options: Options,
     builder: &mut Builder,
 ) -> Result<Routine, Vec<Stop>> {
+    compile_with(tree, text, options, builder, |_| None)
+}
+
+/// The same; `shared` gives the number under which the value of a node is kept for all conditions.
+pub(crate) fn compile_with(
+    tree: &Tree,
+    text: &str,
+    options: Options,
+    builder: &mut Builder,
+    shared: impl Fn(usize) -> Option<u32>,
+) -> Result<Routine, Vec<Stop>> {
     let emitter = Emitter::new(builder, options.tracing);
     let mut checker = Checker { text, options, emitter, stack: Vec::new(), errors: Vec::new(), path: None };
     for (index, node) in tree.nodes.iter().enumerate() {
         checker.node(node);
         checker.emitter.trace(index);
+        if let (Some(number), Some(operand)) = (shared(index), checker.stack.last()) {
+            checker.emitter.share(operand.start, number);
+        }
     }
     let root = checker.pop();
     if checker.errors.is_empty() {
@@ -82,12 +96,12 @@ impl Checker<'_, '_> {
 
     /// Starts an operand without parts; its operations come next.
     fn leaf(&mut self, ty: Type) {
-        let operand = Operand { ty, start: self.emitter.here(), errors: self.errors.len(), depth: 1 };
+        let operand = Operand { ty, start: self.emitter.here(), errors: self.errors.len() };
         self.stack.push(operand);
     }
 
     fn pop(&mut self) -> Operand {
-        let nothing = Operand { ty: Type::Undefined, start: self.emitter.here(), errors: 0, depth: 1 };
+        let nothing = Operand { ty: Type::Undefined, start: self.emitter.here(), errors: 0 };
         self.stack.pop().unwrap_or(nothing)
     }
 
@@ -209,8 +223,7 @@ impl Checker<'_, '_> {
             self.error(token, Problem::BinaryOperands { op, have, expected: [wanted; 2] });
         }
         let ty = if ok { self.join(infix, left, right) } else { Type::Undefined };
-        let depth = left.depth.max(right.depth + 1);
-        self.stack.push(Operand { ty, start: left.start, errors: left.errors, depth });
+        self.stack.push(Operand { ty, start: left.start, errors: left.errors });
     }
 
     /// Emits an infix operation on operands it takes and gives its type.
@@ -281,7 +294,6 @@ impl Checker<'_, '_> {
         let args = self.stack.split_off(self.stack.len().saturating_sub(count));
         let start = args.first().map_or(self.emitter.here(), |a| a.start);
         let errors = args.first().map_or(self.errors.len(), |a| a.errors);
-        let depth = args.iter().enumerate().map(|(i, a)| i + a.depth).max().unwrap_or(1);
         let ty = match Builtin::named(token.text(self.text)) {
             Some(Builtin::TwinChangeIncludes) if self.options.twin_change_includes => {
                 self.includes(token, path, start)
@@ -297,7 +309,7 @@ impl Checker<'_, '_> {
                 None
             }
         };
-        self.stack.push(Operand { ty: ty.unwrap_or(Type::Undefined), start, errors, depth });
+        self.stack.push(Operand { ty: ty.unwrap_or(Type::Undefined), start, errors });
     }
 
     fn builtin(&mut self, builtin: Builtin, token: Token, args: &[Operand], start: usize) -> Option<Type> {

@@ -13,8 +13,6 @@ pub(crate) struct Operand {
     pub(crate) start: usize,
     /// Number of errors before it.
     pub(crate) errors: usize,
-    /// Stack it needs.
-    pub(crate) depth: usize,
 }
 
 /// Emits operations into a shared program.
@@ -49,9 +47,7 @@ impl<'b> Emitter<'b> {
             Type::Null => self.replace(root.start, 1, Const::Bool(false)),
             Type::Bool | Type::Value => {}
         }
-        let program = &mut self.builder.program;
-        program.stack_max = program.stack_max.max(root.depth);
-        program.routine_from(self.begin)
+        self.builder.program.routine_from(self.begin)
     }
 
     /// Gives up the routine.
@@ -64,6 +60,11 @@ impl<'b> Emitter<'b> {
         if self.tracing {
             self.ops().push(Op::Trace(node as u32));
         }
+    }
+
+    /// Keeps the value of the operations from `start` on for all conditions, under this number.
+    pub(crate) fn share(&mut self, start: usize, number: u32) {
+        self.builder.share(start, number);
     }
 
     pub(crate) fn constant(&mut self, constant: Const) {

@@ -8,36 +8,88 @@ use std::ops::Range;
 use crate::condition::Verdict;
 use crate::lang::ast::{Infix, Node, NodeKind, Tree, operand_starts};
 use crate::lang::check::{self, Options};
+use crate::lang::names;
 use crate::lang::parser::Stop;
+use crate::lang::share::Sharing;
 use crate::program::{Builder, Const, Op, Routine};
 
-/// A routine with the same verdict for every message.
-pub(crate) fn fixed(verdict: bool, builder: &mut Builder) -> Routine {
+/// A condition whose types are right, taken apart.
+#[derive(Debug)]
+pub(crate) enum Clauses {
+    /// The same verdict for every message.
+    Fixed(Verdict),
+    /// All must hold.
+    All(Vec<Clause>),
+}
+
+/// One part and the numbers of its nodes among all shared ones.
+#[derive(Debug)]
+pub(crate) struct Clause {
+    tree: Tree,
+    numbers: Vec<u32>,
+}
+
+/// Checks `tree`, whose tokens are in `text`, and takes it apart.
+pub(crate) fn split(
+    tree: &Tree,
+    text: &str,
+    builder: &mut Builder,
+    sharing: &mut Sharing,
+) -> Result<Clauses, Vec<Stop>> {
+    // The whole is compiled first: its errors and its type are those of the condition.
     let start = builder.program.ops.len();
-    let constant = builder.constant(Const::Bool(verdict));
+    let whole = check::compile(tree, text, Options::default(), builder)?;
+    let fixed = builder.program.fixed_verdict(whole);
+    builder.program.ops.truncate(start);
+    if let Some(verdict) = fixed {
+        return Ok(Clauses::Fixed(verdict));
+    }
+    let clause = |part: Range<usize>| {
+        let tree = Tree { nodes: tree.nodes.get(part).unwrap_or(&[]).to_vec(), tokens: 0 };
+        let numbers = sharing.count(&tree, text);
+        numbers.last().into_iter().for_each(|root| sharing.want(*root));
+        Clause { tree, numbers }
+    };
+    let mut clauses: Vec<Clause> = conjuncts(&tree.nodes).into_iter().map(clause).collect();
+    // Whether all hold does not depend on the order: those that need the body come last.
+    clauses.sort_by_key(|clause| clause.tree.nodes.iter().any(|node| names::is_body(node.token.text(text))));
+    Ok(Clauses::All(clauses))
+}
+
+/// A routine with the same verdict for every message.
+fn fixed(verdict: Verdict, builder: &mut Builder) -> Routine {
+    let start = builder.program.ops.len();
+    let constant = builder.constant(match verdict {
+        Verdict::True => Const::Bool(true),
+        Verdict::False => Const::Bool(false),
+        Verdict::Undefined => Const::Undefined,
+    });
     builder.program.ops.push(Op::Const(constant));
     builder.program.routine_from(start)
 }
 
-/// Compiles `tree` to a routine for [`crate::machine::Machine::matches`].
-pub(crate) fn compile(tree: &Tree, text: &str, builder: &mut Builder) -> Result<Routine, Vec<Stop>> {
-    // The whole is compiled first: its errors and its type are those of the condition.
+/// Compiles clauses to a routine for [`crate::machine::Machine::matches`].
+pub(crate) fn compile(
+    clauses: &Clauses,
+    text: &str,
+    builder: &mut Builder,
+    sharing: &Sharing,
+) -> Result<Routine, Vec<Stop>> {
     let start = builder.program.ops.len();
-    let whole = check::compile(tree, text, Options::default(), builder)?;
-    if builder.program.fixed_verdict(whole).is_some() {
-        return Ok(whole);
-    }
-    builder.program.ops.truncate(start);
-    for part in conjuncts(&tree.nodes) {
-        let nodes = tree.nodes.get(part).unwrap_or(&[]).to_vec();
-        let part = check::compile(&Tree { nodes, tokens: 0 }, text, Options::default(), builder)?;
+    let clauses = match clauses {
+        Clauses::Fixed(verdict) => return Ok(fixed(*verdict, builder)),
+        Clauses::All(clauses) => clauses,
+    };
+    for Clause { tree, numbers } in clauses {
+        let shared = |index: usize| sharing.shared(tree.nodes.get(index)?, *numbers.get(index)?);
+        let part = check::compile_with(tree, text, Options::default(), builder, shared)?;
         match builder.program.fixed_verdict(part) {
             Some(Verdict::True) => {
                 builder.program.ops.pop();
             }
             Some(_) => {
                 builder.program.ops.truncate(start);
-                return Ok(fixed(false, builder));
+                return Ok(fixed(Verdict::False, builder));
             }
             None => require(part, builder),
         }

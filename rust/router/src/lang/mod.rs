@@ -10,4 +10,5 @@ pub(crate) mod matching;
 pub(crate) mod names;
 pub(crate) mod parser;
 pub(crate) mod route;
+pub(crate) mod share;
 pub(crate) mod types;

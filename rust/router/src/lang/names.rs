@@ -43,8 +43,7 @@ impl Reference {
 pub(crate) fn resolve(token: &str, only_system: bool) -> Reference {
     let bracketed = token.contains(['[', ']']);
     let application = (!only_system && !bracketed).then(|| fold(token));
-    let prefix = token.get(..BODY_PREFIX.len()).unwrap_or("");
-    if prefix.eq_ignore_ascii_case(BODY_PREFIX) {
+    if is_body(token) {
         return match body_path(token.get(BODY_PREFIX.len()..).unwrap_or("")) {
             Ok(steps) => Reference { application, source: Source::Body(steps), error: None },
             Err(error) => Reference { application, source: Source::Nowhere, error: Some(error) },
@@ -52,6 +51,11 @@ pub(crate) fn resolve(token: &str, only_system: bool) -> Reference {
     }
     let source = if bracketed { Source::Nowhere } else { Source::System(fold(token.get(1..).unwrap_or(""))) };
     Reference { application, source, error: None }
+}
+
+/// Whether the token is a path in the body.
+pub(crate) fn is_body(token: &str) -> bool {
+    token.get(..BODY_PREFIX.len()).is_some_and(|prefix| prefix.eq_ignore_ascii_case(BODY_PREFIX))
 }
 
 fn body_path(path: &str) -> Result<Vec<Step>, String> {

@@ -5,9 +5,10 @@ use std::collections::{HashMap, HashSet};
 use crate::condition::Verdict;
 use crate::error::{Problem, RouteError, TextRange};
 use crate::lang::lexer::{Token, lex};
-use crate::lang::matching;
+use crate::lang::matching::{self, Clauses};
 use crate::lang::parser::Stop;
 use crate::lang::route::{self, RouteText};
+use crate::lang::share::Sharing;
 use crate::program::{Builder, Program, Routine};
 use crate::set::decl::RouteDecl;
 use crate::set::endpoint::Endpoint;
@@ -61,16 +62,26 @@ impl RouteSet {
             let problem = Problem::TooManyRoutes { count: decls.len(), max: ROUTES_MAX };
             return Err(vec![RouteError { route: String::new(), range: None, problem }]);
         }
-        let mut compiler = Compiler::new(edge_device_id);
+        let mut compiler = Compiler::default();
+        let mut parsed = Vec::with_capacity(decls.len());
         let mut errors = Vec::new();
         let mut names = HashSet::new();
-        for (index, decl) in decls.iter().enumerate() {
+        for decl in decls {
             if !names.insert(decl.name.as_str()) {
                 errors.push(error(decl, None, Problem::DuplicateName));
             }
-            errors.extend(compiler.add(index as u32, decl).err().unwrap_or_default());
+            match compiler.parse(edge_device_id, decl) {
+                Ok(route) => parsed.push(route),
+                Err(found) => errors.extend(found),
+            }
         }
-        if errors.is_empty() { Ok(compiler.finish(decls)) } else { Err(errors) }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        for (index, (decl, route)) in decls.iter().zip(parsed).enumerate() {
+            compiler.add(index as u32, decl, route)?;
+        }
+        Ok(compiler.finish(decls))
     }
 
     /// The endpoints of all routes, each once, in the order of declaration.
@@ -105,9 +116,19 @@ pub(crate) fn parse(text: &str) -> Result<RouteText, Stop> {
     route::parse(text, &lex(text))
 }
 
-struct Compiler<'d> {
-    edge_device_id: &'d str,
+/// A route that is right, before the operations of its condition are made.
+struct ParsedRoute {
+    clauses: Clauses,
+    endpoint: Endpoint,
+    pattern: Pattern,
+    text: RouteText,
+}
+
+/// Two passes: what conditions have in common is known only when all are parsed.
+#[derive(Default)]
+struct Compiler {
     builder: Builder,
+    sharing: Sharing,
     routes: Vec<CompiledRoute>,
     patterns: Vec<Pattern>,
     endpoints: Vec<Endpoint>,
@@ -115,31 +136,31 @@ struct Compiler<'d> {
     warnings: Vec<RouteWarning>,
 }
 
-impl<'d> Compiler<'d> {
-    fn new(edge_device_id: &'d str) -> Self {
-        Compiler {
-            edge_device_id,
-            builder: Builder::default(),
-            routes: Vec::new(),
-            patterns: Vec::new(),
-            endpoints: Vec::new(),
-            endpoint_ids: HashMap::new(),
-            warnings: Vec::new(),
-        }
-    }
-
-    fn add(&mut self, index: u32, decl: &RouteDecl) -> Result<(), Vec<RouteError>> {
+impl Compiler {
+    fn parse(&mut self, edge_device_id: &str, decl: &RouteDecl) -> Result<ParsedRoute, Vec<RouteError>> {
         decl.check().map_err(|e| vec![e])?;
         let at = |stop: Stop| stop_error(decl, stop);
         let text = parse(&decl.text).map_err(|stop| vec![at(stop)])?;
-        let condition = self.condition(&text, decl);
-        let (routine, endpoint) = match (condition, &text.sink) {
-            (Ok(routine), Ok(sink)) => (routine, Endpoint::of(sink, self.edge_device_id)),
-            (condition, sink) => {
-                let stops = condition.err().into_iter().flatten().chain(sink.clone().err());
-                return Err(stops.map(at).collect());
-            }
+        let clauses = match &text.condition {
+            Some(tree) => matching::split(tree, &decl.text, &mut self.builder, &mut self.sharing),
+            None => Ok(Clauses::Fixed(Verdict::True)),
         };
+        match (clauses, &text.sink) {
+            (Ok(clauses), Ok(sink)) => {
+                let endpoint = Endpoint::of(sink, edge_device_id);
+                Ok(ParsedRoute { clauses, endpoint, pattern: Pattern::new(&text.source), text })
+            }
+            (clauses, sink) => {
+                let stops = clauses.err().into_iter().flatten().chain(sink.clone().err());
+                Err(stops.map(at).collect())
+            }
+        }
+    }
+
+    fn add(&mut self, index: u32, decl: &RouteDecl, route: ParsedRoute) -> Result<(), Vec<RouteError>> {
+        let ParsedRoute { clauses, endpoint, pattern, text } = route;
+        let routine = matching::compile(&clauses, &decl.text, &mut self.builder, &self.sharing)
+            .map_err(|stops| stops.into_iter().map(|stop| stop_error(decl, stop)).collect::<Vec<_>>())?;
         let route = CompiledRoute {
             index,
             endpoint: self.endpoint(endpoint),
@@ -148,18 +169,10 @@ impl<'d> Compiler<'d> {
             routine,
             fixed: self.builder.program.fixed_verdict(routine),
         };
-        let pattern = Pattern::new(&text.source);
         warning::check(decl, &text, &route, &pattern, &self.builder.program, &mut self.warnings);
         self.routes.push(route);
         self.patterns.push(pattern);
         Ok(())
-    }
-
-    fn condition(&mut self, text: &RouteText, decl: &RouteDecl) -> Result<Routine, Vec<Stop>> {
-        let Some(tree) = &text.condition else {
-            return Ok(matching::fixed(true, &mut self.builder));
-        };
-        matching::compile(tree, &decl.text, &mut self.builder)
     }
 
     fn endpoint(&mut self, endpoint: Endpoint) -> u32 {
@@ -182,6 +195,8 @@ impl<'d> Compiler<'d> {
                 index.add(rank as u32, pattern);
             }
         }
+        let routine = |rank: u32| self.routes.get(rank as usize).map(|route| route.routine);
+        index.index(&self.builder.program, routine);
         warning::check_set(decls, &self.routes, &mut self.warnings);
         RouteSet {
             decls: decls.to_vec(),

@@ -3,6 +3,7 @@
 use crate::condition::Verdict;
 use crate::machine::{Buffers, Machine};
 use crate::message::MessageView;
+use crate::set::bucket::Gathered;
 use crate::set::compile::{CompiledRoute, RouteSet};
 use crate::set::source::Source;
 
@@ -24,6 +25,7 @@ pub struct Decision {
 #[derive(Debug, Default)]
 pub struct Decisions {
     chosen: Chosen,
+    gathered: Gathered,
     buffers: Buffers,
 }
 
@@ -103,27 +105,22 @@ impl RouteSet {
     /// Finds where a message from `source` goes: each endpoint at most once, with the priority and
     /// time to live of the best route to it (lowest number, then first declared).
     pub fn evaluate<M: MessageView + ?Sized>(&self, source: Source<'_>, msg: &M, decisions: &mut Decisions) {
-        let Decisions { chosen, buffers } = decisions;
+        let Decisions { chosen, gathered, buffers } = decisions;
         chosen.begin(self.endpoints.len());
-        let candidates = self.index.candidates(source).filter_map(|rank| self.routes.get(rank as usize));
-        let mut buffers = Some(buffers);
-        let mut machine = None;
-        for route in candidates {
+        gathered.clear();
+        let mut machine = Machine::new(&self.program, msg, buffers);
+        self.index.visit(source, |bucket| bucket.gather(&mut machine, gathered));
+        if let Source::Path(_) = source {
+            self.index.of_path(source).for_each(|rank| gathered.push(rank));
+        }
+        for route in gathered.sorted().iter().filter_map(|rank| self.routes.get(*rank as usize)) {
             if chosen.is_decided(route.endpoint) {
                 continue;
             }
-            let matches = route.fixed == Some(Verdict::True) || {
-                if let Some(buffers) = buffers.take() {
-                    machine = Some(Machine::new(&self.program, msg, buffers));
-                }
-                machine.as_mut().is_some_and(|machine| machine.matches(route.routine))
-            };
-            if matches {
+            if route.fixed == Some(Verdict::True) || machine.matches(route.routine) {
                 chosen.decide(route);
             }
         }
-        if let Some(machine) = machine {
-            machine.release();
-        }
+        machine.release();
     }
 }

@@ -1,5 +1,6 @@
 //! Routes as a set: declared, compiled together, indexed by source, evaluated in one pass.
 
+pub(crate) mod bucket;
 pub(crate) mod compile;
 pub(crate) mod decl;
 pub(crate) mod endpoint;

@@ -1,6 +1,9 @@
 //! Message sources and the routes that can match them (routing sections 1.2 and 1.3).
 
-use crate::text::{fold, fold_cmp, starts_with_segments};
+use crate::program::{Program, Routine};
+use crate::set::bucket::Bucket;
+use crate::text::{fold, fold_cmp, names_equal, starts_with_segments};
+use crate::text_table::{Case, TextTable};
 
 /// Where a message comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,12 +20,50 @@ pub enum Source<'a> {
     },
     /// An update of reported properties: `/twinChangeNotifications/`.
     TwinChange,
+    /// Any other path, for embedders with sources of their own. Routes are compared with it one by one.
+    Path(&'a str),
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// The source with this path, such as `/messages/modules/m1/outputs/o1`; slashes at the ends and
+    /// case do not matter.
+    ///
+    /// ```
+    /// use edgehub_router::Source;
+    ///
+    /// let source = Source::Module { module: "m1", output: Some("o1") };
+    /// assert_eq!(Source::parse("/messages/modules/m1/outputs/o1/"), source);
+    /// assert_eq!(Source::parse("/messages"), Source::Device);
+    /// assert_eq!(Source::parse("/plant/line"), Source::Path("/plant/line"));
+    /// ```
+    pub fn parse(path: &'a str) -> Source<'a> {
+        let text = path.strip_prefix('/').unwrap_or(path);
+        let text = text.strip_suffix('/').unwrap_or(text);
+        let mut parts = text.splitn(5, '/');
+        let parts = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
+        let is = |part: Option<&str>, word: &str| part.is_some_and(|part| names_equal(word, part));
+        match parts {
+            [first, None, ..] if is(first, "messages") => Source::Device,
+            [first, None, ..] if is(first, "twinchangenotifications") => Source::TwinChange,
+            [first, second, Some(module), third, output]
+                if is(first, "messages")
+                    && is(second, "modules")
+                    && !module.is_empty()
+                    && (third.is_none() || is(third, "outputs") && output.is_some_and(|o| !o.is_empty())) =>
+            {
+                Source::Module { module, output }
+            }
+            _ => Source::Path(path),
+        }
+    }
+
     /// Whether the message is telemetry, as against a notification.
     pub fn is_telemetry(self) -> bool {
-        self != Source::TwinChange
+        match self {
+            Source::Device | Source::Module { .. } => true,
+            Source::TwinChange => false,
+            Source::Path(path) => path.starts_with("/messages/") || path == "/messages",
+        }
     }
 }
 
@@ -49,7 +90,11 @@ impl Outputs {
 
 /// The sources that a route takes: a prefix of whole segments, without regard to case.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Pattern(Shape);
+pub(crate) struct Pattern {
+    /// Lower-cased, without slashes at the ends.
+    prefix: Box<str>,
+    shape: Shape,
+}
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Shape {
@@ -58,8 +103,8 @@ enum Shape {
     Modules,
     Module(Box<str>, Outputs),
     TwinChange,
-    /// No message has such a source.
-    Nothing,
+    /// Only a [`Source::Path`] can match.
+    Other,
 }
 
 impl Pattern {
@@ -67,7 +112,7 @@ impl Pattern {
     pub(crate) fn new(path: &str) -> Pattern {
         let prefix = fold(path.trim().trim_end_matches('*').trim_matches('/'));
         let segments: Vec<&str> = prefix.split('/').collect();
-        Pattern(match segments.as_slice() {
+        let shape = match segments.as_slice() {
             [""] => Shape::Everything,
             ["messages"] => Shape::Telemetry,
             ["messages", "modules"] => Shape::Modules,
@@ -77,14 +122,15 @@ impl Pattern {
                 Shape::Module((*module).into(), Outputs::Below(output.join("/").into()))
             }
             ["twinchangenotifications"] => Shape::TwinChange,
-            _ => Shape::Nothing,
-        })
+            _ => Shape::Other,
+        };
+        Pattern { prefix: prefix.into(), shape }
     }
 
-    /// Whether no message can ever match; a `*` within the path stands for itself and does not.
+    /// Whether no message of a hub can ever match; a `*` within the path stands for itself and does not.
     pub(crate) fn is_dead(&self) -> bool {
-        match &self.0 {
-            Shape::Nothing => true,
+        match &self.shape {
+            Shape::Other => true,
             Shape::Module(module, outputs) => {
                 &**module == "*" || matches!(outputs, Outputs::Below(o) if o.split('/').any(|s| s == "*"))
             }
@@ -94,12 +140,13 @@ impl Pattern {
 
     /// Whether only twin changes match.
     pub(crate) fn matches_only_twin_changes(&self) -> bool {
-        self.0 == Shape::TwinChange
+        self.shape == Shape::TwinChange
     }
 
     /// Whether a message from `source` matches.
     pub(crate) fn matches(&self, source: Source<'_>) -> bool {
-        match (&self.0, source) {
+        match (&self.shape, source) {
+            (_, Source::Path(path)) => self.matches_path(path),
             (Shape::Everything, _)
             | (Shape::Telemetry, Source::Device | Source::Module { .. })
             | (Shape::Modules, Source::Module { .. })
@@ -110,99 +157,134 @@ impl Pattern {
             _ => false,
         }
     }
+
+    fn matches_path(&self, path: &str) -> bool {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        self.prefix.is_empty() || starts_with_segments(&self.prefix, path)
+    }
 }
 
-/// A route that takes messages of one module.
+/// Routes of one module.
 #[derive(Debug)]
-struct OwnRoute {
-    rank: u32,
-    outputs: Outputs,
+struct ModuleRoutes {
+    any: Bucket,
+    /// For messages that name an output.
+    named: Bucket,
+    by_output: TextTable<Bucket>,
+    /// Segments of the longest output that a route names.
+    segments_max: usize,
 }
 
-/// Routes by source; each list in the order of evaluation, by rank.
-#[derive(Debug, Default)]
+impl ModuleRoutes {
+    fn new() -> Self {
+        let by_output = TextTable::new(Case::Folded);
+        ModuleRoutes { any: Bucket::default(), named: Bucket::default(), by_output, segments_max: 0 }
+    }
+
+    fn bucket(&mut self, outputs: &Outputs) -> &mut Bucket {
+        match outputs {
+            Outputs::Any => &mut self.any,
+            Outputs::Named => &mut self.named,
+            Outputs::Below(output) => {
+                self.segments_max = self.segments_max.max(output.split('/').count());
+                self.by_output.get_or_insert_with(output, Bucket::default)
+            }
+        }
+    }
+
+    fn visit<'i>(&'i self, output: Option<&str>, visit: &mut impl FnMut(&'i Bucket)) {
+        visit(&self.any);
+        let Some(output) = output else { return };
+        visit(&self.named);
+        let ends = output.match_indices('/').map(|(at, _)| at).chain([output.len()]);
+        for end in ends.take(self.segments_max) {
+            let bucket = output.get(..end).and_then(|prefix| self.by_output.get(prefix));
+            bucket.into_iter().for_each(&mut *visit);
+        }
+    }
+
+    fn buckets_mut(&mut self) -> impl Iterator<Item = &mut Bucket> {
+        [&mut self.any, &mut self.named].into_iter().chain(self.by_output.values_mut())
+    }
+}
+
+/// Routes by source, so that a message meets only those that take its source.
+#[derive(Debug)]
 pub(crate) struct SourceIndex {
-    device: Vec<u32>,
-    twin_change: Vec<u32>,
+    device: Bucket,
+    twin_change: Bucket,
     /// Routes that every module matches.
-    any_module: Vec<u32>,
-    /// Routes of one module each, by its lower-cased id, sorted.
-    modules: Vec<(Box<str>, Vec<OwnRoute>)>,
+    any_module: Bucket,
+    /// Routes of one module each, by its lower-cased id.
+    modules: TextTable<ModuleRoutes>,
+    /// All routes, for sources that are none of these: pattern and rank.
+    patterns: Vec<(Pattern, u32)>,
+}
+
+impl Default for SourceIndex {
+    fn default() -> Self {
+        SourceIndex {
+            device: Bucket::default(),
+            twin_change: Bucket::default(),
+            any_module: Bucket::default(),
+            modules: TextTable::new(Case::Folded),
+            patterns: Vec::new(),
+        }
+    }
 }
 
 impl SourceIndex {
     /// Adds the route of the next `rank`.
     pub(crate) fn add(&mut self, rank: u32, pattern: &Pattern) {
-        match &pattern.0 {
+        self.patterns.push((pattern.clone(), rank));
+        match &pattern.shape {
             Shape::Module(module, outputs) => {
-                self.own(module).push(OwnRoute { rank, outputs: outputs.clone() });
+                self.modules.get_or_insert_with(module, ModuleRoutes::new).bucket(outputs).add(rank);
             }
             shape => {
                 let everything = *shape == Shape::Everything;
                 if everything || *shape == Shape::Telemetry {
-                    self.device.push(rank);
+                    self.device.add(rank);
                 }
                 if everything || matches!(shape, Shape::Telemetry | Shape::Modules) {
-                    self.any_module.push(rank);
+                    self.any_module.add(rank);
                 }
                 if everything || *shape == Shape::TwinChange {
-                    self.twin_change.push(rank);
+                    self.twin_change.add(rank);
                 }
             }
         }
     }
 
-    fn own(&mut self, module: &str) -> &mut Vec<OwnRoute> {
-        let at = match self.modules.binary_search_by(|(known, _)| (**known).cmp(module)) {
-            Ok(at) => at,
-            Err(at) => {
-                self.modules.insert(at, (module.into(), Vec::new()));
-                at
-            }
-        };
-        &mut self.modules[at].1
-    }
-
-    /// The routes that match `source`, in the order of their rank.
-    pub(crate) fn candidates<'i>(&'i self, source: Source<'i>) -> Candidates<'i> {
-        let (common, own, output) = match source {
-            Source::Device => (&self.device, &[][..], None),
-            Source::TwinChange => (&self.twin_change, &[][..], None),
-            Source::Module { module, output } => (&self.any_module, self.own_routes(module), output),
-        };
-        Candidates { common, own, output }
-    }
-
-    fn own_routes(&self, module: &str) -> &[OwnRoute] {
-        let found = self.modules.binary_search_by(|(known, _)| fold_cmp(known, module));
-        found.ok().and_then(|at| self.modules.get(at)).map_or(&[], |(_, routes)| routes)
-    }
-}
-
-/// Ranks of matching routes: two sorted lists merged.
-#[derive(Debug)]
-pub(crate) struct Candidates<'i> {
-    common: &'i [u32],
-    own: &'i [OwnRoute],
-    output: Option<&'i str>,
-}
-
-impl Iterator for Candidates<'_> {
-    type Item = u32;
-
-    #[inline]
-    fn next(&mut self) -> Option<u32> {
-        while let Some((first, rest)) = self.own.split_first() {
-            if self.common.first().is_some_and(|rank| *rank < first.rank) {
-                break;
-            }
-            self.own = rest;
-            if first.outputs.admits(self.output) {
-                return Some(first.rank);
-            }
+    /// Prepares the lists for many routes, once all are added.
+    pub(crate) fn index(&mut self, program: &Program, routine: impl Fn(u32) -> Option<Routine>) {
+        let own = self.modules.values_mut().flat_map(ModuleRoutes::buckets_mut);
+        let common = [&mut self.device, &mut self.twin_change, &mut self.any_module];
+        for bucket in common.into_iter().chain(own) {
+            bucket.index(program, &routine);
         }
-        let (first, rest) = self.common.split_first()?;
-        self.common = rest;
-        Some(*first)
+    }
+
+    /// Calls `visit` with each list of routes that match `source`; see [`SourceIndex::of_path`] for
+    /// other paths.
+    #[inline]
+    pub(crate) fn visit<'i>(&'i self, source: Source<'_>, mut visit: impl FnMut(&'i Bucket)) {
+        match source {
+            Source::Device => visit(&self.device),
+            Source::TwinChange => visit(&self.twin_change),
+            Source::Module { module, output } => {
+                visit(&self.any_module);
+                if let Some(own) = self.modules.get(module) {
+                    own.visit(output, &mut visit);
+                }
+            }
+            Source::Path(_) => {}
+        }
+    }
+
+    /// The ranks of the routes that match a source of any path.
+    pub(crate) fn of_path<'i>(&'i self, source: Source<'i>) -> impl Iterator<Item = u32> + 'i {
+        let matching = move |entry: &&(Pattern, u32)| entry.0.matches(source);
+        self.patterns.iter().filter(matching).map(|(_, rank)| *rank)
     }
 }

@@ -6,7 +6,7 @@ use crate::condition::Verdict;
 use crate::error::TextRange;
 use crate::lang::lexer::{Kind, Token};
 use crate::lang::route::RouteText;
-use crate::program::{Load, Op, Program, Routine};
+use crate::program::{Op, Program, Routine};
 use crate::set::compile::CompiledRoute;
 use crate::set::decl::RouteDecl;
 use crate::set::source::Pattern;
@@ -110,15 +110,7 @@ pub(crate) fn check(
 }
 
 fn reads_body(program: &Program, routine: Routine) -> bool {
-    program.slots_of(routine).any(|slot| loads_body(program, slot))
-}
-
-fn loads_body(program: &Program, slot: u32) -> bool {
-    match program.loads.get(slot as usize) {
-        Some(Load::Body(_) | Load::ApplicationOrBody(..) | Load::Includes(_)) => true,
-        Some(Load::Number(inner)) => loads_body(program, *inner),
-        _ => false,
-    }
+    program.routine(routine).iter().filter_map(Op::slot).any(|slot| program.reads_body(slot))
 }
 
 /// Looks at the routes together, given by priority and then declaration.
