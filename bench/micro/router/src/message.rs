@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use edgehub_router::{Lookup, MessageView};
+use edgehub_router::{Lookup, MessageView, encode};
 
 /// Messages that a scenario goes round in, so that no single one decides its cost.
 pub const MESSAGES: usize = 16;
@@ -38,6 +38,21 @@ impl MessageView for Message {
 /// [`MESSAGES`] messages that differ in their values, with bodies of about `body_bytes`.
 pub fn messages(body_bytes: usize) -> Vec<Message> {
     (0..MESSAGES).map(|i| message(i, body_bytes)).collect()
+}
+
+/// The messages one after another, as a batch or a pipe has them.
+///
+/// # Panics
+/// If one exceeds a limit, which is a mistake in this file.
+#[allow(clippy::expect_used, reason = "the messages are this crate's own")]
+pub fn encoded(messages: &[Message]) -> Vec<u8> {
+    let system = [("contenttype", Some("application/json")), ("contentencoding", Some("utf-8"))];
+    let mut out = Vec::new();
+    for msg in messages {
+        let application = msg.application.iter().map(|(name, text)| (*name, Some(text.as_str())));
+        encode("/messages/", system, application, &msg.body, &mut out).expect("the messages are small");
+    }
+    out
 }
 
 fn message(i: usize, body_bytes: usize) -> Message {

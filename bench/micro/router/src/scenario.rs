@@ -2,9 +2,9 @@
 
 use std::hint::black_box;
 
-use edgehub_router::{Decisions, MessageView, RouteDecl, RouteSet, Source};
+use edgehub_router::{Decisions, EncodedMessages, MessageView, RouteDecl, RouteSet, Source};
 
-use crate::message::{Message, messages};
+use crate::message::{Message, encoded, messages};
 use crate::rules::{Shape, compile, declare};
 
 /// What one step of a scenario does.
@@ -18,6 +18,15 @@ pub enum Work {
         routes: usize,
         /// Modules that the routes take from by turns; 0 for all telemetry.
         sources: usize,
+        /// Bytes of the body, about.
+        body_bytes: usize,
+    },
+    /// Reads the next message of a flat run of encoded ones and finds its endpoints.
+    EvaluateEncoded {
+        /// Form of the conditions.
+        shape: Shape,
+        /// Number of routes.
+        routes: usize,
         /// Bytes of the body, about.
         body_bytes: usize,
     },
@@ -67,6 +76,11 @@ const fn by_source(name: &'static str, bar_ns: u32, routes: usize, sources: usiz
     Scenario { name, bar_ns: Some(bar_ns), counted: true, work }
 }
 
+const fn on_encoded(name: &'static str, shape: Shape, routes: usize) -> Scenario {
+    let work = Work::EvaluateEncoded { shape, routes, body_bytes: 100 };
+    Scenario { name, bar_ns: None, counted: true, work }
+}
+
 const fn compiling(name: &'static str, bar_ns: u32, routes: usize) -> Scenario {
     Scenario { name, bar_ns: Some(bar_ns), counted: false, work: Work::Compile { routes } }
 }
@@ -80,7 +94,7 @@ const TEN_NS: Option<u32> = Some(150);
 const HUNDRED_NS: Option<u32> = Some(1_200);
 
 /// All scenarios. Steps are one message, but for compiling.
-pub const SCENARIOS: [Scenario; 31] = [
+pub const SCENARIOS: [Scenario; 34] = [
     on_properties("always/1", ONE_NS, Shape::Always, 1),
     on_properties("always/10", TEN_NS, Shape::Always, 10),
     on_properties("always/100", HUNDRED_NS, Shape::Always, 100),
@@ -108,6 +122,9 @@ pub const SCENARIOS: [Scenario; 31] = [
     on_body("property_and_body_180B/1", None, Shape::PropertyAndBody, 1, 180),
     on_body("property_and_body_180B/10", None, Shape::PropertyAndBody, 10, 180),
     on_body("property_and_body_180B/100", None, Shape::PropertyAndBody, 100, 180),
+    on_encoded("encoded_two_clauses/1", Shape::TwoClauses, 1),
+    on_encoded("encoded_two_clauses/10", Shape::TwoClauses, 10),
+    on_encoded("encoded_two_clauses/100", Shape::TwoClauses, 100),
     serde("serde_json_180B", 180),
     serde("serde_json_900B", 900),
     compiling("compile/100", 5_000_000, 100),
@@ -128,9 +145,31 @@ pub struct Prepared {
 
 #[derive(Debug)]
 enum Step {
-    Evaluate { routes: Box<RouteSet>, source: Source<'static>, decisions: Decisions },
+    Evaluate(Box<Evaluation>, Source<'static>),
+    EvaluateEncoded(Box<Evaluation>, Vec<u8>),
     Compile(Vec<RouteDecl>),
     SerdeJson,
+}
+
+/// Routes, and the buffers for one message after another.
+#[derive(Debug)]
+struct Evaluation {
+    routes: RouteSet,
+    decisions: Decisions,
+}
+
+impl Evaluation {
+    fn of(shape: Shape, routes: usize, sources: usize) -> Box<Self> {
+        let routes = compile(&declare(shape, routes, sources));
+        Box::new(Evaluation { routes, decisions: Decisions::new() })
+    }
+
+    /// Evaluates one message; the number of its endpoints.
+    #[inline]
+    fn step(&mut self, source: Source<'_>, msg: &impl MessageView) -> usize {
+        self.routes.evaluate(black_box(source), black_box(msg), &mut self.decisions);
+        black_box(self.decisions.len())
+    }
 }
 
 impl Scenario {
@@ -138,13 +177,17 @@ impl Scenario {
     pub fn prepare(&self) -> Prepared {
         match self.work {
             Work::Evaluate { shape, routes, sources, body_bytes } => {
-                let set = compile(&declare(shape, routes, sources));
                 let source = match sources {
                     0 => Source::Device,
                     _ => Source::Module { module: "source0", output: Some("out") },
                 };
-                let step = Step::Evaluate { routes: Box::new(set), source, decisions: Decisions::new() };
+                let step = Step::Evaluate(Evaluation::of(shape, routes, sources), source);
                 Prepared { messages: messages(body_bytes), step }
+            }
+            Work::EvaluateEncoded { shape, routes, body_bytes } => {
+                let messages = messages(body_bytes);
+                let step = Step::EvaluateEncoded(Evaluation::of(shape, routes, 0), encoded(&messages));
+                Prepared { messages, step }
             }
             Work::Compile { routes } => Prepared {
                 messages: messages(100),
@@ -166,10 +209,15 @@ impl Prepared {
         let messages = self.messages.iter().cycle();
         let messages = (0..steps).zip(messages).map(|(_, msg)| msg);
         match &mut self.step {
-            Step::Evaluate { routes, source, decisions } => {
+            Step::Evaluate(evaluation, source) => {
                 for msg in messages {
-                    routes.evaluate(black_box(*source), black_box(msg), decisions);
-                    black_box(decisions.len());
+                    evaluation.step(*source, msg);
+                }
+            }
+            Step::EvaluateEncoded(evaluation, data) => {
+                let round = std::iter::repeat(&*data).flat_map(|data| EncodedMessages::new(data));
+                for msg in (0..steps).zip(round).filter_map(|(_, msg)| msg.ok()) {
+                    evaluation.step(msg.source(), &msg);
                 }
             }
             Step::Compile(decls) => messages.for_each(|_| drop(black_box(compile(black_box(decls))))),
@@ -181,14 +229,18 @@ impl Prepared {
         }
     }
 
-    /// The routes that each message matches; empty if the scenario evaluates none.
+    /// How many endpoints each message goes to; empty if the scenario evaluates none.
     pub fn matches(&mut self) -> Vec<usize> {
-        let Step::Evaluate { routes, source, decisions } = &mut self.step else { return Vec::new() };
-        let count = |msg: &Message| {
-            routes.evaluate(*source, msg, decisions);
-            decisions.len()
-        };
-        self.messages.iter().map(count).collect()
+        match &mut self.step {
+            Step::Evaluate(evaluation, source) => {
+                self.messages.iter().map(|msg| evaluation.step(*source, msg)).collect()
+            }
+            Step::EvaluateEncoded(evaluation, data) => {
+                let messages = EncodedMessages::new(data).filter_map(Result::ok);
+                messages.map(|msg| evaluation.step(msg.source(), &msg)).collect()
+            }
+            Step::Compile(_) | Step::SerdeJson => Vec::new(),
+        }
     }
 }
 
@@ -221,6 +273,7 @@ mod tests {
         // Every fourth route asks for `machine`, and one of these for the value of the message.
         let fourth = |i: usize| usize::from(i.is_multiple_of(4));
         assert_eq!(matches("two_clauses/100"), (0..16).map(fourth).collect::<Vec<_>>());
+        assert_eq!(matches("encoded_two_clauses/100"), matches("two_clauses/100"));
         assert_eq!(matches("either/100"), (0..16).map(fourth).collect::<Vec<_>>());
         assert_eq!(matches("kind/1000"), [1; 16]);
         // temperature is 31.5 and up, one degree per message

@@ -54,9 +54,7 @@ def line_as_json(line: Line, outcome: Outcome | None) -> str:
         {"endpoint": d.endpoint, "route": d.route, "priority": d.priority, "ttlSecs": d.ttl_secs}
         for d in deliveries
     ]
-    return json.dumps(
-        {"index": line.index, "verdicts": verdicts, "deliveries": shown}, ensure_ascii=False
-    )
+    return json.dumps({"index": line.index, "verdicts": verdicts, "deliveries": shown}, ensure_ascii=False)
 
 
 class Progress:

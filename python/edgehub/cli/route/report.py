@@ -57,9 +57,7 @@ def check_routes(file: RoutesFile, edge_device_id: str) -> dict[str, RouteNotes]
 
 
 def _note(item: Any) -> Note:
-    return Note(
-        item.code, item.message, item.hint, item.line, item.column, item.end_line, item.end_column
-    )
+    return Note(item.code, item.message, item.hint, item.line, item.column, item.end_line, item.end_column)
 
 
 def notes_as_json(notes: Mapping[str, RouteNotes]) -> str:
@@ -140,5 +138,7 @@ def summary(notes: Mapping[str, RouteNotes]) -> str:
     declared = sum(1 for name in notes if name)
     wrong = sum(1 for of in notes.values() if of.errors)
     odd = sum(1 for of in notes.values() if of.warnings)
-    counts = [text for text, count in ((f"{wrong} with errors", wrong), (f"{odd} with warnings", odd)) if count]
+    counts = [
+        text for text, count in ((f"{wrong} with errors", wrong), (f"{odd} with warnings", odd)) if count
+    ]
     return f"{declared} route{'' if declared == 1 else 's'}, {', '.join(counts) or 'all right'}"

@@ -139,4 +139,3 @@ def _repeated(routes: JsonObject) -> dict[str, str]:
         if key is not None:
             found.setdefault(name, f"The key '{key}' stands in it twice.")
     return found
-
