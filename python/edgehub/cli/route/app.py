@@ -158,7 +158,7 @@ def _read_routes(file: Path) -> RoutesFile:
 def _usable_router(file: Path, device: str) -> tuple[Router, bool]:
     """A router of the routes that are right, and whether all are; the others are told of, once each."""
     from edgehub.cli.route.report import check_routes
-    from edgehub.router import Router, RouterError
+    from edgehub.router import Router, RouteError
 
     declared = _read_routes(file)
     edge_device_id = _device_id(device)
@@ -167,7 +167,7 @@ def _usable_router(file: Path, device: str) -> tuple[Router, bool]:
     usable = {name: value for name, value in declared.routes.items() if not notes[name].errors}
     try:
         router = Router(usable, edge_device_id=edge_device_id, schema=declared.schema)
-    except RouterError as error:
+    except RouteError as error:
         _fail(error)
     return router, not declared.problem and not any(of.errors for of in notes.values())
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from edgehub.errors import EdgehubError
 from edgehub.hub.desired_files import FILE_BYTES_MAX
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 # Keys of desired properties beside the version; what has others is not taken for them.
@@ -133,7 +133,7 @@ def _judge(desired: JsonObject, *, replaceable: bool) -> tuple[str, tuple[str, .
 
 
 def _repeated(routes: JsonObject) -> dict[str, str]:
-    found = {name: "Two routes have this name." for name in routes.duplicates}
+    found = dict.fromkeys(routes.duplicates, "Two routes have this name.")
     for name, value in routes.items():
         key = first_duplicate(value)
         if key is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any, NoReturn
 
 
@@ -20,9 +21,8 @@ class JsonObject(dict[str, Any]):
 
 
 def _repeated(pairs: list[tuple[str, Any]]) -> tuple[str, ...]:
-    seen: set[str] = set()
-    repeated = dict.fromkeys(name for name, _ in pairs if name in seen or seen.add(name))
-    return tuple(repeated)
+    counts = Counter(name for name, _ in pairs)
+    return tuple(name for name, count in counts.items() if count > 1)
 
 
 def _refuse(text: str) -> NoReturn:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
     from edgehub.router import Delivery
 
 VERDICTS = ("true", "false", "undefined")
 
-Table = tuple[Sequence[str], list[Sequence[str]]]
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 """Header and rows; the first column is text, the others are numbers."""
 
 
@@ -61,14 +62,15 @@ class Tally:
 
     def summary(self) -> str:
         """Messages, those that no route took, and lines that were none."""
-        text = f"{self.messages:,} message{'' if self.messages == 1 else 's'}, {self.untaken:,} taken by no route"
+        plural = "" if self.messages == 1 else "s"
+        text = f"{self.messages:,} message{plural}, {self.untaken:,} taken by no route"
         return f"{text}, {self.wrong:,} wrong lines" if self.wrong else text
 
 
 def plain(table: Table) -> str:
     """A table in columns, without colour or frame."""
     header, rows = table
-    lines = [list(header), *rows]
+    lines = [header, *rows]
     widths = [max(len(line[at]) for line in lines) for at in range(len(header))]
 
     def shown(line: Sequence[str]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +12,8 @@ from typer.testing import CliRunner
 from edgehub.cli.commands import app
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from click.testing import Result
 
 Run = Callable[..., "Result"]
