@@ -92,7 +92,7 @@ def result_as_json(result: CheckResult) -> str:
     faults = [
         {
             "route": fault.route,
-            "message": fault.message,
+            "message": fault.text,
             "line": fault.line,
             "column": fault.column,
             "endLine": fault.end_line,
@@ -126,7 +126,7 @@ def result_as_text(result: CheckResult) -> str:
         return "\n".join([*lines, f"error: {result.problem}"])
     texts = {route.name: route.text for route in result.routes}
     for fault in result.faults:
-        lines += [f"{fault.route}:{fault.line}:{fault.column}: {fault.message}", *_marked(texts, fault)]
+        lines += [f"{fault.route}:{fault.line}:{fault.column}: {fault.text}", *_marked(texts, fault)]
     faulty = len({fault.route for fault in result.faults})
     lines.append(
         f"{len(result.routes)} route(s), {faulty} with faults"
