@@ -158,7 +158,7 @@ def _read_routes(file: Path) -> RoutesFile:
 def _usable_router(file: Path, device: str) -> tuple[Router, bool]:
     """A router of the routes that are right, and whether all are; the others are told of, once each."""
     from edgehub.cli.route.report import check_routes
-    from edgehub.router import Router, RouteError
+    from edgehub.router import RouteError, Router
 
     declared = _read_routes(file)
     edge_device_id = _device_id(device)

@@ -52,7 +52,7 @@ def check_routes(file: RoutesFile, edge_device_id: str) -> dict[str, RouteNotes]
         for name, of in found.routes.items()
     }
     for name, message in file.repeated.items():
-        notes.setdefault(name, RouteNotes()).errors.append(Note("duplicate_name", message))
+        notes.setdefault(name, RouteNotes()).errors.append(Note("duplicate-name", message))
     return notes
 
 

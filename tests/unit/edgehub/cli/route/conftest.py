@@ -14,9 +14,7 @@ from edgehub.cli.commands import app
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from click.testing import Result
-
-Run = Callable[..., "Result"]
+Run = Callable[..., Any]
 Write = Callable[..., str]
 
 
@@ -25,9 +23,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Run:
     """`run("check", path, stdin=b"...")`."""
     monkeypatch.delenv("IOTEDGE_DEVICEID", raising=False)
 
-    def invoke(*arguments: str, stdin: str | bytes | None = None) -> Result:
-        result: Result = CliRunner().invoke(app, ["route", *arguments], input=stdin)
-        return result
+    def invoke(*arguments: str, stdin: str | bytes | None = None) -> Any:
+        return CliRunner().invoke(app, ["route", *arguments], input=stdin)
 
     return invoke
 

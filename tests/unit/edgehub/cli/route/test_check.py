@@ -11,7 +11,10 @@ from edgehub.cli.route.report import Note, RouteNotes, notes_as_lines, route_tex
 from edgehub.cli.route.routes_file import RoutesFile
 
 if TYPE_CHECKING:
-    from conftest import Run, Write
+    from collections.abc import Callable
+
+    Run = Callable[..., Any]
+    Write = Callable[..., str]
 
 UP = "FROM /messages/* INTO $upstream"
 WRONG = "FROM /messages/* WHERE 3 + '4' = 7 INTO $upstream"

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edgehub.router import Router
 
 if TYPE_CHECKING:
-    from conftest import Run, Write
+    from collections.abc import Callable
+
+    Run = Callable[..., Any]
+    Write = Callable[..., str]
 
 ROUTES = {
     "hot": 'FROM /messages/* WHERE as_number(temp) > 30 INTO BrokeredEndpoint("/modules/alarm/inputs/hot")',

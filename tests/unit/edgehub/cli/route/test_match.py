@@ -14,7 +14,10 @@ from edgehub.cli.route.matching import Progress
 from edgehub.cli.route.tally import print_on_terminal
 
 if TYPE_CHECKING:
-    from conftest import Run, Write
+    from collections.abc import Callable
+
+    Run = Callable[..., Any]
+    Write = Callable[..., str]
 
 ROUTES = {
     "hot": 'FROM /messages/* WHERE as_number(temp) > 30 INTO BrokeredEndpoint("/modules/alarm/inputs/hot")',

@@ -11,7 +11,9 @@ from edgehub.cli.route.routes_file import RoutesFileError, read_routes_file
 from edgehub.hub.desired_files import FILE_BYTES_MAX
 
 if TYPE_CHECKING:
-    from conftest import Write
+    from collections.abc import Callable
+
+    Write = Callable[..., str]
 
 UP = "FROM /* INTO $upstream"
 ROUTES = {"a": UP, "b": {"route": UP, "priority": 1}}
