@@ -32,10 +32,11 @@
 //! # How it works
 //!
 //! All conditions of a set compile to one flat program ([`RouteSet`] owns it). What conditions load
-//! (a property, a property as a number, a path in the body) has a slot that is filled once per
-//! message, when the first condition asks. The body is scanned once, for all wanted paths together,
-//! and only if a condition needs it and content type and encoding say that it is JSON. Routes are
-//! indexed by source, so that a message meets only the routes it can match.
+//! (a property, a property as a number, a path in the body) and what several of them compute has a
+//! slot that is filled once per message, when the first condition asks. `AND` and `OR` are jumps. The
+//! body is scanned once, for all wanted paths together, and only if a condition needs it and content
+//! type and encoding say that it is JSON. Routes are indexed by source, and those of one source by the
+//! texts that their conditions ask for, so that a message meets only the routes it can match.
 //!
 //! # Against Azure IoT Edge
 //!
@@ -58,6 +59,8 @@
 //! deep: beyond, compilation fails. Of the errors of one condition [`ERRORS_MAX`] are told.
 //! [`BODY_DEPTH_MAX`] levels of JSON and [`SCRATCH_BYTES_MAX`] bytes
 //! of text built per message: beyond, values are undefined.
+
+#![forbid(unsafe_code)]
 
 mod body;
 mod condition;
@@ -90,6 +93,7 @@ pub use lang::types::Type;
 pub use message::{Lookup, MessageView, OwnedMessage};
 pub use set::compile::{ROUTE_BYTES_MAX, ROUTES_MAX, RouteSet};
 pub use set::decl::{PRIORITY_DEFAULT, PRIORITY_MAX, RouteDecl, Schema};
+pub use set::dry_run::DryRun;
 pub use set::endpoint::{Endpoint, EndpointKind, UPSTREAM_ID};
 pub use set::evaluate::{Decision, Decisions};
 pub use set::explain::{Explanation, Outcome, Part, RouteExplanation, Value};

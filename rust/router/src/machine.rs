@@ -82,6 +82,7 @@ pub(crate) struct Machine<'m, 'b, M: ?Sized> {
     msg: &'m M,
     /// Values of slots, in the order they were filled.
     values: Vec<Val<'m>>,
+    /// Without memory until the first operation that needs it; many messages need none.
     stack: Vec<Val<'m>>,
     /// What the body holds at each path, once it is read.
     found: Vec<Val<'m>>,
@@ -97,20 +98,23 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
     pub(crate) fn new(program: &'m Program, msg: &'m M, buffers: &'b mut Buffers) -> Self {
         buffers.places.begin(program.loads.len());
         let values = recycle(std::mem::take(&mut buffers.values));
-        let stack = recycle(std::mem::take(&mut buffers.stack));
-        let found = recycle(std::mem::take(&mut buffers.found));
-        let (body_state, trace) = (BodyState::Unread, Vec::new());
-        Machine { program, msg, values, stack, found, buffers, body_state, trace }
+        let (stack, found, trace) = (Vec::new(), Vec::new(), Vec::new());
+        Machine { program, msg, values, stack, found, buffers, body_state: BodyState::Unread, trace }
     }
 
     /// Gives the buffers back for the next message.
     #[inline]
     pub(crate) fn release(self) {
         let Machine { values, stack, found, buffers, .. } = self;
-        buffers.texts.scratch.clear();
         buffers.values = recycle(values);
-        buffers.stack = recycle(stack);
-        buffers.found = recycle(found);
+        if stack.capacity() > 0 {
+            buffers.stack = recycle(stack);
+            buffers.texts.scratch.clear();
+        }
+        if found.capacity() > 0 {
+            buffers.found = recycle(found);
+            buffers.texts.scratch.clear();
+        }
     }
 
     /// What became of the body.
@@ -148,27 +152,26 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
         self.pop()
     }
 
-    /// Whether a routine made of requirements finds all of them met.
+    /// Whether a routine made of tests ends at its end; one that does not match jumps beyond.
     #[inline]
     pub(crate) fn matches(&mut self, routine: Routine) -> bool {
         let ops = self.program.routine(routine);
         let mut at = 0;
         while let Some(op) = ops.get(at) {
-            at += 1;
-            let met = match *op {
-                Op::RequireNumber { op, slot, number } => self.number_holds(op, slot, number),
-                Op::RequireText { op, slot, text } => self.text_holds(op, slot, text),
-                Op::Require => self.pop() == Val::Bool(true),
-                other => {
-                    at += self.step(other);
-                    true
+            let (jumps, skip) = match *op {
+                Op::TestNumber { op, slot, number, when, skip } => {
+                    (self.number_holds(op, slot, number) == when, skip as usize)
                 }
+                Op::TestText { op, slot, text, when, skip } => {
+                    (self.text_holds(op, slot, text) == when, skip as usize)
+                }
+                Op::Test { when, skip } => ((self.pop() == Val::Bool(true)) == when, skip as usize),
+                Op::Jump(skip) => (true, skip as usize),
+                other => (true, self.step(other)),
             };
-            if !met {
-                return false;
-            }
+            at += if jumps { 1 + skip } else { 1 };
         }
-        true
+        at == ops.len()
     }
 
     #[inline]
@@ -196,6 +199,9 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
 
     #[inline]
     fn push(&mut self, value: Val<'m>) {
+        if self.stack.capacity() == 0 {
+            self.stack = recycle(std::mem::take(&mut self.buffers.stack));
+        }
         self.stack.push(value);
     }
 
@@ -286,7 +292,10 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
 
     fn fill(&mut self, slot: u32) -> Val<'m> {
         let program = self.program;
-        let value = program.loads.get(slot as usize).map_or(Val::Undefined, |load| self.load(load));
+        let value = match program.loads.get(slot as usize) {
+            Some(load) => self.load(load),
+            None => Val::Undefined,
+        };
         self.buffers.places.set(slot, self.values.len() as u32);
         self.values.push(value);
         value
@@ -336,8 +345,9 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
 
     #[inline(never)]
     fn read_body(&mut self) {
-        let Texts { scratch, body } = &mut self.buffers.texts;
         let paths = &self.program.paths;
+        self.found = recycle(std::mem::take(&mut self.buffers.found));
+        let Texts { scratch, body } = &mut self.buffers.texts;
         self.found.resize(paths.slots, Val::Undefined);
         let keep = &mut |text: &str| scratch.keep(text);
         self.body_state = body::read(self.msg, paths, body, &mut self.found, keep);

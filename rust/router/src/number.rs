@@ -2,7 +2,59 @@
 //! (routing section 5.2).
 
 /// Value of `text`; `None` if it is no number. Overflow gives an infinity.
+#[inline]
 pub(crate) fn as_number(text: &str) -> Option<f64> {
+    short_decimal(text.as_bytes()).or_else(|| any_style(text))
+}
+
+/// Digits after the point whose power of ten is exact as a double.
+const EXACT_POWERS: [f64; 16] =
+    [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+/// Value of `[-]digits[.digits]` of at most 15 digits, which most numbers in messages are; `None` for
+/// all else. Digits and power of ten are both exact, so that one division rounds correctly.
+#[inline]
+pub(crate) fn short_decimal(text: &[u8]) -> Option<f64> {
+    let (negative, text) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        all => (false, all),
+    };
+    if text.len() > 16 {
+        return None;
+    }
+    let (number, whole) = digits(text, 0);
+    let (number, fraction) = match text.get(whole..)? {
+        [] => (number, 0),
+        [b'.', rest @ ..] => match digits(rest, number) {
+            (number, count) if count == rest.len() && count > 0 => (number, count),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    if whole == 0 || whole + fraction > 15 {
+        return None;
+    }
+    let value = number as f64 / EXACT_POWERS.get(fraction)?;
+    Some(if negative { -value } else { value })
+}
+
+/// Appends the leading digits of `text`, at most 16, to `number`; how many there are.
+#[inline]
+fn digits(text: &[u8], mut number: i64) -> (i64, usize) {
+    let mut count = 0;
+    for byte in text {
+        let digit = byte.wrapping_sub(b'0');
+        if digit >= 10 {
+            break;
+        }
+        number = number.wrapping_mul(10).wrapping_add(i64::from(digit));
+        count += 1;
+    }
+    (number, count)
+}
+
+#[cold]
+fn any_style(text: &str) -> Option<f64> {
     plain(text).or_else(|| styled(text)).or_else(|| symbol(text))
 }
 
@@ -168,6 +220,23 @@ mod tests {
         ] {
             assert_eq!(as_number(text), Some(value), "{text}");
         }
+    }
+
+    #[test]
+    fn short_decimals_are_what_the_library_makes_of_them() {
+        let mut seed = 1_u64;
+        for _ in 0..20_000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let (whole, fraction) = (seed >> 40, (seed >> 8) & 0xfffff);
+            for text in [format!("{whole}.{fraction:06}"), format!("-{whole}"), format!("0.{fraction:014}")] {
+                let value: f64 = text.parse().unwrap();
+                assert_eq!(short_decimal(text.as_bytes()).map(f64::to_bits), Some(value.to_bits()), "{text}");
+            }
+        }
+        for text in ["", "-", ".5", "5.", "1e3", "1 ", "+1", "1.2.3", "1234567890123456", "--1"] {
+            assert_eq!(short_decimal(text.as_bytes()), None, "{text}");
+        }
+        assert_eq!(short_decimal(b"-0").map(f64::to_bits), Some((-0.0_f64).to_bits()));
     }
 
     #[test]

@@ -28,19 +28,27 @@ pub(crate) enum Op {
         slot: u32,
         constant: u32,
     },
-    /// End without a match unless the comparison holds.
-    RequireNumber {
+    /// Jump if the comparison of a slot holds (or, unless `when`, if it does not).
+    TestNumber {
         op: Compare,
         slot: u32,
         number: f64,
+        when: bool,
+        skip: u32,
     },
-    RequireText {
+    TestText {
         op: Compare,
         slot: u32,
         text: u32,
+        when: bool,
+        skip: u32,
     },
-    /// End without a match unless the top of the stack, taken off, is true.
-    Require,
+    /// Jump if the top of the stack, taken off, is true (or, unless `when`, if it is not).
+    Test {
+        when: bool,
+        skip: u32,
+    },
+    Jump(u32),
     /// Replace two values by their comparison.
     Compare(Compare),
     Arith(Arith),
@@ -72,9 +80,20 @@ impl Op {
         match self {
             Op::Load(slot)
             | Op::CompareConst { slot, .. }
-            | Op::RequireNumber { slot, .. }
-            | Op::RequireText { slot, .. } => Some(*slot),
+            | Op::TestNumber { slot, .. }
+            | Op::TestText { slot, .. } => Some(*slot),
             _ => None,
+        }
+    }
+
+    /// Sets how far a jump goes.
+    pub(crate) fn set_skip(&mut self, ops: u32) {
+        match self {
+            Op::TestNumber { skip, .. }
+            | Op::TestText { skip, .. }
+            | Op::Test { skip, .. }
+            | Op::Jump(skip) => *skip = ops,
+            _ => {}
         }
     }
 }

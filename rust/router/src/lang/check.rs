@@ -34,23 +34,25 @@ pub(crate) fn compile(
     options: Options,
     builder: &mut Builder,
 ) -> Result<Routine, Vec<Stop>> {
-    compile_with(tree, text, options, builder, |_| None)
+    compile_nodes(&tree.nodes, text, options, builder, |_, _| None)
 }
 
-/// The same; `shared` gives the number under which the value of a node is kept for all conditions.
-pub(crate) fn compile_with(
-    tree: &Tree,
+/// Compiles an expression; `shared` is asked about each node, with its type, and gives the number
+/// under which its value is kept for all conditions.
+pub(crate) fn compile_nodes(
+    nodes: &[Node],
     text: &str,
     options: Options,
     builder: &mut Builder,
-    shared: impl Fn(usize) -> Option<u32>,
+    mut shared: impl FnMut(usize, Type) -> Option<u32>,
 ) -> Result<Routine, Vec<Stop>> {
     let emitter = Emitter::new(builder, options.tracing);
     let mut checker = Checker { text, options, emitter, stack: Vec::new(), errors: Vec::new(), path: None };
-    for (index, node) in tree.nodes.iter().enumerate() {
+    for (index, node) in nodes.iter().enumerate() {
         checker.node(node);
         checker.emitter.trace(index);
-        if let (Some(number), Some(operand)) = (shared(index), checker.stack.last()) {
+        let operand = checker.stack.last().copied();
+        if let Some((operand, number)) = operand.and_then(|o| Some((o, shared(index, o.ty)?))) {
             checker.emitter.share(operand.start, number);
         }
     }

@@ -1,16 +1,18 @@
 //! Conditions of routes, where only a match counts: false and undefined are the same.
 //!
-//! `a AND b AND c` matches if each part does, whatever three-valued logic says of the rest, so the
-//! parts are compiled one after another and the first that is not true ends the route.
+//! `a AND b` matches if both parts do, `a OR b` if one does, whatever three-valued logic says of the
+//! rest. So these become jumps, and only what is below them is computed as a value.
 
 use std::ops::Range;
 
 use crate::condition::Verdict;
 use crate::lang::ast::{Infix, Node, NodeKind, Tree, operand_starts};
+use crate::lang::branch::Brancher;
 use crate::lang::check::{self, Options};
 use crate::lang::names;
 use crate::lang::parser::Stop;
 use crate::lang::share::Sharing;
+use crate::lang::types::Type;
 use crate::program::{Builder, Const, Op, Routine};
 
 /// A condition whose types are right, taken apart.
@@ -22,11 +24,22 @@ pub(crate) enum Clauses {
     All(Vec<Clause>),
 }
 
-/// One part and the numbers of its nodes among all shared ones.
+/// One part of a condition; nodes as in a [`Tree`].
 #[derive(Debug)]
 pub(crate) struct Clause {
-    tree: Tree,
-    numbers: Vec<u32>,
+    pub(crate) nodes: Vec<Node>,
+    /// Static types of the nodes.
+    pub(crate) types: Vec<Type>,
+    /// Numbers of the nodes among all that may be shared.
+    pub(crate) numbers: Vec<u32>,
+}
+
+/// Code for [`crate::machine::Machine::matches`].
+#[derive(Debug)]
+pub(crate) struct Matching {
+    pub(crate) routine: Routine,
+    /// Slots and text constants of the clauses `slot = 'text'`, all of which must hold.
+    pub(crate) equalities: Vec<(u32, u32)>,
 }
 
 /// Checks `tree`, whose tokens are in `text`, and takes it apart.
@@ -38,26 +51,54 @@ pub(crate) fn split(
 ) -> Result<Clauses, Vec<Stop>> {
     // The whole is compiled first: its errors and its type are those of the condition.
     let start = builder.program.ops.len();
-    let whole = check::compile(tree, text, Options::default(), builder)?;
+    let mut types = Vec::with_capacity(tree.nodes.len());
+    let note_type = |_, ty| {
+        types.push(ty);
+        None
+    };
+    let whole = check::compile_nodes(&tree.nodes, text, Options::default(), builder, note_type)?;
     let fixed = builder.program.fixed_verdict(whole);
     builder.program.ops.truncate(start);
     if let Some(verdict) = fixed {
         return Ok(Clauses::Fixed(verdict));
     }
     let clause = |part: Range<usize>| {
-        let tree = Tree { nodes: tree.nodes.get(part).unwrap_or(&[]).to_vec(), tokens: 0 };
-        let numbers = sharing.count(&tree, text);
+        let nodes = tree.nodes.get(part.clone()).unwrap_or(&[]).to_vec();
+        let numbers = sharing.count(&nodes, text);
         numbers.last().into_iter().for_each(|root| sharing.want(*root));
-        Clause { tree, numbers }
+        Clause { nodes, types: types.get(part).unwrap_or(&[]).to_vec(), numbers }
     };
-    let mut clauses: Vec<Clause> = conjuncts(&tree.nodes).into_iter().map(clause).collect();
+    let starts = operand_starts(&tree.nodes);
+    let is_and = |node: usize| tree.nodes.get(node).is_some_and(|n| n.kind == NodeKind::Infix(Infix::And));
+    let mut clauses: Vec<Clause> =
+        operands(0..tree.nodes.len(), &starts, is_and).into_iter().map(clause).collect();
     // Whether all hold does not depend on the order: those that need the body come last.
-    clauses.sort_by_key(|clause| clause.tree.nodes.iter().any(|node| names::is_body(node.token.text(text))));
+    clauses.sort_by_key(|clause| clause.nodes.iter().any(|node| names::is_body(node.token.text(text))));
     Ok(Clauses::All(clauses))
 }
 
+/// Compiles clauses.
+pub(crate) fn compile(
+    clauses: &Clauses,
+    text: &str,
+    builder: &mut Builder,
+    sharing: &Sharing,
+) -> Result<Matching, Vec<Stop>> {
+    let clauses = match clauses {
+        Clauses::Fixed(verdict) => return Ok(fixed(*verdict, builder)),
+        Clauses::All(clauses) => clauses,
+    };
+    let start = builder.program.ops.len();
+    let mut brancher = Brancher::new(text, builder, sharing);
+    for clause in clauses {
+        brancher.require(clause)?;
+    }
+    let equalities = brancher.finish();
+    Ok(Matching { routine: builder.program.routine_from(start), equalities })
+}
+
 /// A routine with the same verdict for every message.
-fn fixed(verdict: Verdict, builder: &mut Builder) -> Routine {
+fn fixed(verdict: Verdict, builder: &mut Builder) -> Matching {
     let start = builder.program.ops.len();
     let constant = builder.constant(match verdict {
         Verdict::True => Const::Bool(true),
@@ -65,64 +106,21 @@ fn fixed(verdict: Verdict, builder: &mut Builder) -> Routine {
         Verdict::Undefined => Const::Undefined,
     });
     builder.program.ops.push(Op::Const(constant));
-    builder.program.routine_from(start)
+    Matching { routine: builder.program.routine_from(start), equalities: Vec::new() }
 }
 
-/// Compiles clauses to a routine for [`crate::machine::Machine::matches`].
-pub(crate) fn compile(
-    clauses: &Clauses,
-    text: &str,
-    builder: &mut Builder,
-    sharing: &Sharing,
-) -> Result<Routine, Vec<Stop>> {
-    let start = builder.program.ops.len();
-    let clauses = match clauses {
-        Clauses::Fixed(verdict) => return Ok(fixed(*verdict, builder)),
-        Clauses::All(clauses) => clauses,
-    };
-    for Clause { tree, numbers } in clauses {
-        let shared = |index: usize| sharing.shared(tree.nodes.get(index)?, *numbers.get(index)?);
-        let part = check::compile_with(tree, text, Options::default(), builder, shared)?;
-        match builder.program.fixed_verdict(part) {
-            Some(Verdict::True) => {
-                builder.program.ops.pop();
-            }
-            Some(_) => {
-                builder.program.ops.truncate(start);
-                return Ok(fixed(Verdict::False, builder));
-            }
-            None => require(part, builder),
-        }
-    }
-    Ok(builder.program.routine_from(start))
-}
-
-/// Makes the value of the last routine a requirement.
-fn require(part: Routine, builder: &mut Builder) {
-    let program = &mut builder.program;
-    let fused = match program.routine(part) {
-        [Op::CompareConst { op, slot, constant }] => match program.consts.get(*constant as usize) {
-            Some(Const::Num(number)) => Some(Op::RequireNumber { op: *op, slot: *slot, number: *number }),
-            Some(Const::Text(_)) => Some(Op::RequireText { op: *op, slot: *slot, text: *constant }),
-            _ => None,
-        },
-        _ => None,
-    };
-    if fused.is_some() {
-        program.ops.pop();
-    }
-    program.ops.push(fused.unwrap_or(Op::Require));
-}
-
-/// The parts of the condition that `AND` joins at the top, in the order written.
-fn conjuncts(nodes: &[Node]) -> Vec<Range<usize>> {
-    let starts = operand_starts(nodes);
+/// The operands that infix operators join within `part`, in the order written; `joins` tells which
+/// nodes are such operators. Without recursion: chains may be as long as a text.
+pub(crate) fn operands(
+    part: Range<usize>,
+    starts: &[usize],
+    joins: impl Fn(usize) -> bool,
+) -> Vec<Range<usize>> {
     let mut parts = Vec::new();
-    let mut open = Vec::from([Range { start: 0, end: nodes.len() }]);
+    let mut open = Vec::from([part]);
     while let Some(part) = open.pop() {
         let root = part.end.saturating_sub(1);
-        let is_and = nodes.get(root).is_some_and(|n| n.kind == NodeKind::Infix(Infix::And));
-        match root.checked_sub(1).and_then(|right| starts.get(right)).filter(|_| is_and) {
+        match root.checked_sub(1).and_then(|right| starts.get(right)).filter(|_| joins(root)) {
             Some(middle) => {
                 open.push(*middle..root);
                 open.push(part.start..*middle);

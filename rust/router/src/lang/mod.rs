@@ -1,6 +1,7 @@
 //! The language: tokens, grammar, static types, and what each construct compiles to.
 
 pub(crate) mod ast;
+pub(crate) mod branch;
 pub(crate) mod builtin;
 pub(crate) mod check;
 pub(crate) mod emit;

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use crate::lang::ast::{Node, NodeKind, Tree};
+use crate::lang::ast::{Node, NodeKind};
 use crate::text::fold;
 
 /// Shared values that may need each other before one is filled; deeper ones are computed in place.
@@ -20,9 +20,9 @@ pub(crate) struct Sharing {
 }
 
 impl Sharing {
-    /// Gives every node of `tree` its number. Operands of an expression that was seen before are not
+    /// Gives every node of an expression its number. Operands of an expression that was seen before are not
     /// counted again: whoever shares the whole has no need of its parts.
-    pub(crate) fn count(&mut self, tree: &Tree, text: &str) -> Vec<u32> {
+    pub(crate) fn count(&mut self, nodes: &[Node], text: &str) -> Vec<u32> {
         let mut operands: Vec<u32> = Vec::new();
         let number = |node: &Node| {
             let first = operands.len().saturating_sub(node.kind.arity());
@@ -31,7 +31,7 @@ impl Sharing {
             operands.push(number);
             number
         };
-        tree.nodes.iter().map(number).collect()
+        nodes.iter().map(number).collect()
     }
 
     fn number(&mut self, key: Key) -> u32 {

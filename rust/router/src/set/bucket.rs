@@ -6,14 +6,13 @@
 
 use std::collections::HashMap;
 
-use crate::lang::ast::Compare;
 use crate::machine::Machine;
 use crate::message::MessageView;
-use crate::program::{Const, Op, Program, Routine};
+use crate::program::{Const, Program};
 use crate::text_table::{Case, TextTable};
 
 /// Routes that ask one operand for equality before a table pays.
-const TABLE_ROUTES_MIN: usize = 4;
+const TABLE_ROUTES_MIN: usize = 2;
 
 /// The same for a path in the body, which the table reads even if no other clause would.
 const BODY_TABLE_ROUTES_MIN: usize = 8;
@@ -39,12 +38,12 @@ impl Bucket {
         self.always.push(rank);
     }
 
-    /// Moves routes into tables where that pays. `routine` gives the operations of a rank.
-    pub(crate) fn index(&mut self, program: &Program, routine: impl Fn(u32) -> Option<Routine>) {
+    /// Moves routes into tables where that pays. `equalities` are, by rank, slots and text constants
+    /// that must be equal.
+    pub(crate) fn index(&mut self, program: &Program, equalities: &[Vec<(u32, u32)>]) {
         let mut popularity: HashMap<u32, usize> = HashMap::new();
-        let keys: Vec<Vec<(u32, u32)>> =
-            self.always.iter().map(|rank| equalities(program, routine(*rank))).collect();
-        for (slot, _) in keys.iter().flatten() {
+        let keys = |rank: u32| equalities.get(rank as usize).map_or(&[][..], Vec::as_slice);
+        for (slot, _) in self.always.iter().flat_map(|rank| keys(*rank)) {
             *popularity.entry(*slot).or_default() += 1;
         }
         let pays = |slot: u32| {
@@ -52,10 +51,10 @@ impl Bucket {
             popularity.get(&slot).copied().filter(|routes| *routes >= min)
         };
         let ranks = std::mem::take(&mut self.always);
-        for (rank, keys) in ranks.into_iter().zip(keys) {
-            let best = keys.into_iter().max_by_key(|(slot, _)| (pays(*slot), std::cmp::Reverse(*slot)));
+        for rank in ranks {
+            let best = keys(rank).iter().max_by_key(|(slot, _)| (pays(*slot), std::cmp::Reverse(*slot)));
             match best.filter(|(slot, _)| pays(*slot).is_some()) {
-                Some((slot, text)) => self.table(slot, program, text).push(rank),
+                Some((slot, text)) => self.table(*slot, program, *text).push(rank),
                 None => self.always.push(rank),
             }
         }
@@ -74,6 +73,12 @@ impl Bucket {
         self.tables[at].by_text.get_or_insert_with(text, Vec::new)
     }
 
+    /// The routes to look at, in the order of their ranks, if they are the same for every message.
+    #[inline]
+    pub(crate) fn fixed(&self) -> Option<&[u32]> {
+        self.tables.is_empty().then_some(&self.always)
+    }
+
     /// Puts the routes that can match into `ranks`; not in order if it holds more than one run.
     #[inline]
     pub(crate) fn gather<M: MessageView + ?Sized>(
@@ -89,16 +94,6 @@ impl Bucket {
             }
         }
     }
-}
-
-/// Slots and text constants of the top-level clauses `slot = 'text'`.
-fn equalities(program: &Program, routine: Option<Routine>) -> Vec<(u32, u32)> {
-    let ops = routine.map_or(&[][..], |routine| program.routine(routine));
-    let equality = |op: &Op| match op {
-        Op::RequireText { op: Compare::Eq, slot, text } => Some((*slot, *text)),
-        _ => None,
-    };
-    ops.iter().filter_map(equality).collect()
 }
 
 /// Ranks gathered from several lists.

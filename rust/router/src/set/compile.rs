@@ -31,6 +31,8 @@ pub(crate) struct CompiledRoute {
     pub(crate) priority: u32,
     pub(crate) ttl_secs: u32,
     pub(crate) routine: Routine,
+    /// Slots and text constants that must be equal; moved to the index.
+    equalities: Vec<(u32, u32)>,
     /// The verdict, if it is the same for every message.
     pub(crate) fixed: Option<Verdict>,
 }
@@ -159,15 +161,16 @@ impl Compiler {
 
     fn add(&mut self, index: u32, decl: &RouteDecl, route: ParsedRoute) -> Result<(), Vec<RouteError>> {
         let ParsedRoute { clauses, endpoint, pattern, text } = route;
-        let routine = matching::compile(&clauses, &decl.text, &mut self.builder, &self.sharing)
+        let matching = matching::compile(&clauses, &decl.text, &mut self.builder, &self.sharing)
             .map_err(|stops| stops.into_iter().map(|stop| stop_error(decl, stop)).collect::<Vec<_>>())?;
         let route = CompiledRoute {
             index,
             endpoint: self.endpoint(endpoint),
             priority: decl.priority(),
             ttl_secs: decl.ttl_secs,
-            routine,
-            fixed: self.builder.program.fixed_verdict(routine),
+            routine: matching.routine,
+            fixed: self.builder.program.fixed_verdict(matching.routine),
+            equalities: matching.equalities,
         };
         warning::check(decl, &text, &route, &pattern, &self.builder.program, &mut self.warnings);
         self.routes.push(route);
@@ -195,8 +198,9 @@ impl Compiler {
                 index.add(rank as u32, pattern);
             }
         }
-        let routine = |rank: u32| self.routes.get(rank as usize).map(|route| route.routine);
-        index.index(&self.builder.program, routine);
+        let equalities: Vec<_> =
+            self.routes.iter_mut().map(|route| std::mem::take(&mut route.equalities)).collect();
+        index.index(&self.builder.program, &equalities);
         warning::check_set(decls, &self.routes, &mut self.warnings);
         RouteSet {
             decls: decls.to_vec(),

@@ -107,13 +107,12 @@ impl RouteSet {
     pub fn evaluate<M: MessageView + ?Sized>(&self, source: Source<'_>, msg: &M, decisions: &mut Decisions) {
         let Decisions { chosen, gathered, buffers } = decisions;
         chosen.begin(self.endpoints.len());
-        gathered.clear();
         let mut machine = Machine::new(&self.program, msg, buffers);
-        self.index.visit(source, |bucket| bucket.gather(&mut machine, gathered));
-        if let Source::Path(_) = source {
-            self.index.of_path(source).for_each(|rank| gathered.push(rank));
-        }
-        for route in gathered.sorted().iter().filter_map(|rank| self.routes.get(*rank as usize)) {
+        let ranks = match self.index.fixed(source) {
+            Some(ranks) => ranks,
+            None => self.gather(source, &mut machine, gathered),
+        };
+        for route in ranks.iter().filter_map(|rank| self.routes.get(*rank as usize)) {
             if chosen.is_decided(route.endpoint) {
                 continue;
             }
@@ -122,5 +121,20 @@ impl RouteSet {
             }
         }
         machine.release();
+    }
+
+    /// The ranks of the routes that may match, in order.
+    fn gather<'g, M: MessageView + ?Sized>(
+        &self,
+        source: Source<'_>,
+        machine: &mut Machine<'_, '_, M>,
+        gathered: &'g mut Gathered,
+    ) -> &'g [u32] {
+        gathered.clear();
+        self.index.visit(source, |bucket| bucket.gather(machine, gathered));
+        if let Source::Path(_) = source {
+            self.index.of_path(source).for_each(|rank| gathered.push(rank));
+        }
+        gathered.sorted()
     }
 }

@@ -3,6 +3,7 @@
 pub(crate) mod bucket;
 pub(crate) mod compile;
 pub(crate) mod decl;
+pub(crate) mod dry_run;
 pub(crate) mod endpoint;
 pub(crate) mod evaluate;
 pub(crate) mod explain;

@@ -1,6 +1,6 @@
 //! Message sources and the routes that can match them (routing sections 1.2 and 1.3).
 
-use crate::program::{Program, Routine};
+use crate::program::Program;
 use crate::set::bucket::Bucket;
 use crate::text::{fold, fold_cmp, names_equal, starts_with_segments};
 use crate::text_table::{Case, TextTable};
@@ -256,12 +256,23 @@ impl SourceIndex {
         }
     }
 
-    /// Prepares the lists for many routes, once all are added.
-    pub(crate) fn index(&mut self, program: &Program, routine: impl Fn(u32) -> Option<Routine>) {
+    /// Prepares the lists for many routes, once all are added; see [`Bucket::index`].
+    pub(crate) fn index(&mut self, program: &Program, equalities: &[Vec<(u32, u32)>]) {
         let own = self.modules.values_mut().flat_map(ModuleRoutes::buckets_mut);
         let common = [&mut self.device, &mut self.twin_change, &mut self.any_module];
         for bucket in common.into_iter().chain(own) {
-            bucket.index(program, &routine);
+            bucket.index(program, equalities);
+        }
+    }
+
+    /// All routes that match `source`, in the order of their ranks, where that is one ready list.
+    #[inline]
+    pub(crate) fn fixed(&self, source: Source<'_>) -> Option<&[u32]> {
+        match source {
+            Source::Device => self.device.fixed(),
+            Source::TwinChange => self.twin_change.fixed(),
+            Source::Module { module, .. } if self.modules.get(module).is_none() => self.any_module.fixed(),
+            _ => None,
         }
     }
 
