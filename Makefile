@@ -9,9 +9,10 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 CARGO_TEST_FLAGS ?=
 PYTEST_FLAGS ?=
 ARGS ?=
+ROUTER_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python crash bench memory load lock settings fuzz clean
+.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python crash bench bench-router bench-hub memory load lock settings fuzz clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -46,6 +47,7 @@ lint-python: $(STAMPS)/venv
 
 types: $(STAMPS)/core
 	$(BIN)/mypy python tests bench/load
+	MYPYPATH=bench/micro $(BIN)/mypy bench/micro/callgrind.py bench/micro/router_report.py bench/micro/measuring bench/micro/tests
 
 stubs: $(STAMPS)/core
 	$(BIN)/python -m mypy.stubtest edgehub._core --concise --mypy-config-file pyproject.toml --allowlist tools/stubtest-allow.txt
@@ -70,7 +72,17 @@ test-python: $(STAMPS)/core ## Unit and integration tests of the Python side
 crash: $(STAMPS)/core ## Kill the hub twenty times under load and prove that nothing acknowledged is lost
 	$(BIN)/python -m pytest -q tests/crash --crash-rounds 20
 
-bench: $(STAMPS)/core load ## Compare with mosquitto in one run; results to bench/results
+$(STAMPS)/bench: $(STAMPS)/core requirements/bench.lock
+	$(PIP) install --no-deps --require-hashes -r requirements/bench.lock
+	@touch $@
+
+bench: bench-router bench-hub ## Both benchmarks, one after the other
+
+bench-router: $(STAMPS)/bench ## Time and count the router beside its bars; results to bench/results (ROUTER_ARGS="--skip callgrind")
+	@sh tools/preflight.sh valgrind
+	$(BIN)/python bench/micro/router_report.py $(ROUTER_ARGS)
+
+bench-hub: $(STAMPS)/core load ## Compare with mosquitto in one run; results to bench/results
 	@sh tools/preflight.sh mosquitto
 	$(BIN)/python bench/load/compare.py $(ARGS)
 

@@ -30,6 +30,7 @@ if ! command -v cargo >/dev/null 2>&1; then
 fi
 for extra in "$@"; do
     case "$extra" in
+    valgrind) command -v valgrind >/dev/null 2>&1 || missing="$missing valgrind" ;;
     mosquitto) command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto" ;;
     esac
 done

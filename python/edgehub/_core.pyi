@@ -2,23 +2,32 @@
 
 All calls are safe from the event-loop thread and return at once; those that wait say so and release
 the GIL. Nothing in the core ever calls into Python: wake-ups come through `Engine.event_fd`.
+
+The router as a library is here too; its public names are those of `edgehub.router`.
 """
 
-from collections.abc import Sequence
-from typing import final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Literal, TypeAlias, final
 
 __all__ = [
     "ClosedEvent",
+    "Condition",
     "ConfigError",
     "ConnectEvent",
     "CoreError",
+    "Delivery",
     "Engine",
+    "Explanation",
     "Grants",
     "ListenError",
+    "MessageError",
     "NoticeEvent",
     "PublishEvent",
+    "Report",
     "RouteError",
     "RouteFault",
+    "RouteReport",
+    "Router",
     "StoreError",
     "StoreFailedEvent",
     "SubscribeEvent",
@@ -29,7 +38,10 @@ __all__ = [
     "__version__",
     "aes_gcm_open",
     "aes_gcm_seal",
+    "check",
     "check_routes",
+    "encode",
+    "encode_many",
 ]
 __version__: str
 
@@ -47,17 +59,29 @@ class StoreError(CoreError):
 
 @final
 class RouteFault:
-    """One error in one route; lines and columns count from 1, the end is exclusive."""
+    """Something wrong, or hardly meant, in one route.
+
+    Lines and columns count from 1, columns in UTF-16 code units; the end is exclusive. What is not about a
+    place in the text is at 1:1-1:1.
+    """
 
     route: str
+    """Name of the route; empty where the whole set, or a condition on its own, is meant."""
+    code: str
+    """Stable name of the kind, such as `syntax` or `binary-operands`."""
     message: str
+    hint: str | None
+    """What would be right instead, where the message does not say it."""
     line: int
     column: int
     end_line: int
     end_column: int
+    @property
+    def text(self) -> str:
+        """The message, followed by the hint if there is one."""
 
 class RouteError(CoreError):
-    """Routes that do not compile. `faults` lists every error of every route."""
+    """Routes, or a condition, that do not compile. `faults` lists every error of every route."""
 
     faults: list[RouteFault]
 
@@ -312,6 +336,175 @@ class Engine:
 
     def metrics(self) -> dict[str, object]:
         """Totals since start; see `edgehub.metrics` for their names. Cheap, safe to call often."""
+
+Message: TypeAlias = Mapping[str, Any]
+"""A message: `source`, `systemProperties`, `properties`, `body` or `bodyBase64`; see `edgehub.router`."""
+Verdict: TypeAlias = Literal["true", "false", "undefined"]
+Routes: TypeAlias = Mapping[str, str | Mapping[str, Any] | None]
+"""Name -> route text, or `{"route", "priority", "timeToLiveSecs"}` from schema 1.1 on; None in 1.0 alone."""
+
+class MessageError(ValueError):
+    """A message that cannot be read. The text names the key, and the place in a batch."""
+
+@final
+class Delivery:
+    """One endpoint that a message goes to. Equal if all attributes are."""
+
+    __match_args__: ClassVar[tuple[str, str, str, str]]
+    endpoint: str
+    """`iothub`, or `{edgeDeviceId}/{module}/{input}`."""
+    route: str
+    """Name of the route that decided."""
+    priority: int
+    """0 (highest) to 9, or 2000000000 for a route that names none."""
+    ttl_secs: int
+    """Seconds that the message may wait; 0 takes the setting of the hub."""
+
+    def __new__(cls, endpoint: str, route: str, priority: int, ttl_secs: int) -> Delivery: ...
+    def __getnewargs__(self) -> tuple[str, str, int, int]: ...
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class Explanation:
+    """What all routes make of one message. `str()` of it is its text."""
+
+    @property
+    def text(self) -> str:
+        """For a terminal: plain text, control characters escaped, long values cut."""
+
+    @property
+    def json(self) -> str:
+        """One JSON object in one line, with stable keys in camelCase."""
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """The same as a dictionary, made anew each time."""
+
+@final
+class Router:
+    """Compiled routes. Safe to use from many threads; the set may be replaced meanwhile.
+
+    A message that goes to several routes of one endpoint is delivered once, by the best of them: lowest
+    priority number, then first declared.
+    """
+
+    def __new__(cls, routes: Routes, *, edge_device_id: str = "device", schema: str = "1.1") -> Router:
+        """Compiles all routes, or none. Releases the GIL.
+
+        :param edge_device_id: device whose modules the endpoints belong to.
+        :param schema: schema version of the declaration, any 1.x; 1.0 takes strings only, skips blank ones.
+        :raises RouteError: with every fault of every route.
+        :raises TypeError: `routes` is no mapping with names.
+        :raises ValueError: an unknown schema.
+        """
+
+    def match(self, message: Message | bytes) -> tuple[Delivery, ...]:
+        """Where a message goes: by priority, then declaration; empty if no route takes it.
+
+        :param message: a mapping, or what `encode` made of one.
+        :raises MessageError:
+        """
+
+    def match_many(self, messages: Iterable[Message] | Iterable[bytes]) -> list[tuple[Delivery, ...]]:
+        """Where each message goes, all by one set of routes. Releases the GIL while it matches.
+
+        :raises MessageError: the first message that cannot be read; nothing is returned.
+        """
+
+    def match_encoded(self, data: bytes) -> list[tuple[Delivery, ...]]:
+        """The same for messages encoded one after another, which are read where they lie.
+
+        :raises MessageError: as above.
+        """
+
+    def verdicts(self, message: Message | bytes) -> dict[str, Verdict]:
+        """The verdict of every route whose source matches, whether or not another one goes first.
+
+        :raises MessageError:
+        """
+
+    def verdicts_many(self, messages: Iterable[Message] | Iterable[bytes]) -> list[dict[str, Verdict]]:
+        """The verdicts on each message, all by one set of routes. Releases the GIL while it evaluates.
+
+        :raises MessageError: the first message that cannot be read; nothing is returned.
+        """
+
+    def explain(self, message: Message | bytes) -> Explanation:
+        """Why a message goes where it goes. For people and tools: much slower than `match`.
+
+        :raises MessageError:
+        """
+
+    def replace(self, routes: Routes) -> None:
+        """Puts other routes in force, all or none; calls that have begun end with the routes before.
+
+        :raises RouteError: as at construction; the routes in force stay.
+        """
+
+    @property
+    def routes(self) -> tuple[str, ...]:
+        """Names of the routes, as declared."""
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        """Ids of the endpoints, in the order of the routes that lead there first."""
+
+@final
+class Condition:
+    """A compiled condition, without a route around it. What follows a complete condition is ignored."""
+
+    text: str
+    def __new__(cls, text: str, *, twin_change_includes: bool = False) -> Condition:
+        """
+        :param twin_change_includes: whether the function of that name is known; routes do not have it.
+        :raises RouteError: with every fault; their route is empty.
+        """
+
+    def evaluate(self, message: Message | bytes) -> Verdict:
+        """The verdict; only `true` is a match.
+
+        :raises MessageError:
+        """
+
+    @property
+    def complexity(self) -> int:
+        """Number of leaves of the parse tree: names, literals, operators and parentheses."""
+
+@final
+class RouteReport:
+    """What `check` says about one route."""
+
+    errors: list[RouteFault]
+    warnings: list[RouteFault]
+
+@final
+class Report:
+    """What `check` says about all routes."""
+
+    valid: bool
+    """Whether there is no error; warnings do not count."""
+    routes: dict[str, RouteReport]
+    """Every declared route. Faults of the set as a whole are under the empty name, which comes first."""
+
+def check(routes: Routes, *, edge_device_id: str = "device", schema: str = "1.1") -> Report:
+    """Checks routes without using them: each is looked at, whatever is wrong with others. Releases the GIL.
+
+    :raises TypeError: `routes` is no mapping with names.
+    :raises ValueError: an unknown schema.
+    """
+
+def encode(message: Message) -> bytes:
+    """Encodes one message, to be matched later, elsewhere, or many times.
+
+    :raises MessageError:
+    """
+
+def encode_many(messages: Iterable[Message]) -> bytes:
+    """Encodes messages one after another, as `Router.match_encoded` takes them.
+
+    :raises MessageError: the first message that cannot be read.
+    """
 
 def check_routes(edge_device_id: str, routes: Sequence[tuple[str, str, int | None, int]]) -> list[RouteFault]:
     """Compiles routes and returns the faults, empty when all are right."""

@@ -55,6 +55,12 @@ class RouteFault:
     column: int = 1
     end_line: int = 1
     end_column: int = 2
+    code: str = "syntax"
+    hint: str | None = None
+
+    @property
+    def text(self) -> str:
+        return self.message if self.hint is None else f"{self.message} {self.hint}"
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ class RoutesService:
         faults = self._check_routes(self._edge_device_id, _tuples(config))
         if faults:
             texts = [
-                f"Error parsing route {path_name(fault.route)} - {fault.line}:{fault.column}: {fault.message}"
+                f"Error parsing route {path_name(fault.route)} - {fault.line}:{fault.column}: {fault.text}"
                 for fault in faults
             ]
             raise DesiredConfigError("; ".join(texts))

@@ -15,7 +15,7 @@ use crate::batch::UpstreamBatch;
 use crate::door::without_gil;
 use crate::errors::{ConfigError, CoreError, Failure};
 use crate::grants::Grants;
-use crate::routes::{RouteTuple, declarations, route_error};
+use crate::routes::{RouteFault, RouteTuple, declarations, route_error};
 use crate::{events, metrics};
 
 /// The data plane and its threads.
@@ -193,7 +193,7 @@ impl Engine {
         let routes = declarations(routes);
         let result = py.detach(|| self.hub.set_routes(&routes, default_ttl_secs));
         result.map_err(|error| match error {
-            RoutesError::Compile(errors) => route_error(py, &errors),
+            RoutesError::Compile(errors) => route_error(py, errors.iter().map(RouteFault::from).collect()),
             RoutesError::Store(error) => Failure::Store(error).into(),
             other => CoreError::new_err(other.to_string()),
         })

@@ -1,7 +1,8 @@
 //! The Python extension module `edgehub._core`: the only crate that knows Python.
 //!
 //! The control plane's door to the data plane. Calls return at once; those that wait release the GIL
-//! through [`door`]. Nothing here is called per message.
+//! through [`door`]. Nothing of the hub is called per message; the router as a library, in [`router`],
+//! is, and takes messages in batches.
 
 mod batch;
 mod convert;
@@ -11,6 +12,7 @@ mod errors;
 mod events;
 mod grants;
 mod metrics;
+mod router;
 mod routes;
 mod seal;
 
@@ -26,6 +28,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<grants::Grants>()?;
     module.add_class::<batch::UpstreamBatch>()?;
     module.add_class::<routes::RouteFault>()?;
+    router::register(module)?;
     module.add_function(wrap_pyfunction!(routes::check_routes, module)?)?;
     module.add_function(wrap_pyfunction!(seal::aes_gcm_seal, module)?)?;
     module.add_function(wrap_pyfunction!(seal::aes_gcm_open, module)?)?;

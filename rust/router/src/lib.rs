@@ -66,7 +66,9 @@
 
 mod body;
 mod condition;
+mod encoded;
 mod error;
+mod explain;
 mod functions;
 mod lang;
 mod lint;
@@ -75,12 +77,17 @@ mod message;
 mod number;
 mod program;
 mod set;
+mod table;
 mod text;
 mod text_table;
 mod value;
 
 pub use body::{BODY_DEPTH_MAX, BodyState};
 pub use condition::{Condition, Features, Verdict};
+pub use encoded::{
+    ENCODED_BYTES_MAX, ENCODED_PROPERTIES_MAX, ENCODED_SOURCE_BYTES_MAX, EncodedError, EncodedMessage,
+    EncodedMessages, EncodedProperties, MessageWriter, encode,
+};
 pub use error::{ConditionError, Position, Problem, RouteError, TextRange};
 pub use functions::SCRATCH_BYTES_MAX;
 pub use lang::check::ERRORS_MAX;
@@ -95,4 +102,5 @@ pub use set::endpoint::{Endpoint, EndpointKind, UPSTREAM_ID};
 pub use set::evaluate::{Decision, Decisions};
 pub use set::explain::{Explanation, Outcome, Part, RouteExplanation, Value};
 pub use set::source::Source;
+pub use table::{RouteReader, RouteTable};
 pub use text::{fold, names_equal};

@@ -9,14 +9,18 @@ use crate::machine::{Buffers, Machine};
 use crate::message::MessageView;
 use crate::program::Builder;
 use crate::set::compile::{CompiledRoute, RouteSet, parse};
+use crate::set::decl::RouteDecl;
 use crate::set::evaluate::{Decision, Decisions};
 use crate::set::source::Source;
 use crate::text::range_of;
 use crate::value::Val;
 
-/// What all routes make of one message.
+/// What all routes make of one message. `Display` gives it as text for people,
+/// [`Explanation::to_json`] for tools.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Explanation {
+    /// Path of the source that the message came from.
+    pub source: String,
     /// Every route, in the order of declaration.
     pub routes: Vec<RouteExplanation>,
     /// What became of the body.
@@ -30,6 +34,14 @@ pub struct Explanation {
 pub struct RouteExplanation {
     /// Name of the route; its place here is its place in the declaration.
     pub name: String,
+    /// Its source as written, without blanks and comments.
+    pub source: String,
+    /// Id of the endpoint that it leads to.
+    pub endpoint: String,
+    /// Its priority: 0 (highest) to 9, or [`crate::PRIORITY_DEFAULT`].
+    pub priority: u32,
+    /// Its time to live in seconds; 0 takes the setting of the hub.
+    pub ttl_secs: u32,
     /// Whether and why the route counts.
     pub outcome: Outcome,
     /// The condition's verdict; `None` if the source did not match and it was not looked at.
@@ -65,6 +77,10 @@ pub struct Part {
     pub text: String,
     /// Where it is in the route text.
     pub range: TextRange,
+    /// Levels below the whole condition, which has depth 0.
+    pub depth: u32,
+    /// Whether it is written out, so that its value tells nothing new: a number, a text, `true`.
+    pub literal: bool,
     /// Its value.
     pub value: Value,
 }
@@ -89,6 +105,13 @@ pub enum Value {
     Text(String),
 }
 
+impl RouteExplanation {
+    /// Whether the route takes messages from the source.
+    pub fn source_matches(&self) -> bool {
+        self.outcome != Outcome::OtherSource
+    }
+}
+
 impl RouteSet {
     /// Evaluates like [`RouteSet::evaluate`] and tells why. For people and tools: it compiles anew
     /// and allocates.
@@ -106,19 +129,33 @@ impl RouteSet {
             if traced.body != BodyState::Unread {
                 body = traced.body;
             }
-            RouteExplanation {
-                name: self.decl_of(route).map_or_else(String::new, |decl| decl.name.clone()),
-                outcome,
-                verdict: matches.then_some(traced.verdict),
-                parts: traced.parts,
-                deciding: traced.deciding,
-            }
+            let verdict = matches.then_some(traced.verdict);
+            let Trace { parts, deciding, .. } = traced;
+            RouteExplanation { outcome, verdict, parts, deciding, ..self.facts(route) }
         };
         let routes = in_order.iter().map(explain).collect();
-        Explanation { routes, body, decisions: decisions.as_slice().to_vec() }
+        Explanation { source: path_of(source), routes, body, decisions: decisions.as_slice().to_vec() }
     }
 
-    fn decl_of(&self, route: &CompiledRoute) -> Option<&crate::RouteDecl> {
+    /// What is the same for every message.
+    fn facts(&self, route: &CompiledRoute) -> RouteExplanation {
+        let unknown = RouteDecl::default();
+        let decl = self.decl_of(route).unwrap_or(&unknown);
+        let endpoint = self.endpoints.get(route.endpoint as usize);
+        RouteExplanation {
+            name: decl.name.clone(),
+            source: parse(&decl.text).map(|text| text.source).unwrap_or_default(),
+            endpoint: endpoint.map_or_else(String::new, |endpoint| endpoint.id.clone()),
+            priority: decl.priority(),
+            ttl_secs: decl.ttl_secs,
+            outcome: Outcome::OtherSource,
+            verdict: None,
+            parts: Vec::new(),
+            deciding: None,
+        }
+    }
+
+    fn decl_of(&self, route: &CompiledRoute) -> Option<&RouteDecl> {
         self.decls.get(route.index as usize)
     }
 
@@ -173,9 +210,11 @@ impl Trace {
         let mut machine = Machine::new(&builder.program, msg, &mut buffers);
         let verdict = machine.run(routine);
         let values = machine.take_trace();
+        let depths = depths(&tree.nodes);
         let part = |(node, value): &(u32, Val<'_>)| {
+            let depth = depths.get(*node as usize).copied().unwrap_or(0);
             let node = tree.nodes.get(*node as usize)?;
-            Some(part(node, text, value_of(*value, machine.text(*value))))
+            Some(part(node, depth, text, value_of(*value, machine.text(*value))))
         };
         let parts: Vec<Part> = values.iter().filter_map(part).collect();
         let deciding = deciding(&tree.nodes, &values);
@@ -184,11 +223,43 @@ impl Trace {
     }
 }
 
-fn part(node: &Node, text: &str, value: Value) -> Part {
+fn part(node: &Node, depth: u32, text: &str, value: Value) -> Part {
     Part {
         text: text.get(node.start..node.end).unwrap_or("").to_owned(),
         range: range_of(text, node.start, node.end - node.start),
+        depth,
+        literal: is_literal(node.kind),
         value,
+    }
+}
+
+fn is_literal(kind: NodeKind) -> bool {
+    use NodeKind::{False, Hex, Integer, Null, Real, Text, True, Undefined};
+    matches!(kind, Text | Integer | Hex | Real | True | False | Null | Undefined)
+}
+
+/// Levels of each node below the root, which is the last one.
+fn depths(nodes: &[Node]) -> Vec<u32> {
+    let mut depths = vec![0; nodes.len()];
+    // From the root down: the nodes that wait for their parents' depth, deepest last.
+    let mut waiting = vec![0];
+    for (depth, node) in depths.iter_mut().zip(nodes).rev() {
+        *depth = waiting.pop().unwrap_or(0);
+        waiting.extend(std::iter::repeat_n(*depth + 1, node.kind.arity()));
+    }
+    depths
+}
+
+/// The path that a source stands for (routing section 1.3).
+fn path_of(source: Source<'_>) -> String {
+    match source {
+        Source::Device => "/messages/".to_owned(),
+        Source::Module { module, output: None } => format!("/messages/modules/{module}/"),
+        Source::Module { module, output: Some(output) } => {
+            format!("/messages/modules/{module}/outputs/{output}/")
+        }
+        Source::TwinChange => "/twinChangeNotifications/".to_owned(),
+        Source::Path(path) => path.to_owned(),
     }
 }
 

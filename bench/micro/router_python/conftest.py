@@ -1,0 +1,6 @@
+"""Lets the benches import rules and contenders."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

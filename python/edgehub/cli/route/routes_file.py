@@ -1,0 +1,141 @@
+"""Files with routes: the routes alone, the desired properties of `$edgeHub`, or a deployment manifest."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from edgehub.cli.route.strict_json import JsonObject, first_duplicate, parse
+from edgehub.config.desired import DesiredConfigError, parse_desired
+from edgehub.errors import EdgehubError
+from edgehub.hub.desired_files import FILE_BYTES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+# Keys of desired properties beside the version; what has others is not taken for them.
+_DESIRED_KEYS = {"schemaVersion", "routes", "storeAndForwardConfiguration", "mqttBroker", "integrity"}
+_ROUTE_KEYS = {"route", "priority", "timeToLiveSecs"}
+_VERSION = re.compile(r"\d+(\.\d+)*")
+
+
+class RoutesFileError(EdgehubError):
+    """A file that holds no routes; the text names the file and what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class RoutesFile:
+    """What a file declares.
+
+    :param routes: name to declaration, as in the JSON; not checked.
+    :param schema: `1.0` or `1.1`: which forms a declaration may have.
+    :param repeated: names that are declared twice, or whose declaration has a key twice, with what is wrong.
+    :param problem: what is wrong with the desired properties around the routes; empty if nothing is.
+    :param warnings: what the hub would log about them.
+    """
+
+    routes: Mapping[str, Any]
+    schema: str = "1.1"
+    repeated: Mapping[str, str] = field(default_factory=dict)
+    problem: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+def read_routes_file(path: Path) -> RoutesFile:
+    """Reads a file in any of the three forms.
+
+    :raises RoutesFileError: it cannot be read, is too large, is no JSON object, or has a name twice outside
+        of the routes.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(FILE_BYTES_MAX + 1)
+    except OSError as error:
+        raise RoutesFileError(f"{path}: {error.strerror}") from None
+    if len(data) > FILE_BYTES_MAX:
+        raise RoutesFileError(f"{path}: larger than {FILE_BYTES_MAX} bytes")
+    try:
+        return _routes_of(parse(data))
+    except ValueError as error:
+        raise RoutesFileError(f"{path}: {error}") from None
+
+
+def _routes_of(document: Any) -> RoutesFile:
+    if not isinstance(document, JsonObject):
+        raise ValueError("expected a JSON object with routes, name by name")
+    desired = _desired_of(document)
+    if desired is None:
+        return RoutesFile(document, repeated=_repeated(document))
+    section = _find(desired, "routes")
+    routes = section if isinstance(section, JsonObject) else JsonObject([])
+    name = first_duplicate(document, outside=routes)
+    if name is not None:
+        raise ValueError(f"the name '{name}' stands twice in one object")
+    problem, warnings = _judge(desired, replaceable=routes is section)
+    schema = "1.0" if re.fullmatch(r"1\.0(\.\d+)*", str(desired.get("schemaVersion")).strip()) else "1.1"
+    return RoutesFile(routes, schema, _repeated(routes), problem, warnings)
+
+
+def _desired_of(document: JsonObject) -> JsonObject | None:
+    """The desired properties of `$edgeHub` in the document; None if it holds routes and nothing else."""
+    if _is_desired(document):
+        return document
+    content = document.get("content")
+    for holder in (document, content if isinstance(content, JsonObject) else JsonObject([])):
+        modules = holder.get("modulesContent")
+        if isinstance(modules, JsonObject) and not _is_route(modules):
+            return _desired_in_manifest(modules)
+    return None
+
+
+def _desired_in_manifest(modules: JsonObject) -> JsonObject:
+    hub = modules.get("$edgeHub")
+    if isinstance(hub, JsonObject):
+        properties = hub.get("properties")
+        below = properties.get("desired") if isinstance(properties, JsonObject) else None
+        for desired in (hub.get("properties.desired"), below):
+            if isinstance(desired, JsonObject):
+                return desired
+    raise ValueError("a deployment manifest without modulesContent.$edgeHub.properties.desired")
+
+
+def _is_desired(document: JsonObject) -> bool:
+    """Whether this is a desired document, and not routes of which one has the name of such a key."""
+    version = document.get("schemaVersion")
+    if isinstance(version, str | int | float) and _VERSION.fullmatch(str(version).strip()):
+        return True
+    section = document.get("routes")
+    return isinstance(section, JsonObject) and not _is_route(section) and set(document) <= _DESIRED_KEYS
+
+
+def _is_route(value: JsonObject) -> bool:
+    """Whether this is a route in its object form."""
+    return isinstance(value.get("route"), str) and set(value) <= _ROUTE_KEYS
+
+
+def _find(document: Mapping[str, Any], name: str) -> Any:
+    """The value of a key: exact case first, then any case, as the hub reads it."""
+    folded = name.casefold()
+    return document.get(
+        name, next((value for key, value in document.items() if key.casefold() == folded), None)
+    )
+
+
+def _judge(desired: JsonObject, *, replaceable: bool) -> tuple[str, tuple[str, ...]]:
+    """What the hub says of the document, the single routes aside: they are judged one by one."""
+    around: dict[str, Any] = {key: value for key, value in desired.items() if key.casefold() != "routes"}
+    try:
+        return "", parse_desired({**around, "routes": {}} if replaceable else desired).warnings
+    except DesiredConfigError as error:
+        return str(error), ()
+
+
+def _repeated(routes: JsonObject) -> dict[str, str]:
+    found = dict.fromkeys(routes.duplicates, "Two routes have this name.")
+    for name, value in routes.items():
+        key = first_duplicate(value)
+        if key is not None:
+            found.setdefault(name, f"The key '{key}' stands in it twice.")
+    return found

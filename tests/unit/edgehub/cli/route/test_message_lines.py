@@ -1,0 +1,55 @@
+"""Files of messages."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+
+from edgehub.cli.route import message_lines
+from edgehub.cli.route.message_lines import Line, batches
+
+
+def lines(data: bytes) -> list[Line]:
+    return [line for batch in batches(io.BytesIO(data)) for line in batch]
+
+
+def test_blank_lines_have_a_number_but_no_index() -> None:
+    found = lines(b'{}\n\n  \r\n{"body": "x"}')
+    assert [(line.number, line.index, line.message) for line in found] == [(1, 0, {}), (4, 1, {"body": "x"})]
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (b"{", "not JSON"),
+        (b"[1]", "expected a JSON object"),
+        (b"\xff", "not UTF-8"),
+        (b'{"a": 1, "a": 2}', "'a' stands twice"),
+        (b'{"properties": {"t": "1", "t": "2"}}', "'t' stands twice"),
+        (b'{"a": Infinity}', "Infinity is no JSON number"),
+        (b"[" * 50_000, "nested too deep"),
+    ],
+)
+def test_a_wrong_line_does_not_stop_the_others(line: bytes, error: str) -> None:
+    first, wrong, last = lines(b"{}\n" + line + b"\n{}\n")
+    assert (first.message, last.message) == ({}, {})
+    assert wrong.message is None
+    assert error in wrong.error
+
+
+def test_a_line_that_is_too_long_is_skipped_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(message_lines, "LINE_BYTES_MAX", 10)
+    found = lines(b"1" * 10 + b"\n" + b"2" * 35 + b"\n{}\n" + b"3" * 11)
+    assert [line.error for line in found[1:]] == ["longer than 10 bytes", "", "longer than 10 bytes"]
+    assert "expected a JSON object" in found[0].error
+    assert found[2].message == {}
+
+
+def test_batches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(message_lines, "BATCH_MSGS", 3)
+    sizes = [len(batch) for batch in batches(io.BytesIO(b"{}\n" * 7))]
+    assert sizes == [3, 3, 1]
+    monkeypatch.setattr(message_lines, "BATCH_BYTES", 5)
+    sizes = [len(batch) for batch in batches(io.BytesIO(b"{}\n" * 4))]
+    assert sizes == [2, 2]
