@@ -13,7 +13,33 @@ pub(crate) fn parse(run: &[u8]) -> Option<f64> {
     {
         return other_base(run);
     }
-    std::str::from_utf8(run).ok()?.parse().ok()
+    plain_value(run).or_else(|| std::str::from_utf8(run).ok()?.parse().ok())
+}
+
+/// Digits whose value, and the power of ten below it, `f64` holds exactly, so that their quotient is
+/// rounded once.
+const EXACT_DIGITS: usize = 15;
+
+const POWERS_OF_TEN: [f64; EXACT_DIGITS + 1] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+/// Value of a short plain JSON number.
+fn plain_value(run: &[u8]) -> Option<f64> {
+    let unsigned = run.strip_prefix(b"-").unwrap_or(run);
+    if unsigned.len() > EXACT_DIGITS {
+        return None;
+    }
+    let (mut value, mut point) = (0_u64, None);
+    for (at, byte) in unsigned.iter().enumerate() {
+        match byte {
+            b'0'..=b'9' => value = value * 10 + u64::from(byte - b'0'),
+            b'.' if point.is_none() && at > 0 => point = Some(at),
+            _ => return None,
+        }
+    }
+    let fraction = point.map_or(0, |at| unsigned.len() - at - 1);
+    let value = value as f64 / POWERS_OF_TEN.get(fraction)?;
+    (!unsigned.is_empty()).then_some(if unsigned.len() < run.len() { -value } else { value })
 }
 
 /// A leading zero makes a number octal, `0x` hexadecimal; both are signed 64-bit.
@@ -29,10 +55,64 @@ fn other_base(run: &[u8]) -> Option<f64> {
     u64::from_str_radix(digits, radix).ok().map(|bits| bits.cast_signed() as f64)
 }
 
+/// Offset behind the number at `at`; `None` if it is none.
+///
+/// A plain number is recognised on the way; what looks as if it went on is parsed to see.
+#[inline(always)]
+pub(crate) fn end(src: &[u8], at: usize) -> Option<usize> {
+    let plain = at + plain_len(src.get(at..)?);
+    match src.get(plain) {
+        Some(next) if plain == at || is_number_byte(*next) => sloppy_end(src, at),
+        _ => (plain > at).then_some(plain),
+    }
+}
+
+/// Offset behind the number of any form at `at`.
+#[inline(never)]
+fn sloppy_end(src: &[u8], at: usize) -> Option<usize> {
+    let rest = src.get(at..)?;
+    let len = rest.iter().take_while(|b| is_number_byte(**b)).count();
+    parse(rest.get(..len)?).map(|_| at + len)
+}
+
 /// Length of the plain JSON number, without exponent, that starts `rest`; 0 if there is none.
-#[inline]
-pub(crate) fn plain_len(rest: &[u8]) -> usize {
+#[inline(always)]
+fn plain_len(rest: &[u8]) -> usize {
     let sign = usize::from(rest.first() == Some(&b'-'));
+    match rest.get(sign..).and_then(|rest| rest.first_chunk()) {
+        Some(head) => short_plain_len(*head).map_or_else(|| long_plain_len(rest, sign), |len| sign + len),
+        None => long_plain_len(rest, sign),
+    }
+}
+
+/// The same without sign for a number that ends within eight bytes, or else `None`.
+#[inline(always)]
+fn short_plain_len(head: [u8; 8]) -> Option<usize> {
+    let word = u64::from_le_bytes(head);
+    let others = non_digits(word);
+    let whole = (others.trailing_zeros() / 8) as usize;
+    if whole == 0 || others == 0 || whole > 1 && word as u8 == b'0' {
+        return None;
+    }
+    if (word >> (8 * whole)) as u8 != b'.' {
+        return Some(whole);
+    }
+    let others = others & (others - 1);
+    let end = (others.trailing_zeros() / 8) as usize;
+    (others != 0 && end > whole + 1).then_some(end)
+}
+
+/// The highest bit of each byte that is no digit.
+#[inline(always)]
+fn non_digits(word: u64) -> u64 {
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let values = word ^ u64::from_le_bytes([b'0'; 8]);
+    // A value of ten or more carries into the highest bit; none carries further.
+    ((values & !HIGH) + u64::from_le_bytes([0x80 - 10; 8]) | values) & HIGH
+}
+
+#[inline(never)]
+fn long_plain_len(rest: &[u8], sign: usize) -> usize {
     let whole = digits(rest, sign);
     if whole == 0 || whole > 1 && rest.get(sign) == Some(&b'0') {
         return 0;
@@ -45,15 +125,19 @@ pub(crate) fn plain_len(rest: &[u8]) -> usize {
     if fraction == 0 { 0 } else { end + 1 + fraction }
 }
 
-#[inline]
+/// Number of digits at `from`, eight at a time.
 fn digits(rest: &[u8], from: usize) -> usize {
-    rest.get(from..).map_or(0, |rest| rest.iter().take_while(|b| b.is_ascii_digit()).count())
-}
-
-/// Length of the number of any other form that starts `rest`.
-pub(crate) fn sloppy_len(rest: &[u8]) -> Option<usize> {
-    let len = rest.iter().take_while(|b| is_number_byte(**b)).count();
-    parse(rest.get(..len)?).map(|_| len)
+    let rest = rest.get(from..).unwrap_or(&[]);
+    let (words, tail) = rest.as_chunks();
+    let mut len = 0;
+    for word in words {
+        let others = non_digits(u64::from_le_bytes(*word));
+        len += (others.trailing_zeros() / 8) as usize;
+        if others != 0 {
+            return len;
+        }
+    }
+    len + tail.iter().take_while(|b| b.is_ascii_digit()).count()
 }
 
 #[cfg(test)]
@@ -99,7 +183,7 @@ mod tests {
             assert_eq!(plain.len(), len, "{text}");
             assert!(plain.is_empty() || parse(plain).is_some(), "{text}");
         }
-        assert_eq!(sloppy_len(b"1e3,"), Some(3));
-        assert_eq!(sloppy_len(b"09,"), None);
+        assert_eq!(end(b"[1e3,", 1), Some(4));
+        assert_eq!(end(b"09,", 0), None);
     }
 }

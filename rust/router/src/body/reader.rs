@@ -1,31 +1,31 @@
-//! Reads a body byte by byte under the lenient rules of routing section 8.1: unquoted names, single
-//! quotes, comments, a trailing comma, `NaN` and `Infinity`. `None` means: malformed.
+//! Reads a body under the lenient rules of routing section 8.1: unquoted names, single quotes,
+//! comments, a trailing comma, `NaN` and `Infinity`. `None` means: malformed.
+//!
+//! Every step takes the offset where it begins and gives the one where it ends, so that the offset
+//! stays in a register. The usual form of each thing is read on the spot, all others out of line.
 
-use crate::body::{BODY_DEPTH_MAX, number};
+use crate::body::BODY_DEPTH_MAX;
+use crate::body::escape::escape_len;
+use crate::body::number;
+use crate::body::window::Window;
 
 /// Bytes of a name, string or number, without quotes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Piece {
-    start: u32,
-    end: u32,
+pub(crate) struct Piece<'s> {
+    /// Their offset.
+    pub(crate) start: usize,
+    pub(crate) bytes: &'s [u8],
     /// Whether it holds escapes.
     pub(crate) escaped: bool,
 }
 
-impl Piece {
-    #[inline]
-    fn new(start: usize, end: usize, escaped: bool) -> Piece {
-        Piece { start: start as u32, end: end as u32, escaped }
-    }
-}
-
-/// How a value begins. A scalar is taken as a whole, a container up to its opening bracket.
+/// A value: a scalar as a whole, a container by its opening bracket.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Token {
+pub(crate) enum Token<'s> {
     Object,
     Array,
-    Text(Piece),
-    Number(Piece),
+    Text(Piece<'s>),
+    Number(&'s [u8]),
     Infinity {
         negative: bool,
     },
@@ -35,331 +35,284 @@ pub(crate) enum Token {
     Undefined,
 }
 
-/// Bytes of a string looked at one by one before the search for its end is worth a call.
-const SHORT_STRING_BYTES: usize = 24;
-
-/// A body and how far it is read.
+/// A body.
 #[derive(Debug)]
 pub(crate) struct Reader<'s> {
     src: &'s [u8],
-    at: usize,
-    depth: u32,
+    window: Window,
 }
 
 impl<'s> Reader<'s> {
     /// `None` for a source whose offsets do not fit 32 bits.
     pub(crate) fn new(src: &'s [u8]) -> Option<Self> {
-        u32::try_from(src.len()).ok().map(|_| Reader { src, at: 0, depth: 0 })
+        u32::try_from(src.len()).ok().map(|_| Reader { src, window: Window::new(src) })
     }
 
-    #[inline]
-    fn peek(&self) -> Option<u8> {
-        self.src.get(self.at).copied()
-    }
-
-    fn rest(&self) -> &'s [u8] {
-        self.src.get(self.at..).unwrap_or(&[])
-    }
-
-    /// The bytes of a piece.
-    #[inline]
-    pub(crate) fn bytes(&self, piece: Piece) -> &'s [u8] {
-        self.src.get(piece.start as usize..piece.end as usize).unwrap_or(&[])
-    }
-
-    /// Opens the document, which must be an object.
-    pub(crate) fn open(&mut self) -> Option<()> {
-        matches!(self.token()?, Token::Object).then_some(())
+    /// The next byte that is neither blank nor part of a comment, and its offset.
+    #[inline(always)]
+    pub(crate) fn next(&self, at: usize) -> Option<(usize, u8)> {
+        let byte = *self.src.get(at)?;
+        if byte > b' ' && byte.is_ascii() && byte != b'/' {
+            return Some((at, byte));
+        }
+        let at = blanks_end(self.src, at)?;
+        Some((at, *self.src.get(at)?))
     }
 
     /// Nothing but blanks and comments may follow the document.
-    pub(crate) fn finish(&mut self) -> Option<()> {
-        self.blanks()?;
-        self.peek().is_none().then_some(())
+    pub(crate) fn finish(&self, at: usize) -> Option<()> {
+        (blanks_end(self.src, at)? == self.src.len()).then_some(())
     }
 
-    /// Whether the open object (or array) ends here; takes the closing bracket.
-    #[inline]
-    pub(crate) fn closes(&mut self, in_object: bool) -> Option<bool> {
-        let closes = self.next_byte()? == close_of(in_object);
-        if closes {
-            self.at += 1;
-            self.depth -= 1;
-        }
-        Some(closes)
-    }
-
-    /// The name of the next member, up to and with its colon.
-    #[inline]
-    pub(crate) fn name(&mut self) -> Option<Piece> {
-        let name = match self.next_byte()? {
-            quote @ (b'"' | b'\'') => self.quoted(quote)?,
-            _ => self.bare_name()?,
-        };
-        if self.peek()? != b':' {
-            self.spaces();
-        }
-        (self.peek()? == b':').then(|| {
-            self.at += 1;
-            name
-        })
-    }
-
-    /// The next value.
-    #[inline]
-    pub(crate) fn token(&mut self) -> Option<Token> {
-        match self.next_byte()? {
-            quote @ (b'"' | b'\'') => self.quoted(quote).map(Token::Text),
-            b'0'..=b'9' => self.number(),
-            b'{' => self.enter(Token::Object),
-            b'[' => self.enter(Token::Array),
-            b',' => Some(Token::Undefined),
-            first => self.rare_token(first),
-        }
-    }
-
-    /// After a value: takes a comma, or stands before the closing bracket.
-    #[inline]
-    pub(crate) fn after_value(&mut self, in_object: bool) -> Option<()> {
-        match self.next_byte()? {
-            b',' => self.at += 1,
-            b if b == close_of(in_object) => {}
-            _ => return None,
-        }
-        Some(())
-    }
-
-    /// Reads to the end of a value that nobody wants. Depth fits a word: one bit per container.
-    pub(crate) fn skip(&mut self, token: Token) -> Option<()> {
-        let mut objects: u64 = match token {
-            Token::Object => 1,
-            Token::Array => 0,
-            _ => return Some(()),
-        };
-        let outside = self.depth - 1;
-        loop {
-            let in_object = objects & 1 == 1;
-            if self.closes(in_object)? {
-                if self.depth == outside {
-                    return Some(());
-                }
-                objects >>= 1;
-                self.after_value(objects & 1 == 1)?;
-                continue;
-            }
-            if in_object {
-                self.name()?;
-            }
-            match self.token()? {
-                Token::Object => objects = objects << 1 | 1,
-                Token::Array => objects <<= 1,
-                _ => self.after_value(in_object)?,
-            }
-        }
-    }
-
-    /// The next byte that is neither blank nor comment; not taken.
-    #[inline]
-    fn next_byte(&mut self) -> Option<u8> {
-        let byte = self.peek()?;
-        if byte > b' ' && byte.is_ascii() && byte != b'/' {
-            return Some(byte);
-        }
-        self.blanks()?;
-        self.peek()
-    }
-
-    fn rare_token(&mut self, first: u8) -> Option<Token> {
-        match first {
-            b'-' if self.rest().starts_with(b"-I") => {
-                self.word("-Infinity", Token::Infinity { negative: true })
-            }
-            b'-' | b'.' => self.number(),
-            b't' => self.word("true", Token::Bool(true)),
-            b'f' => self.word("false", Token::Bool(false)),
-            b'n' => self.word("null", Token::Null),
-            b'u' => self.word("undefined", Token::Undefined),
-            b'N' => self.word("NaN", Token::Undefined),
-            b'I' => self.word("Infinity", Token::Infinity { negative: false }),
+    /// Behind a value: takes a comma, or stands before the bracket `close`.
+    #[inline(always)]
+    pub(crate) fn after_value(&self, at: usize, close: u8) -> Option<usize> {
+        match self.next(at)? {
+            (at, b',') => Some(at + 1),
+            (at, byte) if byte == close => Some(at),
             _ => None,
         }
     }
 
-    #[inline]
-    fn enter(&mut self, token: Token) -> Option<Token> {
-        self.at += 1;
-        self.depth += 1;
-        (self.depth <= BODY_DEPTH_MAX).then_some(token)
-    }
-
-    fn word(&mut self, word: &str, token: Token) -> Option<Token> {
-        if !self.rest().starts_with(word.as_bytes()) {
-            return None;
-        }
-        self.at += word.len();
-        self.ends_value().then_some(token)
-    }
-
-    /// Whether a literal or number may end here.
-    #[inline]
-    fn ends_value(&self) -> bool {
-        match self.peek() {
-            None | Some(b',' | b'}' | b']' | b'/' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c) => true,
-            Some(b) if b.is_ascii() => false,
-            Some(_) => self.char().is_some_and(char::is_whitespace),
-        }
-    }
-
-    /// A number; plain JSON ones are recognised on the way, others parsed to see if they are any.
-    #[inline]
-    fn number(&mut self) -> Option<Token> {
-        let start = self.at;
-        let plain = number::plain_len(self.rest());
-        self.at += plain;
-        if plain == 0 || !self.ends_value() {
-            self.at = start + number::sloppy_len(self.src.get(start..)?)?;
-            if !self.ends_value() {
-                return None;
+    /// The name that begins with the byte `first` at `at`, and the offset behind its colon.
+    #[inline(always)]
+    pub(crate) fn name(&mut self, at: usize, first: u8) -> Option<(Piece<'s>, usize)> {
+        if first == b'"' {
+            let end = self.window.stop(self.src, at + 1)?;
+            if self.src.get(end..end + 2) == Some(b"\":") {
+                let piece = Piece { start: at + 1, bytes: self.src.get(at + 1..end)?, escaped: false };
+                return Some((piece, end + 2));
             }
         }
-        Some(Token::Number(Piece::new(start, self.at, false)))
+        self.rare_name(at, first)
     }
 
-    #[inline]
-    fn quoted(&mut self, quote: u8) -> Option<Piece> {
-        let start = self.at + 1;
-        let rest = self.src.get(start..)?;
-        let short = rest.get(..SHORT_STRING_BYTES).unwrap_or(rest);
-        let stop = short.iter().position(|b| *b == quote || *b == b'\\');
-        self.at = start + stop.unwrap_or(short.len());
-        if stop.is_some() && self.peek() == Some(quote) {
-            self.at += 1;
-            return Some(Piece::new(start, self.at - 1, false));
+    /// A name that is not quoted, holds escapes, or has blanks behind it.
+    #[inline(never)]
+    fn rare_name(&mut self, at: usize, first: u8) -> Option<(Piece<'s>, usize)> {
+        let (name, at) = match first {
+            b'"' | b'\'' => self.string(at, first)?,
+            _ => bare_name(self.src, at)?,
+        };
+        let at = spaces(self.src, at);
+        (*self.src.get(at)? == b':').then_some((name, at + 1))
+    }
+
+    /// The string that begins with the quote at `at`, and the offset behind it.
+    #[inline(always)]
+    fn string(&mut self, at: usize, quote: u8) -> Option<(Piece<'s>, usize)> {
+        let start = at + 1;
+        let (end, escaped) = self.string_end(start, quote)?;
+        Some((Piece { start, bytes: self.src.get(start..end)?, escaped }, end + 1))
+    }
+
+    /// Offset of the closing quote of the string that starts at `at`, and whether it holds escapes.
+    #[inline(always)]
+    fn string_end(&mut self, at: usize, quote: u8) -> Option<(usize, bool)> {
+        if quote == b'"' {
+            let end = self.window.stop(self.src, at)?;
+            if self.src.get(end) == Some(&b'"') {
+                return Some((end, false));
+            }
         }
-        self.quoted_end(start, quote)
+        self.rare_string_end(at, quote)
     }
 
-    /// The rest of a string that is long or holds escapes.
-    fn quoted_end(&mut self, start: usize, quote: u8) -> Option<Piece> {
+    #[inline(never)]
+    fn rare_string_end(&mut self, mut at: usize, quote: u8) -> Option<(usize, bool)> {
         let mut escaped = false;
         loop {
-            self.at += memchr::memchr2(quote, b'\\', self.rest())?;
-            if self.peek()? == quote {
-                self.at += 1;
-                return Some(Piece::new(start, self.at - 1, escaped));
+            at = match quote {
+                b'"' => self.window.stop(self.src, at)?,
+                _ => at + memchr::memchr2(quote, b'\\', self.src.get(at..)?)?,
+            };
+            if self.src.get(at) == Some(&quote) {
+                return Some((at, escaped));
             }
             escaped = true;
-            self.at += escape_len(self.rest())?;
+            at += escape_len(self.src.get(at..)?)?;
         }
     }
 
-    /// A name without quotes: letters, digits, `_` and `$`.
-    fn bare_name(&mut self) -> Option<Piece> {
-        let start = self.at;
-        while let Some(c) = self.char().filter(|c| c.is_alphanumeric() || matches!(c, '_' | '$')) {
-            self.at += c.len_utf8();
-        }
-        (self.at > start).then(|| Piece::new(start, self.at, false))
-    }
-
-    /// The character here, if the bytes are one.
-    fn char(&self) -> Option<char> {
-        let head = self.rest();
-        let head = head.get(..4).unwrap_or(head);
-        let valid = match std::str::from_utf8(head) {
-            Ok(text) => text,
-            Err(e) => std::str::from_utf8(head.get(..e.valid_up_to())?).ok()?,
-        };
-        valid.chars().next()
-    }
-
-    fn spaces(&mut self) {
-        while let Some(b) = self.peek() {
-            match b {
-                b' ' | b'\n' | b'\r' | b'\t' | 0x0b | 0x0c => self.at += 1,
-                b if b.is_ascii() => return,
-                _ => match self.char().filter(|c| c.is_whitespace()) {
-                    Some(c) => self.at += c.len_utf8(),
-                    None => return,
-                },
+    /// The value that begins with the byte `first` at `at`, and the offset behind it.
+    #[inline]
+    pub(crate) fn token(&mut self, at: usize, first: u8) -> Option<(Token<'s>, usize)> {
+        match first {
+            b'"' | b'\'' => self.string(at, first).map(|(piece, at)| (Token::Text(piece), at)),
+            b'0'..=b'9' => {
+                let end = number::end(self.src, at)?;
+                Some((Token::Number(self.src.get(at..end)?), end))
             }
+            b'{' => Some((Token::Object, at + 1)),
+            b'[' => Some((Token::Array, at + 1)),
+            _ => rare_token(self.src, at, first),
+        }
+    }
+
+    /// Offset behind the value, wanted by nobody, that begins with the byte `first` at `at` inside
+    /// a container at `depth`.
+    #[inline(always)]
+    pub(crate) fn skip(&mut self, at: usize, first: u8, depth: u32) -> Option<usize> {
+        match first {
+            b'{' | b'[' => self.skip_rest(at + 1, first == b'{', deeper(depth)?),
+            _ => self.skip_scalar(at, first),
+        }
+    }
+
+    #[inline(always)]
+    fn skip_scalar(&mut self, at: usize, first: u8) -> Option<usize> {
+        match first {
+            b'"' => self.string_end(at + 1, b'"').map(|(end, _)| end + 1),
+            b'0'..=b'9' => number::end(self.src, at),
+            _ => self.skip_rare(at, first),
         }
     }
 
     #[inline(never)]
-    fn blanks(&mut self) -> Option<()> {
-        self.spaces();
-        while self.peek() == Some(b'/') {
-            self.comment()?;
-            self.spaces();
-        }
-        Some(())
+    fn skip_rare(&mut self, at: usize, first: u8) -> Option<usize> {
+        self.token(at, first).map(|(_, at)| at)
     }
 
-    fn comment(&mut self) -> Option<()> {
-        let rest = self.rest();
-        match rest.get(1)? {
-            b'*' => self.at += memchr::memmem::find(rest.get(2..)?, b"*/")? + 4,
-            b'/' => self.at += memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len()),
-            _ => return None,
+    /// Offset behind the container at `depth` whose content starts at `at`. One bit for each
+    /// container tells the objects, the innermost lowest.
+    #[inline(never)]
+    pub(crate) fn skip_rest(&mut self, mut at: usize, is_object: bool, depth: u32) -> Option<usize> {
+        let (mut objects, mut level) = (u64::from(is_object), depth);
+        loop {
+            let (here, byte) = self.next(at)?;
+            if byte == close_of(objects) {
+                at = here;
+            } else {
+                let (here, byte) = match objects & 1 {
+                    0 => (here, byte),
+                    _ => {
+                        let (_, behind) = self.name(here, byte)?;
+                        self.next(behind)?
+                    }
+                };
+                if matches!(byte, b'{' | b'[') {
+                    level = deeper(level)?;
+                    objects = objects << 1 | u64::from(byte == b'{');
+                    at = here + 1;
+                    continue;
+                }
+                at = self.skip_scalar(here, byte)?;
+            }
+            loop {
+                let (here, byte) = self.next(at)?;
+                at = here + 1;
+                if byte == b',' {
+                    break;
+                }
+                if byte != close_of(objects) {
+                    return None;
+                }
+                if level == depth {
+                    return Some(at);
+                }
+                level -= 1;
+                objects >>= 1;
+            }
         }
-        Some(())
     }
 }
 
-#[inline]
-fn close_of(in_object: bool) -> u8 {
-    if in_object { b'}' } else { b']' }
+/// The depth inside a container at `depth`; `None` if it is too deep.
+#[inline(always)]
+pub(crate) fn deeper(depth: u32) -> Option<u32> {
+    (depth < BODY_DEPTH_MAX).then_some(depth + 1)
 }
 
-/// Length of the escape that starts `rest`.
-fn escape_len(rest: &[u8]) -> Option<usize> {
-    match rest.get(1)? {
-        b'b' | b't' | b'n' | b'f' | b'r' | b'\\' | b'"' | b'\'' | b'/' => Some(2),
-        b'u' => rest.get(2..6)?.iter().all(u8::is_ascii_hexdigit).then_some(6),
+/// The bracket that closes the innermost container. The two differ in one bit.
+#[inline(always)]
+fn close_of(objects: u64) -> u8 {
+    b']' | ((objects & 1) as u8) << 5
+}
+
+#[inline(never)]
+fn rare_token(src: &[u8], at: usize, first: u8) -> Option<(Token<'_>, usize)> {
+    let rest = src.get(at..)?;
+    let word = |word: &str, token| rest.starts_with(word.as_bytes()).then_some((token, at + word.len()));
+    match first {
+        b'-' if rest.starts_with(b"-I") => word("-Infinity", Token::Infinity { negative: true }),
+        b'-' | b'.' => {
+            let end = number::end(src, at)?;
+            Some((Token::Number(src.get(at..end)?), end))
+        }
+        b't' => word("true", Token::Bool(true)),
+        b'f' => word("false", Token::Bool(false)),
+        b'n' => word("null", Token::Null),
+        b'u' => word("undefined", Token::Undefined),
+        b'N' => word("NaN", Token::Undefined),
+        b'I' => word("Infinity", Token::Infinity { negative: false }),
+        b',' => Some((Token::Undefined, at)),
         _ => None,
     }
 }
 
-/// Decodes the escapes of a text the reader has accepted; a surrogate without its partner becomes
-/// U+FFFD.
-pub(crate) fn unescape(text: &str, into: &mut String) {
-    into.clear();
-    let mut rest = text;
-    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
-        into.push_str(rest.get(..at).unwrap_or(""));
-        let escape = rest.get(at..).unwrap_or("");
-        let (c, len) = escaped_char(escape);
-        into.push(c);
-        rest = escape.get(len..).unwrap_or("");
+/// A name without quotes: letters, digits, `_` and `$`.
+fn bare_name(src: &[u8], start: usize) -> Option<(Piece<'_>, usize)> {
+    let mut at = start;
+    while let Some(c) = char_at(src, at).filter(|c| c.is_alphanumeric() || matches!(c, '_' | '$')) {
+        at += c.len_utf8();
     }
-    into.push_str(rest);
+    (at > start).then_some((Piece { start, bytes: src.get(start..at)?, escaped: false }, at))
 }
 
-fn escaped_char(escape: &str) -> (char, usize) {
-    let c = match escape.as_bytes().get(1) {
-        Some(b'b') => '\u{8}',
-        Some(b't') => '\t',
-        Some(b'n') => '\n',
-        Some(b'f') => '\u{c}',
-        Some(b'r') => '\r',
-        Some(b'u') => return unicode_escape(escape),
-        Some(b) => char::from(*b),
-        None => char::REPLACEMENT_CHARACTER,
+/// The character at `at`, if the bytes are one.
+fn char_at(src: &[u8], at: usize) -> Option<char> {
+    let head = src.get(at..)?;
+    let head = head.get(..4).unwrap_or(head);
+    let valid = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        Err(e) => std::str::from_utf8(head.get(..e.valid_up_to())?).ok()?,
     };
-    (c, 2)
+    valid.chars().next()
 }
 
-fn unicode_escape(escape: &str) -> (char, usize) {
-    let first = unit(escape).unwrap_or(0xfffd);
-    let second = escape.get(6..).and_then(unit).filter(|_| (0xd800..0xdc00).contains(&first));
-    let pair = [first, second.unwrap_or(0)];
-    let taken = if second.is_some_and(|s| (0xdc00..0xe000).contains(&s)) { 2 } else { 1 };
-    let c = char::decode_utf16(pair).next().and_then(Result::ok).unwrap_or(char::REPLACEMENT_CHARACTER);
-    (c, taken * 6)
+/// Offset behind the blanks and comments at `at`.
+#[inline(never)]
+fn blanks_end(src: &[u8], at: usize) -> Option<usize> {
+    let mut at = spaces(src, at);
+    while src.get(at) == Some(&b'/') {
+        at = spaces(src, comment_end(src, at)?);
+    }
+    Some(at)
 }
 
-/// Value of the `\uXXXX` that starts `text`.
-fn unit(text: &str) -> Option<u16> {
-    u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
+/// Offset behind the blanks at `at`.
+fn spaces(src: &[u8], mut at: usize) -> usize {
+    while let Some(byte) = src.get(at) {
+        match byte {
+            b' ' | b'\n' | b'\r' | b'\t' | 0x0b | 0x0c => at = indent_end(src, at + 1),
+            byte if byte.is_ascii() => return at,
+            _ => match char_at(src, at).filter(|c| c.is_whitespace()) {
+                Some(c) => at += c.len_utf8(),
+                None => return at,
+            },
+        }
+    }
+    at
+}
+
+/// Offset behind the spaces at `at`, eight at a time, as indented text has many.
+fn indent_end(src: &[u8], mut at: usize) -> usize {
+    while let Some(word) = src.get(at..).and_then(|rest| rest.first_chunk()) {
+        let others = u64::from_le_bytes(*word) ^ u64::from_le_bytes([b' '; 8]);
+        at += others.trailing_zeros() as usize / 8;
+        if others != 0 {
+            break;
+        }
+    }
+    at
+}
+
+/// Offset behind the comment at `at`.
+fn comment_end(src: &[u8], at: usize) -> Option<usize> {
+    let rest = src.get(at..)?;
+    match rest.get(1)? {
+        b'*' => memchr::memmem::find(rest.get(2..)?, b"*/").map(|inside| at + inside + 4),
+        b'/' => Some(memchr::memchr2(b'\n', b'\r', rest).map_or(src.len(), |line| at + line)),
+        _ => None,
+    }
 }
