@@ -3,7 +3,7 @@
 use crate::body::date::is_date;
 use crate::body::escape::unescape;
 use crate::body::number;
-use crate::body::reader::{Piece, Token};
+use crate::body::reader::{Reader, Token};
 use crate::value::Val;
 
 /// Makes values of texts found.
@@ -23,14 +23,14 @@ pub(crate) struct Mapper<'d, T> {
 
 impl<T> Mapper<'_, T> {
     /// Value of a token; containers and dates are [`Val::Composite`].
-    pub(crate) fn map<'s, 'm>(&mut self, token: Token<'s>) -> Val<'m>
+    pub(crate) fn map<'s, 'm>(&mut self, reader: &Reader<'s>, token: Token) -> Val<'m>
     where
         T: Texts<'s, 'm>,
     {
         match token {
             Token::Object | Token::Array => Val::Composite,
-            Token::Text(piece) => self.text(piece),
-            Token::Number(run) => number::parse(run).map_or(Val::Undefined, Val::num),
+            Token::Text(piece) => self.text(reader.bytes(piece), piece.escaped),
+            Token::Number(piece) => number::parse(reader.bytes(piece)).map_or(Val::Undefined, Val::num),
             Token::Infinity { negative: false } => Val::Num(f64::INFINITY),
             Token::Infinity { negative: true } => Val::Num(f64::NEG_INFINITY),
             Token::Bool(b) => Val::Bool(b),
@@ -39,12 +39,12 @@ impl<T> Mapper<'_, T> {
         }
     }
 
-    fn text<'s, 'm>(&mut self, piece: Piece<'s>) -> Val<'m>
+    fn text<'s, 'm>(&mut self, bytes: &'s [u8], escaped: bool) -> Val<'m>
     where
         T: Texts<'s, 'm>,
     {
-        match std::str::from_utf8(piece.bytes) {
-            Ok(text) if !piece.escaped => {
+        match std::str::from_utf8(bytes) {
+            Ok(text) if !escaped => {
                 if is_date(text) {
                     Val::Composite
                 } else {
@@ -52,7 +52,7 @@ impl<T> Mapper<'_, T> {
                 }
             }
             _ => {
-                unescape(&String::from_utf8_lossy(piece.bytes), self.decoded);
+                unescape(&String::from_utf8_lossy(bytes), self.decoded);
                 if is_date(self.decoded) { Val::Composite } else { self.texts.decoded(self.decoded) }
             }
         }

@@ -57,9 +57,44 @@ fn other_base(run: &[u8]) -> Option<f64> {
 
 /// Offset behind the number at `at`; `None` if it is none.
 ///
-/// A plain number is recognised on the way; what looks as if it went on is parsed to see.
+/// A plain number that ends within eight bytes is recognised on the way.
 #[inline(always)]
 pub(crate) fn end(src: &[u8], at: usize) -> Option<usize> {
+    let rest = src.get(at..)?;
+    let sign = usize::from(rest.first() == Some(&b'-'));
+    let head = rest.get(sign..).and_then(|rest| rest.first_chunk());
+    match head.map_or(0, |head| short_len(u64::from_le_bytes(*head))) {
+        0 => long_end(src, at),
+        len => Some(at + sign + len),
+    }
+}
+
+/// Length of the plain number without sign that starts `word`; 0 if it does not end there, or not in
+/// the usual way.
+#[inline(always)]
+fn short_len(word: u64) -> usize {
+    let others = non_digits(word);
+    let whole_bits = others.trailing_zeros() & !7;
+    if whole_bits == 0 || whole_bits > 8 && word as u8 == b'0' {
+        return 0;
+    }
+    let (bits, next) = match word.checked_shr(whole_bits).unwrap_or(0) as u8 {
+        b'.' => {
+            let others = others & others.wrapping_sub(1);
+            let bits = others.trailing_zeros() & !7;
+            let empty = bits == whole_bits + 8;
+            (bits, if empty { 0xff } else { word.checked_shr(bits).map_or(0xff, |word| word as u8) })
+        }
+        next => (whole_bits, next),
+    };
+    let ends = next == b',' || next | 0x20 == b'}' || next <= b' ';
+    if ends && others != 0 { (bits / 8) as usize } else { 0 }
+}
+
+/// Offset behind the number at `at`: the general case. What looks as if a plain number went on is
+/// parsed to see.
+#[inline(never)]
+fn long_end(src: &[u8], at: usize) -> Option<usize> {
     let plain = at + plain_len(src.get(at..)?);
     match src.get(plain) {
         Some(next) if plain == at || is_number_byte(*next) => sloppy_end(src, at),
@@ -68,7 +103,6 @@ pub(crate) fn end(src: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Offset behind the number of any form at `at`.
-#[inline(never)]
 fn sloppy_end(src: &[u8], at: usize) -> Option<usize> {
     let rest = src.get(at..)?;
     let len = rest.iter().take_while(|b| is_number_byte(**b)).count();
@@ -76,43 +110,8 @@ fn sloppy_end(src: &[u8], at: usize) -> Option<usize> {
 }
 
 /// Length of the plain JSON number, without exponent, that starts `rest`; 0 if there is none.
-#[inline(always)]
 fn plain_len(rest: &[u8]) -> usize {
     let sign = usize::from(rest.first() == Some(&b'-'));
-    match rest.get(sign..).and_then(|rest| rest.first_chunk()) {
-        Some(head) => short_plain_len(*head).map_or_else(|| long_plain_len(rest, sign), |len| sign + len),
-        None => long_plain_len(rest, sign),
-    }
-}
-
-/// The same without sign for a number that ends within eight bytes, or else `None`.
-#[inline(always)]
-fn short_plain_len(head: [u8; 8]) -> Option<usize> {
-    let word = u64::from_le_bytes(head);
-    let others = non_digits(word);
-    let whole = (others.trailing_zeros() / 8) as usize;
-    if whole == 0 || others == 0 || whole > 1 && word as u8 == b'0' {
-        return None;
-    }
-    if (word >> (8 * whole)) as u8 != b'.' {
-        return Some(whole);
-    }
-    let others = others & (others - 1);
-    let end = (others.trailing_zeros() / 8) as usize;
-    (others != 0 && end > whole + 1).then_some(end)
-}
-
-/// The highest bit of each byte that is no digit.
-#[inline(always)]
-fn non_digits(word: u64) -> u64 {
-    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
-    let values = word ^ u64::from_le_bytes([b'0'; 8]);
-    // A value of ten or more carries into the highest bit; none carries further.
-    ((values & !HIGH) + u64::from_le_bytes([0x80 - 10; 8]) | values) & HIGH
-}
-
-#[inline(never)]
-fn long_plain_len(rest: &[u8], sign: usize) -> usize {
     let whole = digits(rest, sign);
     if whole == 0 || whole > 1 && rest.get(sign) == Some(&b'0') {
         return 0;
@@ -123,6 +122,15 @@ fn long_plain_len(rest: &[u8], sign: usize) -> usize {
     }
     let fraction = digits(rest, end + 1);
     if fraction == 0 { 0 } else { end + 1 + fraction }
+}
+
+/// The highest bit of each byte that is no digit.
+#[inline(always)]
+fn non_digits(word: u64) -> u64 {
+    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+    let values = word ^ u64::from_le_bytes([b'0'; 8]);
+    // A value of ten or more carries into the highest bit; none carries further.
+    ((values & !HIGH) + u64::from_le_bytes([0x80 - 10; 8]) | values) & HIGH
 }
 
 /// Number of digits at `from`, eight at a time.

@@ -11,21 +11,20 @@ use crate::body::window::Window;
 
 /// Bytes of a name, string or number, without quotes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Piece<'s> {
-    /// Their offset.
+pub(crate) struct Piece {
     pub(crate) start: usize,
-    pub(crate) bytes: &'s [u8],
+    pub(crate) end: usize,
     /// Whether it holds escapes.
     pub(crate) escaped: bool,
 }
 
 /// A value: a scalar as a whole, a container by its opening bracket.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Token<'s> {
+pub(crate) enum Token {
     Object,
     Array,
-    Text(Piece<'s>),
-    Number(&'s [u8]),
+    Text(Piece),
+    Number(Piece),
     Infinity {
         negative: bool,
     },
@@ -34,6 +33,17 @@ pub(crate) enum Token<'s> {
     /// `undefined`, `NaN`, or nothing between two commas.
     Undefined,
 }
+
+/// Whether a byte is neither a blank nor the start of one or of a comment.
+static INK: [bool; 256] = {
+    let mut ink = [false; 256];
+    let mut byte = b' ' as usize + 1;
+    while byte < 0x80 {
+        ink[byte] = byte != b'/' as usize;
+        byte += 1;
+    }
+    ink
+};
 
 /// A body.
 #[derive(Debug)]
@@ -48,11 +58,17 @@ impl<'s> Reader<'s> {
         u32::try_from(src.len()).ok().map(|_| Reader { src, window: Window::new(src) })
     }
 
+    /// The bytes of a piece.
+    #[inline(always)]
+    pub(crate) fn bytes(&self, piece: Piece) -> &'s [u8] {
+        self.src.get(piece.start..piece.end).unwrap_or(&[])
+    }
+
     /// The next byte that is neither blank nor part of a comment, and its offset.
     #[inline(always)]
     pub(crate) fn next(&self, at: usize) -> Option<(usize, u8)> {
         let byte = *self.src.get(at)?;
-        if byte > b' ' && byte.is_ascii() && byte != b'/' {
+        if INK[byte as usize] {
             return Some((at, byte));
         }
         let at = blanks_end(self.src, at)?;
@@ -76,12 +92,11 @@ impl<'s> Reader<'s> {
 
     /// The name that begins with the byte `first` at `at`, and the offset behind its colon.
     #[inline(always)]
-    pub(crate) fn name(&mut self, at: usize, first: u8) -> Option<(Piece<'s>, usize)> {
+    pub(crate) fn name(&mut self, at: usize, first: u8) -> Option<(Piece, usize)> {
         if first == b'"' {
-            let end = self.window.stop(self.src, at + 1)?;
-            if self.src.get(end..end + 2) == Some(b"\":") {
-                let piece = Piece { start: at + 1, bytes: self.src.get(at + 1..end)?, escaped: false };
-                return Some((piece, end + 2));
+            let end = self.window.stop(self.src, at + 1);
+            if self.src.get(end..)?.first_chunk() == Some(b"\":") {
+                return Some((Piece { start: at + 1, end, escaped: false }, end + 2));
             }
         }
         self.rare_name(at, first)
@@ -89,7 +104,7 @@ impl<'s> Reader<'s> {
 
     /// A name that is not quoted, holds escapes, or has blanks behind it.
     #[inline(never)]
-    fn rare_name(&mut self, at: usize, first: u8) -> Option<(Piece<'s>, usize)> {
+    fn rare_name(&mut self, at: usize, first: u8) -> Option<(Piece, usize)> {
         let (name, at) = match first {
             b'"' | b'\'' => self.string(at, first)?,
             _ => bare_name(self.src, at)?,
@@ -100,17 +115,17 @@ impl<'s> Reader<'s> {
 
     /// The string that begins with the quote at `at`, and the offset behind it.
     #[inline(always)]
-    fn string(&mut self, at: usize, quote: u8) -> Option<(Piece<'s>, usize)> {
+    fn string(&mut self, at: usize, quote: u8) -> Option<(Piece, usize)> {
         let start = at + 1;
         let (end, escaped) = self.string_end(start, quote)?;
-        Some((Piece { start, bytes: self.src.get(start..end)?, escaped }, end + 1))
+        Some((Piece { start, end, escaped }, end + 1))
     }
 
     /// Offset of the closing quote of the string that starts at `at`, and whether it holds escapes.
     #[inline(always)]
     fn string_end(&mut self, at: usize, quote: u8) -> Option<(usize, bool)> {
         if quote == b'"' {
-            let end = self.window.stop(self.src, at)?;
+            let end = self.window.stop(self.src, at);
             if self.src.get(end) == Some(&b'"') {
                 return Some((end, false));
             }
@@ -123,7 +138,7 @@ impl<'s> Reader<'s> {
         let mut escaped = false;
         loop {
             at = match quote {
-                b'"' => self.window.stop(self.src, at)?,
+                b'"' => self.window.stop(self.src, at),
                 _ => at + memchr::memchr2(quote, b'\\', self.src.get(at..)?)?,
             };
             if self.src.get(at) == Some(&quote) {
@@ -136,12 +151,12 @@ impl<'s> Reader<'s> {
 
     /// The value that begins with the byte `first` at `at`, and the offset behind it.
     #[inline]
-    pub(crate) fn token(&mut self, at: usize, first: u8) -> Option<(Token<'s>, usize)> {
+    pub(crate) fn token(&mut self, at: usize, first: u8) -> Option<(Token, usize)> {
         match first {
             b'"' | b'\'' => self.string(at, first).map(|(piece, at)| (Token::Text(piece), at)),
-            b'0'..=b'9' => {
+            b'0'..=b'9' | b'-' | b'.' if !self.src.get(at..)?.starts_with(b"-I") => {
                 let end = number::end(self.src, at)?;
-                Some((Token::Number(self.src.get(at..end)?), end))
+                Some((Token::Number(Piece { start: at, end, escaped: false }), end))
             }
             b'{' => Some((Token::Object, at + 1)),
             b'[' => Some((Token::Array, at + 1)),
@@ -164,6 +179,7 @@ impl<'s> Reader<'s> {
         match first {
             b'"' => self.string_end(at + 1, b'"').map(|(end, _)| end + 1),
             b'0'..=b'9' => number::end(self.src, at),
+            b'-' if self.src.get(at + 1) != Some(&b'I') => number::end(self.src, at),
             _ => self.skip_rare(at, first),
         }
     }
@@ -230,15 +246,11 @@ fn close_of(objects: u64) -> u8 {
 }
 
 #[inline(never)]
-fn rare_token(src: &[u8], at: usize, first: u8) -> Option<(Token<'_>, usize)> {
+fn rare_token(src: &[u8], at: usize, first: u8) -> Option<(Token, usize)> {
     let rest = src.get(at..)?;
     let word = |word: &str, token| rest.starts_with(word.as_bytes()).then_some((token, at + word.len()));
     match first {
-        b'-' if rest.starts_with(b"-I") => word("-Infinity", Token::Infinity { negative: true }),
-        b'-' | b'.' => {
-            let end = number::end(src, at)?;
-            Some((Token::Number(src.get(at..end)?), end))
-        }
+        b'-' => word("-Infinity", Token::Infinity { negative: true }),
         b't' => word("true", Token::Bool(true)),
         b'f' => word("false", Token::Bool(false)),
         b'n' => word("null", Token::Null),
@@ -251,12 +263,12 @@ fn rare_token(src: &[u8], at: usize, first: u8) -> Option<(Token<'_>, usize)> {
 }
 
 /// A name without quotes: letters, digits, `_` and `$`.
-fn bare_name(src: &[u8], start: usize) -> Option<(Piece<'_>, usize)> {
+fn bare_name(src: &[u8], start: usize) -> Option<(Piece, usize)> {
     let mut at = start;
     while let Some(c) = char_at(src, at).filter(|c| c.is_alphanumeric() || matches!(c, '_' | '$')) {
         at += c.len_utf8();
     }
-    (at > start).then_some((Piece { start, bytes: src.get(start..at)?, escaped: false }, at))
+    (at > start).then_some((Piece { start, end: at, escaped: false }, at))
 }
 
 /// The character at `at`, if the bytes are one.

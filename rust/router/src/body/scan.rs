@@ -67,7 +67,7 @@ impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
     /// below it, in a container at `depth` whose value is at `parent`. As deep as a path is long.
     fn value(&mut self, node: u32, parent: usize, at: usize, first: u8, depth: u32) -> Option<usize> {
         let (token, behind) = self.reader.token(at, first)?;
-        let value = self.mapper.map(token);
+        let value = self.mapper.map(&self.reader, token);
         self.put(node, parent, at, value);
         match token {
             Token::Object => self.object(self.nodes.get(node as usize)?, at, deeper(depth)?),
@@ -82,7 +82,7 @@ impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
             (self.found.get_mut(node as usize), self.buffers.visits.get_mut(node as usize))
         {
             // Whatever the body holds, it is not `Missing`.
-            self.again |= *place != Val::Missing;
+            self.again |= !matches!(place, Val::Missing);
             *place = value;
             *visit = Visit { own: at as u32, parent: parent as u32 };
         }
@@ -121,12 +121,13 @@ impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
     }
 
     #[inline]
-    fn child(&mut self, node: &PathNode, name: Piece<'s>) -> Option<u32> {
+    fn child(&mut self, node: &PathNode, name: Piece) -> Option<u32> {
+        let bytes = self.reader.bytes(name);
         if name.escaped {
-            unescape(&String::from_utf8_lossy(name.bytes), self.mapper.decoded);
+            unescape(&String::from_utf8_lossy(bytes), self.mapper.decoded);
             return node.names.get(self.mapper.decoded.as_bytes());
         }
-        node.names.get(name.bytes)
+        node.names.get(bytes)
     }
 
     /// The elements up to the last one wanted are counted, the others skipped at once.
@@ -160,7 +161,7 @@ impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
             wildcard::Hits::One(at) => {
                 let at = at as usize;
                 let (token, _) = self.reader.token(at, *self.src.get(at)?)?;
-                self.mapper.map(token)
+                self.mapper.map(&self.reader, token)
             }
         })
     }

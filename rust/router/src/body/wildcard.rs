@@ -83,7 +83,7 @@ impl<'s> Walk<'_, 's> {
     }
 
     /// The next member: its name, and where its value is and begins with; or the end of the object.
-    fn member(&mut self, at: usize) -> Option<Result<(Piece<'s>, usize, u8), usize>> {
+    fn member(&mut self, at: usize) -> Option<Result<(Piece, usize, u8), usize>> {
         let (at, byte) = self.reader.next(at)?;
         if byte == b'}' {
             return Some(Err(at + 1));
@@ -101,7 +101,7 @@ impl<'s> Walk<'_, 's> {
                 Ok(member) => member,
                 Err(end) => return Some((hits, end)),
             };
-            let is_wanted = self.members.plain(name) == wanted.as_bytes();
+            let is_wanted = self.members.plain(self.src, name) == wanted.as_bytes();
             at = match is_wanted {
                 true => {
                     let (found, behind) = self.value(rest, here, first)?;
@@ -129,7 +129,7 @@ impl<'s> Walk<'_, 's> {
             let (hits, behind) = self.value(rest, here, first)?;
             // Without a match before it, a member without one changes nothing.
             if hits != Hits::None || self.members.list.len() > base.0 {
-                self.members.push(name, here, hits);
+                self.members.push(self.src, name, here, hits);
             }
             at = self.reader.after_value(behind, b'}')?;
         }
@@ -164,28 +164,28 @@ impl Members {
     }
 
     /// The name without escapes.
-    fn plain<'n>(&'n mut self, name: Piece<'n>) -> &'n [u8] {
+    fn plain<'n>(&'n mut self, src: &'n [u8], name: Piece) -> &'n [u8] {
+        let bytes = src.get(name.start..name.end).unwrap_or(&[]);
         if !name.escaped {
-            return name.bytes;
+            return bytes;
         }
-        unescape(&String::from_utf8_lossy(name.bytes), &mut self.decoded);
+        unescape(&String::from_utf8_lossy(bytes), &mut self.decoded);
         self.decoded.as_bytes()
     }
 
-    fn push(&mut self, name: Piece<'_>, at: usize, hits: Hits) {
+    fn push(&mut self, src: &[u8], name: Piece, at: usize, hits: Hits) {
         if self.list.len() >= WILDCARD_MEMBERS_MAX {
             self.full = true;
             return;
         }
-        let name = if name.escaped {
-            unescape(&String::from_utf8_lossy(name.bytes), &mut self.decoded);
-            let start = self.names.len() as u32;
+        let (mut start, mut end) = (name.start, name.end);
+        if name.escaped {
+            self.plain(src, name);
+            start = self.names.len();
             self.names.push_str(&self.decoded);
-            Name { start, end: self.names.len() as u32, decoded: true }
-        } else {
-            let start = name.start as u32;
-            Name { start, end: start + name.bytes.len() as u32, decoded: false }
-        };
+            end = self.names.len();
+        }
+        let name = Name { start: start as u32, end: end as u32, decoded: name.escaped };
         self.list.push(Member { name, at: at as u32, hits });
     }
 

@@ -29,14 +29,14 @@ impl Window {
         Window { base: 0, stops }
     }
 
-    /// Offset of the first double quote or backslash at `at` or later.
+    /// Offset of the first double quote or backslash at `at` or later, or of the end of `src`.
     #[inline(always)]
-    pub(crate) fn stop(&mut self, src: &[u8], at: usize) -> Option<usize> {
+    pub(crate) fn stop(&mut self, src: &[u8], at: usize) -> usize {
         let shift = at.wrapping_sub(self.base);
         if shift < WINDOW_BYTES {
             let ahead = self.stops >> shift;
             if ahead != 0 {
-                return Some(at.wrapping_add(ahead.trailing_zeros() as usize));
+                return at.wrapping_add(ahead.trailing_zeros() as usize);
             }
         }
         self.stop_beyond(src, at)
@@ -44,16 +44,19 @@ impl Window {
 
     /// Moves the window to `at`, or to the last bytes of the source, and looks there.
     #[inline(never)]
-    fn stop_beyond(&mut self, src: &[u8], at: usize) -> Option<usize> {
-        let last = src.len().checked_sub(WINDOW_BYTES)?;
-        self.base = at.min(last);
-        self.stops = stops(src.get(self.base..)?.first_chunk()?);
-        let ahead = self.stops.checked_shr(u32::try_from(at - self.base).ok()?).unwrap_or(0);
+    fn stop_beyond(&mut self, src: &[u8], at: usize) -> usize {
+        self.base = at.min(src.len().saturating_sub(WINDOW_BYTES));
+        let Some(block) = src.get(self.base..).and_then(|rest| rest.first_chunk()) else {
+            return src.len();
+        };
+        self.stops = stops(block);
+        let ahead = self.stops.checked_shr((at - self.base) as u32).unwrap_or(0);
         if ahead != 0 {
-            return Some(at + ahead.trailing_zeros() as usize);
+            return at + ahead.trailing_zeros() as usize;
         }
         // A long string: its end is worth a search by wide vectors.
-        memchr::memchr2(b'"', b'\\', src.get(at..)?).map(|ahead| at + ahead)
+        let rest = src.get(at..).unwrap_or(&[]);
+        memchr::memchr2(b'"', b'\\', rest).map_or(src.len(), |ahead| at + ahead)
     }
 }
 
@@ -90,7 +93,7 @@ mod tests {
             let mut window = Window::new(&src);
             for at in 0..=src.len() {
                 let ahead = src[at..].iter().position(|b| matches!(b, b'"' | b'\\'));
-                prop_assert_eq!(window.stop(&src, at), ahead.map(|n| at + n));
+                prop_assert_eq!(window.stop(&src, at), ahead.map_or(src.len(), |n| at + n));
             }
         }
 
@@ -100,7 +103,7 @@ mod tests {
             window.stop(&src, src.len());
             let at = at.index(src.len() + 1);
             let ahead = src[at..].iter().position(|b| matches!(b, b'"' | b'\\'));
-            prop_assert_eq!(window.stop(&src, at), ahead.map(|n| at + n));
+            prop_assert_eq!(window.stop(&src, at), ahead.map_or(src.len(), |n| at + n));
         }
     }
 }
