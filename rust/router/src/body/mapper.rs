@@ -23,14 +23,16 @@ pub(crate) struct Mapper<'d, T> {
 
 impl<T> Mapper<'_, T> {
     /// Value of a token; containers and dates are [`Val::Composite`].
-    pub(crate) fn map<'s, 'm>(&mut self, reader: &Reader<'s>, token: Token) -> Val<'m>
+    pub(crate) fn map<'s, 'm>(&mut self, reader: Reader<'s>, token: Token) -> Val<'m>
     where
         T: Texts<'s, 'm>,
     {
         match token {
             Token::Object | Token::Array => Val::Composite,
-            Token::Text(piece) => self.text(reader.bytes(piece), piece.escaped),
-            Token::Number(piece) => number::parse(reader.bytes(piece)).map_or(Val::Undefined, Val::num),
+            Token::Text(piece) => self.text(reader.bytes(piece).unwrap_or(&[]), piece.escaped),
+            Token::Number(piece) => {
+                reader.bytes(piece).and_then(number::parse).map_or(Val::Undefined, Val::num)
+            }
             Token::Infinity { negative: false } => Val::Num(f64::INFINITY),
             Token::Infinity { negative: true } => Val::Num(f64::NEG_INFINITY),
             Token::Bool(b) => Val::Bool(b),

@@ -1,6 +1,7 @@
 //! Values from the message body (routing section 8): which paths are wanted, and one pass over the
 //! JSON text that finds them all.
 
+mod blanks;
 mod date;
 mod escape;
 mod mapper;

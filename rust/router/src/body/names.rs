@@ -37,11 +37,12 @@ impl Names {
     }
 
     /// The place that `name` leads to.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, name: &[u8]) -> Option<u32> {
-        if self.lengths >> (name.len() % 64) & 1 == 0 {
-            return None;
-        }
+        if self.lengths >> (name.len() % 64) & 1 == 0 { None } else { self.find(name) }
+    }
+
+    fn find(&self, name: &[u8]) -> Option<u32> {
         match &self.many {
             None => self.few.iter().find(|(known, _)| same(known, name)).map(|(_, node)| *node),
             Some(many) => many.get(name).copied(),

@@ -1,8 +1,9 @@
 //! Numbers of a body: those of JSON, and the octal, hexadecimal and sloppy ones that are read too.
 
+use crate::body::reader::BROKEN;
+
 /// Bytes that belong to a number once it has begun.
-#[inline]
-pub(crate) fn is_number_byte(b: u8) -> bool {
+fn is_number_byte(b: u8) -> bool {
     b.is_ascii_hexdigit() || matches!(b, b'+' | b'-' | b'.' | b'x' | b'X')
 }
 
@@ -55,17 +56,17 @@ fn other_base(run: &[u8]) -> Option<f64> {
     u64::from_str_radix(digits, radix).ok().map(|bits| bits.cast_signed() as f64)
 }
 
-/// Offset behind the number at `at`; `None` if it is none.
+/// Offset behind the number at `at`, [`BROKEN`] if it is none.
 ///
-/// A plain number that ends within eight bytes is recognised on the way.
+/// A plain number that ends within eight bytes is recognised on the spot.
 #[inline(always)]
-pub(crate) fn end(src: &[u8], at: usize) -> Option<usize> {
-    let rest = src.get(at..)?;
-    let sign = usize::from(rest.first() == Some(&b'-'));
-    let head = rest.get(sign..).and_then(|rest| rest.first_chunk());
-    match head.map_or(0, |head| short_len(u64::from_le_bytes(*head))) {
-        0 => long_end(src, at),
-        len => Some(at + sign + len),
+pub(crate) fn end(src: &[u8], at: usize) -> usize {
+    match src.get(at..).and_then(|rest| rest.first_chunk()) {
+        Some(head) => match short_len(u64::from_le_bytes(*head)) {
+            0 => long_end(src, at),
+            len => at.wrapping_add(len),
+        },
+        None => long_end(src, at),
     }
 }
 
@@ -73,40 +74,43 @@ pub(crate) fn end(src: &[u8], at: usize) -> Option<usize> {
 /// the usual way.
 #[inline(always)]
 fn short_len(word: u64) -> usize {
-    let others = non_digits(word);
-    let whole_bits = others.trailing_zeros() & !7;
-    if whole_bits == 0 || whole_bits > 8 && word as u8 == b'0' {
+    let others = others(word);
+    let whole = others.trailing_zeros() & 0x78;
+    if whole > 8 && word as u8 == b'0' {
         return 0;
     }
-    let (bits, next) = match word.checked_shr(whole_bits).unwrap_or(0) as u8 {
-        b'.' => {
-            let others = others & others.wrapping_sub(1);
-            let bits = others.trailing_zeros() & !7;
-            let empty = bits == whole_bits + 8;
-            (bits, if empty { 0xff } else { word.checked_shr(bits).map_or(0xff, |word| word as u8) })
-        }
-        next => (whole_bits, next),
-    };
-    let ends = next == b',' || next | 0x20 == b'}' || next <= b' ';
-    if ends && others != 0 { (bits / 8) as usize } else { 0 }
+    let next = word.wrapping_shr(whole) as u8;
+    if next != b'.' {
+        return if ends(next) && others != 0 { whole as usize / 8 } else { 0 };
+    }
+    let fraction = (others & others.wrapping_sub(1)).trailing_zeros() & 0x78;
+    let found = fraction != whole + 8 && fraction < 64 && ends(word.wrapping_shr(fraction) as u8);
+    if found { fraction as usize / 8 } else { 0 }
+}
+
+/// Whether a number usually ends before `next`.
+#[inline(always)]
+fn ends(next: u8) -> bool {
+    next == b',' || next | 0x20 == b'}' || next <= b' '
 }
 
 /// Offset behind the number at `at`: the general case. What looks as if a plain number went on is
 /// parsed to see.
 #[inline(never)]
-fn long_end(src: &[u8], at: usize) -> Option<usize> {
-    let plain = at + plain_len(src.get(at..)?);
-    match src.get(plain) {
-        Some(next) if plain == at || is_number_byte(*next) => sloppy_end(src, at),
-        _ => (plain > at).then_some(plain),
-    }
+fn long_end(src: &[u8], at: usize) -> usize {
+    let rest = src.get(at..).unwrap_or(&[]);
+    let len = match plain_len(rest) {
+        0 => sloppy_len(rest),
+        len if rest.get(len).is_some_and(|next| is_number_byte(*next)) => sloppy_len(rest),
+        len => Some(len),
+    };
+    len.map_or(BROKEN, |len| at + len)
 }
 
-/// Offset behind the number of any form at `at`.
-fn sloppy_end(src: &[u8], at: usize) -> Option<usize> {
-    let rest = src.get(at..)?;
+/// Length of the number of any form that starts `rest`.
+fn sloppy_len(rest: &[u8]) -> Option<usize> {
     let len = rest.iter().take_while(|b| is_number_byte(**b)).count();
-    parse(rest.get(..len)?).map(|_| at + len)
+    parse(rest.get(..len)?).map(|_| len)
 }
 
 /// Length of the plain JSON number, without exponent, that starts `rest`; 0 if there is none.
@@ -124,13 +128,13 @@ fn plain_len(rest: &[u8]) -> usize {
     if fraction == 0 { 0 } else { end + 1 + fraction }
 }
 
-/// The highest bit of each byte that is no digit.
+/// The highest bit of the first byte that is no digit, and if that is a point, of the second. What
+/// stands in later bytes means nothing.
 #[inline(always)]
-fn non_digits(word: u64) -> u64 {
-    const HIGH: u64 = u64::from_le_bytes([0x80; 8]);
+fn others(word: u64) -> u64 {
     let values = word ^ u64::from_le_bytes([b'0'; 8]);
-    // A value of ten or more carries into the highest bit; none carries further.
-    ((values & !HIGH) + u64::from_le_bytes([0x80 - 10; 8]) | values) & HIGH
+    // A value of ten or more carries into the highest bit. None up to a point carries further.
+    (values.wrapping_add(u64::from_le_bytes([0x80 - 10; 8])) | values) & u64::from_le_bytes([0x80; 8])
 }
 
 /// Number of digits at `from`, eight at a time.
@@ -139,7 +143,7 @@ fn digits(rest: &[u8], from: usize) -> usize {
     let (words, tail) = rest.as_chunks();
     let mut len = 0;
     for word in words {
-        let others = non_digits(u64::from_le_bytes(*word));
+        let others = others(u64::from_le_bytes(*word));
         len += (others.trailing_zeros() / 8) as usize;
         if others != 0 {
             return len;
@@ -191,7 +195,7 @@ mod tests {
             assert_eq!(plain.len(), len, "{text}");
             assert!(plain.is_empty() || parse(plain).is_some(), "{text}");
         }
-        assert_eq!(end(b"[1e3,", 1), Some(4));
-        assert_eq!(end(b"09,", 0), None);
+        assert_eq!(end(b"[1e3,", 1), 4);
+        assert_eq!(end(b"09,", 0), BROKEN);
     }
 }

@@ -2,9 +2,10 @@
 
 use crate::body::escape::unescape;
 use crate::body::mapper::{Mapper, Texts};
-use crate::body::reader::{Piece, Reader, Token, deeper};
+use crate::body::reader::{Reader, Token, deeper};
 use crate::body::tree::{PathNode, PathSet};
 use crate::body::wildcard::{self, Members};
+use crate::body::window::Window;
 use crate::value::Val;
 
 /// Offsets, which tell one visit of a node from another, as nodes are visited again when members
@@ -38,8 +39,9 @@ pub(crate) fn scan<'s, 'm, T: Texts<'s, 'm>>(
         buffers.visits.resize(found.len(), Visit::default());
     }
     let nodes = paths.nodes();
-    let mut scan = Scan { src, reader: Reader::new(src)?, nodes, buffers, mapper, found, again: false };
-    let (at, first) = scan.reader.next(0)?;
+    let (reader, window) = (Reader::new(src)?, Window::new(src));
+    let mut scan = Scan { src, reader, window, nodes, buffers, mapper, found, again: false };
+    let (at, first) = reader.next(0, b'{')?;
     if first != b'{' {
         return None;
     }
@@ -54,6 +56,7 @@ pub(crate) fn scan<'s, 'm, T: Texts<'s, 'm>>(
 struct Scan<'a, 'd, 's, 'm, T> {
     src: &'s [u8],
     reader: Reader<'s>,
+    window: Window,
     nodes: &'a [PathNode],
     buffers: &'a mut ScanBuffers,
     mapper: &'a mut Mapper<'d, T>,
@@ -66,8 +69,8 @@ impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
     /// Takes the value that begins with the byte `first` at `at`, wanted by the node and what is
     /// below it, in a container at `depth` whose value is at `parent`. As deep as a path is long.
     fn value(&mut self, node: u32, parent: usize, at: usize, first: u8, depth: u32) -> Option<usize> {
-        let (token, behind) = self.reader.token(at, first)?;
-        let value = self.mapper.map(&self.reader, token);
+        let (token, behind) = self.reader.token(&mut self.window, at, first)?;
+        let value = self.mapper.map(self.reader, token);
         self.put(node, parent, at, value);
         match token {
             Token::Object => self.object(self.nodes.get(node as usize)?, at, deeper(depth)?),
@@ -90,7 +93,7 @@ impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
 
     fn object(&mut self, node: &'a PathNode, start: usize, depth: u32) -> Option<usize> {
         let end = if node.names.is_empty() {
-            self.reader.skip_rest(start + 1, true, depth)?
+            self.reader.skip_rest(&mut self.window, start + 1, true, depth)?
         } else {
             self.members(node, start, depth)?
         };
@@ -104,30 +107,29 @@ impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
     }
 
     fn members(&mut self, node: &'a PathNode, start: usize, depth: u32) -> Option<usize> {
+        let reader = self.reader;
         let mut at = start + 1;
         loop {
-            let (here, byte) = self.reader.next(at)?;
+            let (here, byte) = reader.next(at, b'"')?;
             if byte == b'}' {
                 return Some(here + 1);
             }
-            let (name, behind) = self.reader.name(here, byte)?;
-            let (here, byte) = self.reader.next(behind)?;
-            at = match self.child(node, name) {
+            let (name, behind) = reader.name(&mut self.window, here, byte)?;
+            let (here, byte) = reader.next(behind, b'"')?;
+            let bytes = reader.bytes(name)?;
+            let child = if name.escaped { self.escaped_child(node, bytes) } else { node.names.get(bytes) };
+            at = match child {
                 Some(child) => self.value(child, start, here, byte, depth)?,
-                None => self.reader.skip(here, byte, depth)?,
+                None => reader.skip(&mut self.window, here, byte, depth)?,
             };
-            at = self.reader.after_value(at, b'}')?;
+            at = reader.after_value(at, b'}')?;
         }
     }
 
-    #[inline]
-    fn child(&mut self, node: &PathNode, name: Piece) -> Option<u32> {
-        let bytes = self.reader.bytes(name);
-        if name.escaped {
-            unescape(&String::from_utf8_lossy(bytes), self.mapper.decoded);
-            return node.names.get(self.mapper.decoded.as_bytes());
-        }
-        node.names.get(bytes)
+    #[cold]
+    fn escaped_child(&mut self, node: &PathNode, name: &[u8]) -> Option<u32> {
+        unescape(&String::from_utf8_lossy(name), self.mapper.decoded);
+        node.names.get(self.mapper.decoded.as_bytes())
     }
 
     /// The elements up to the last one wanted are counted, the others skipped at once.
@@ -135,14 +137,14 @@ impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
         let (mut at, mut index) = (start + 1, 0);
         for (wanted, child) in &node.indexes {
             loop {
-                let (here, byte) = self.reader.next(at)?;
+                let (here, byte) = self.reader.next(at, b']')?;
                 if byte == b']' {
                     return Some(here + 1);
                 }
                 let is_wanted = index == *wanted;
                 at = match is_wanted {
                     true => self.value(*child, start, here, byte, depth)?,
-                    false => self.reader.skip(here, byte, depth)?,
+                    false => self.reader.skip(&mut self.window, here, byte, depth)?,
                 };
                 at = self.reader.after_value(at, b']')?;
                 index += 1;
@@ -151,7 +153,7 @@ impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
                 }
             }
         }
-        self.reader.skip_rest(at, false, depth)
+        self.reader.skip_rest(&mut self.window, at, false, depth)
     }
 
     fn wildcard_value(&mut self, hit: wildcard::Hits) -> Option<Val<'m>> {
@@ -160,8 +162,8 @@ impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
             wildcard::Hits::Many => Val::Undefined,
             wildcard::Hits::One(at) => {
                 let at = at as usize;
-                let (token, _) = self.reader.token(at, *self.src.get(at)?)?;
-                self.mapper.map(&self.reader, token)
+                let (token, _) = self.reader.token(&mut self.window, at, *self.src.get(at)?)?;
+                self.mapper.map(self.reader, token)
             }
         })
     }

@@ -9,6 +9,7 @@ use crate::body::KEEP_BYTES;
 use crate::body::escape::unescape;
 use crate::body::path::Step;
 use crate::body::reader::{Piece, Reader};
+use crate::body::window::Window;
 
 /// Members of objects that wildcards stand for, kept at a time for one path; with more, the value
 /// of the path is undefined.
@@ -58,7 +59,7 @@ pub(crate) struct Members {
 /// What `steps` match below the object at `start` of `src`, which ends with it.
 pub(crate) fn find(src: &[u8], start: usize, steps: &[Step], members: &mut Members) -> Option<Hits> {
     members.clear();
-    let mut walk = Walk { src, reader: Reader::new(src)?, members };
+    let mut walk = Walk { src, reader: Reader::new(src)?, window: Window::new(src), members };
     let (hits, _) = walk.value(steps, start, b'{')?;
     Some(if members.full { Hits::Many } else { hits })
 }
@@ -66,6 +67,7 @@ pub(crate) fn find(src: &[u8], start: usize, steps: &[Step], members: &mut Membe
 struct Walk<'a, 's> {
     src: &'s [u8],
     reader: Reader<'s>,
+    window: Window,
     members: &'a mut Members,
 }
 
@@ -74,22 +76,22 @@ impl<'s> Walk<'_, 's> {
     /// behind it.
     fn value(&mut self, steps: &[Step], at: usize, first: u8) -> Option<(Hits, usize)> {
         match (steps.split_first(), first) {
-            (None, _) => Some((Hits::One(at as u32), self.reader.skip(at, first, 0)?)),
+            (None, _) => Some((Hits::One(at as u32), self.reader.skip(&mut self.window, at, first, 0)?)),
             (Some((Step::Name(name), rest)), b'{') => self.named(name, rest, at + 1),
             (Some((Step::Any, rest)), b'{') => self.any(rest, at + 1),
             (Some((Step::Index(index), rest)), b'[') => self.indexed(*index, rest, at + 1),
-            _ => Some((Hits::None, self.reader.skip(at, first, 0)?)),
+            _ => Some((Hits::None, self.reader.skip(&mut self.window, at, first, 0)?)),
         }
     }
 
     /// The next member: its name, and where its value is and begins with; or the end of the object.
     fn member(&mut self, at: usize) -> Option<Result<(Piece, usize, u8), usize>> {
-        let (at, byte) = self.reader.next(at)?;
+        let (at, byte) = self.reader.next(at, b'"')?;
         if byte == b'}' {
             return Some(Err(at + 1));
         }
-        let (name, behind) = self.reader.name(at, byte)?;
-        let (at, byte) = self.reader.next(behind)?;
+        let (name, behind) = self.reader.name(&mut self.window, at, byte)?;
+        let (at, byte) = self.reader.next(behind, b'"')?;
         Some(Ok((name, at, byte)))
     }
 
@@ -108,7 +110,7 @@ impl<'s> Walk<'_, 's> {
                     hits = found;
                     behind
                 }
-                false => self.reader.skip(here, first, 0)?,
+                false => self.reader.skip(&mut self.window, here, first, 0)?,
             };
             at = self.reader.after_value(at, b'}')?;
         }
@@ -138,16 +140,16 @@ impl<'s> Walk<'_, 's> {
     fn indexed(&mut self, wanted: u32, rest: &[Step], mut at: usize) -> Option<(Hits, usize)> {
         let mut index = 0;
         loop {
-            let (here, first) = self.reader.next(at)?;
+            let (here, first) = self.reader.next(at, b'"')?;
             if first == b']' {
                 return Some((Hits::None, here + 1));
             }
             if index == wanted {
                 let (hits, behind) = self.value(rest, here, first)?;
                 at = self.reader.after_value(behind, b']')?;
-                return Some((hits, self.reader.skip_rest(at, false, 0)?));
+                return Some((hits, self.reader.skip_rest(&mut self.window, at, false, 0)?));
             }
-            at = self.reader.skip(here, first, 0)?;
+            at = self.reader.skip(&mut self.window, here, first, 0)?;
             at = self.reader.after_value(at, b']')?;
             index += 1;
         }
