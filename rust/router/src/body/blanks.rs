@@ -35,8 +35,17 @@ pub(crate) fn spaces_end(src: &[u8], mut at: usize) -> usize {
     at
 }
 
+/// Offset behind a line break and the spaces that follow it, or behind spaces; else `at`.
+#[inline(always)]
+pub(crate) fn line_start(src: &[u8], at: usize) -> usize {
+    match src.get(at) {
+        Some(b'\n' | b' ') => indent_end(src, at + 1),
+        _ => at,
+    }
+}
+
 /// Offset behind the spaces at `at`, eight at a time, as indented text has many.
-#[inline]
+#[inline(always)]
 fn indent_end(src: &[u8], mut at: usize) -> usize {
     while let Some(word) = src.get(at..).and_then(|rest| rest.first_chunk()) {
         let others = u64::from_le_bytes(*word) ^ u64::from_le_bytes([b' '; 8]);

@@ -36,13 +36,14 @@ impl Names {
         }
     }
 
-    /// The place that `name` leads to.
+    /// Whether a name of `len` bytes may be wanted.
     #[inline(always)]
-    pub(crate) fn get(&self, name: &[u8]) -> Option<u32> {
-        if self.lengths >> (name.len() % 64) & 1 == 0 { None } else { self.find(name) }
+    pub(crate) fn may_have(&self, len: usize) -> bool {
+        self.lengths >> (len % 64) & 1 == 1
     }
 
-    fn find(&self, name: &[u8]) -> Option<u32> {
+    /// The place that `name` leads to.
+    pub(crate) fn get(&self, name: &[u8]) -> Option<u32> {
         match &self.many {
             None => self.few.iter().find(|(known, _)| same(known, name)).map(|(_, node)| *node),
             Some(many) => many.get(name).copied(),

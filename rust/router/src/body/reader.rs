@@ -6,7 +6,7 @@
 //! the text is malformed a step gives [`BROKEN`] or `None`.
 
 use crate::body::BODY_DEPTH_MAX;
-use crate::body::blanks::{INK, blanks_end, char_at, spaces_end};
+use crate::body::blanks::{INK, blanks_end, char_at, line_start, spaces_end};
 use crate::body::escape::escape_len;
 use crate::body::number;
 use crate::body::window::Window;
@@ -66,8 +66,14 @@ impl<'s> Reader<'s> {
         if byte == likely || INK[byte as usize] { Some((at, byte)) } else { self.next_far(at) }
     }
 
+    #[cold]
     #[inline(never)]
     fn next_far(self, at: usize) -> Option<(usize, u8)> {
+        let behind = line_start(self.src, at);
+        match self.src.get(behind) {
+            Some(byte) if INK[*byte as usize] => return Some((behind, *byte)),
+            _ => {}
+        }
         let at = blanks_end(self.src, at)?;
         Some((at, *self.src.get(at)?))
     }
@@ -87,28 +93,37 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// The name that begins with the byte `first` at `at`, and the offset behind its colon.
+    /// The name that begins with the byte `first` at `at`, the offset of what follows its colon, and
+    /// the byte there, which may begin a comment or a blank beyond ASCII.
     #[inline(always)]
-    pub(crate) fn name(self, window: &mut Window, at: usize, first: u8) -> Option<(Piece, usize)> {
+    pub(crate) fn name(self, window: &mut Window, at: usize, first: u8) -> Option<(Piece, usize, u8)> {
         if first == b'"' {
-            let start = at + 1;
-            let end = window.stop(self.src, start);
-            if self.src.get(end..)?.first_chunk() == Some(b"\":") {
-                return Some((Piece { start, end, escaped: false }, end.wrapping_add(2)));
+            let (start, end) = (at + 1, window.stop(self.src, at + 1));
+            // Behind the closing quote there are three bytes or more, were it only for `:,}`.
+            let [quote, colon, byte, _] = *self.src.get(end..)?.first_chunk()?;
+            if [quote, colon] == *b"\":" {
+                let (piece, behind) = (Piece { start, end, escaped: false }, end.wrapping_add(2));
+                if byte > b' ' {
+                    return Some((piece, behind, byte));
+                }
+                let (at, byte) = self.next_far(behind)?;
+                return Some((piece, at, byte));
             }
         }
         self.rare_name(window, at, first)
     }
 
     /// A name that is not quoted, holds escapes, or has blanks behind it.
+    #[cold]
     #[inline(never)]
-    fn rare_name(self, window: &mut Window, at: usize, first: u8) -> Option<(Piece, usize)> {
+    fn rare_name(self, window: &mut Window, at: usize, first: u8) -> Option<(Piece, usize, u8)> {
         let (name, at) = match first {
             b'"' | b'\'' => self.string(window, at, first)?,
             _ => self.bare_name(at)?,
         };
         let at = spaces_end(self.src, at);
-        (*self.src.get(at)? == b':').then_some((name, at + 1))
+        let colon = *self.src.get(at)? == b':';
+        if colon { Some((name, at + 1, *self.src.get(at + 1)?)) } else { None }
     }
 
     /// A name without quotes: letters, digits, `_` and `$`.
@@ -145,10 +160,8 @@ impl<'s> Reader<'s> {
             b'[' => Some((Token::Array, at + 1)),
             b',' => Some((Token::Undefined, at)),
             b'0'..=b'9' | b'.' => self.number(at),
-            _ => match self.word(at, first) {
-                None if first == b'-' => self.number(at),
-                word => word.map(|(token, len)| (token, at + len)),
-            },
+            b'-' if self.src.get(at + 1) != Some(&b'I') => self.number(at),
+            _ => self.word(at, first),
         }
     }
 
@@ -157,24 +170,38 @@ impl<'s> Reader<'s> {
         (end != BROKEN).then_some((Token::Number(Piece { start: at, end, escaped: false }), end))
     }
 
-    /// The literal at `at` and its length. That it ends there is seen by what follows.
+    /// The literal at `at`. That it ends there is seen by what follows.
     fn word(self, at: usize, first: u8) -> Option<(Token, usize)> {
-        let (word, token) = match first {
-            b't' => ("true", Token::Bool(true)),
-            b'f' => ("false", Token::Bool(false)),
-            b'n' => ("null", Token::Null),
-            b'u' => ("undefined", Token::Undefined),
-            b'N' => ("NaN", Token::Undefined),
-            b'I' => ("Infinity", Token::Infinity { negative: false }),
-            b'-' => ("-Infinity", Token::Infinity { negative: true }),
-            _ => return None,
-        };
-        self.src.get(at..)?.starts_with(word.as_bytes()).then_some((token, word.len()))
+        match first {
+            b't' => self.literal(at, b"true", Token::Bool(true)),
+            b'f' => self.literal(at, b"false", Token::Bool(false)),
+            b'n' => self.literal(at, b"null", Token::Null),
+            b'u' => self.literal(at, b"undefined", Token::Undefined),
+            b'N' => self.literal(at, b"NaN", Token::Undefined),
+            b'I' => self.literal(at, b"Infinity", Token::Infinity { negative: false }),
+            b'-' => self.literal(at, b"-Infinity", Token::Infinity { negative: true }),
+            _ => None,
+        }
     }
 
-    /// Offset behind the scalar, wanted by nobody, that begins with the byte `first` at `at`.
     #[inline(always)]
-    fn skip_scalar(self, window: &mut Window, at: usize, first: u8) -> usize {
+    fn literal<const N: usize>(self, at: usize, word: &[u8; N], token: Token) -> Option<(Token, usize)> {
+        (self.src.get(at..)?.first_chunk() == Some(word)).then_some((token, at + N))
+    }
+
+    /// Offset behind the value, wanted by nobody, inside a container at `depth`. It begins with the
+    /// byte `first` at `at`, or with blanks.
+    #[inline(always)]
+    pub(crate) fn skip(self, window: &mut Window, at: usize, first: u8, depth: u32) -> Option<usize> {
+        match first | 0x20 {
+            b'{' => self.skip_rest_here(window, at + 1, first == b'{', deeper(depth)?),
+            _ => Some(self.skip_scalar(window, at, first, depth)),
+        }
+    }
+
+    /// The same for what is mostly a scalar.
+    #[inline(always)]
+    fn skip_scalar(self, window: &mut Window, at: usize, first: u8, depth: u32) -> usize {
         if first == b'"' {
             let end = window.stop(self.src, at + 1);
             if self.src.get(end) == Some(&b'"') {
@@ -183,25 +210,21 @@ impl<'s> Reader<'s> {
         } else if first.is_ascii_digit() {
             return number::end(self.src, at);
         }
-        self.skip_rare(window, at, first)
+        self.skip_rare(window, at, depth).unwrap_or(BROKEN)
     }
 
+    #[cold]
     #[inline(never)]
-    fn skip_rare(self, window: &mut Window, at: usize, first: u8) -> usize {
-        self.token(window, at, first).map_or(BROKEN, |(_, end)| end)
-    }
-
-    /// Offset behind the value, wanted by nobody, that begins with the byte `first` at `at` inside
-    /// a container at `depth`.
-    #[inline(always)]
-    pub(crate) fn skip(self, window: &mut Window, at: usize, first: u8, depth: u32) -> Option<usize> {
+    fn skip_rare(self, window: &mut Window, at: usize, depth: u32) -> Option<usize> {
+        let (at, first) = self.next(at, b't')?;
         match first {
-            b'{' | b'[' => self.skip_rest_here(window, at + 1, first == b'{', deeper(depth)?),
-            _ => Some(self.skip_scalar(window, at, first)),
+            // Deep as the containers are nested, which has a limit.
+            b'{' | b'[' => self.skip_rest(window, at + 1, first == b'{', deeper(depth)?),
+            _ => self.token(window, at, first).map(|(_, end)| end),
         }
     }
 
-    /// Offset behind the container at `depth` the rest of whose content starts at `at`.
+    /// Offset behind the container at `depth` the rest of whose content is at `at`.
     #[inline(never)]
     pub(crate) fn skip_rest(self, window: &mut Window, at: usize, is_object: bool, depth: u32) -> Option<usize> {
         self.skip_rest_here(window, at, is_object, depth)
@@ -219,8 +242,8 @@ impl<'s> Reader<'s> {
                 let (here, byte) = if objects & 1 == 0 {
                     (here, byte)
                 } else {
-                    let (_, behind) = self.name(window, here, byte)?;
-                    self.next(behind, b'"')?
+                    let (_, behind, byte) = self.name(window, here, byte)?;
+                    (behind, byte)
                 };
                 if byte | 0x20 == b'{' {
                     level = deeper(level)?;
@@ -228,7 +251,7 @@ impl<'s> Reader<'s> {
                     at = here + 1;
                     continue;
                 }
-                at = self.skip_scalar(window, here, byte);
+                at = self.skip_scalar(window, here, byte, level);
             }
             loop {
                 let (here, byte) = self.next(at, b',')?;

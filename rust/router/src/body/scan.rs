@@ -2,7 +2,7 @@
 
 use crate::body::escape::unescape;
 use crate::body::mapper::{Mapper, Texts};
-use crate::body::reader::{Reader, Token, deeper};
+use crate::body::reader::{Piece, Reader, Token, deeper};
 use crate::body::tree::{PathNode, PathSet};
 use crate::body::wildcard::{self, Members};
 use crate::body::window::Window;
@@ -114,21 +114,31 @@ impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
             if byte == b'}' {
                 return Some(here + 1);
             }
-            let (name, behind) = reader.name(&mut self.window, here, byte)?;
-            let (here, byte) = reader.next(behind, b'"')?;
-            let bytes = reader.bytes(name)?;
-            let child = if name.escaped { self.escaped_child(node, bytes) } else { node.names.get(bytes) };
-            at = match child {
-                Some(child) => self.value(child, start, here, byte, depth)?,
-                None => reader.skip(&mut self.window, here, byte, depth)?,
+            let (name, behind, byte) = reader.name(&mut self.window, here, byte)?;
+            at = match self.child(node, name) {
+                Some(child) => {
+                    let (here, byte) = reader.next(behind, b'"')?;
+                    self.value(child, start, here, byte, depth)?
+                }
+                None => reader.skip(&mut self.window, behind, byte, depth)?,
             };
             at = reader.after_value(at, b'}')?;
         }
     }
 
+    /// The node below `node` of the member `name`.
+    #[inline(always)]
+    fn child(&mut self, node: &PathNode, name: Piece) -> Option<u32> {
+        if name.escaped {
+            return self.escaped_child(node, name);
+        }
+        let wanted = node.names.may_have(name.end - name.start);
+        if wanted { node.names.get(self.reader.bytes(name)?) } else { None }
+    }
+
     #[cold]
-    fn escaped_child(&mut self, node: &PathNode, name: &[u8]) -> Option<u32> {
-        unescape(&String::from_utf8_lossy(name), self.mapper.decoded);
+    fn escaped_child(&mut self, node: &PathNode, name: Piece) -> Option<u32> {
+        unescape(&String::from_utf8_lossy(self.reader.bytes(name)?), self.mapper.decoded);
         node.names.get(self.mapper.decoded.as_bytes())
     }
 

@@ -90,7 +90,7 @@ impl<'s> Walk<'_, 's> {
         if byte == b'}' {
             return Some(Err(at + 1));
         }
-        let (name, behind) = self.reader.name(&mut self.window, at, byte)?;
+        let (name, behind, _) = self.reader.name(&mut self.window, at, byte)?;
         let (at, byte) = self.reader.next(behind, b'"')?;
         Some(Ok((name, at, byte)))
     }
