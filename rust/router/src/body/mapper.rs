@@ -23,6 +23,7 @@ pub(crate) struct Mapper<'d, T> {
 
 impl<T> Mapper<'_, T> {
     /// Value of a token; containers and dates are [`Val::Composite`].
+    #[inline(always)]
     pub(crate) fn map<'s, 'm>(&mut self, reader: Reader<'s>, token: Token) -> Val<'m>
     where
         T: Texts<'s, 'm>,

@@ -24,23 +24,29 @@ const EXACT_DIGITS: usize = 15;
 const POWERS_OF_TEN: [f64; EXACT_DIGITS + 1] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
-/// Value of a short plain JSON number.
+/// Value of a run of a few digits, with or without a point.
+#[inline]
 fn plain_value(run: &[u8]) -> Option<f64> {
     let unsigned = run.strip_prefix(b"-").unwrap_or(run);
+    let (mut value, mut points, mut fraction) = (0_u64, 0, 0);
     if unsigned.len() > EXACT_DIGITS {
         return None;
     }
-    let (mut value, mut point) = (0_u64, None);
-    for (at, byte) in unsigned.iter().enumerate() {
-        match byte {
-            b'0'..=b'9' => value = value * 10 + u64::from(byte - b'0'),
-            b'.' if point.is_none() && at > 0 => point = Some(at),
-            _ => return None,
+    for byte in unsigned {
+        if byte.is_ascii_digit() {
+            value = value.wrapping_mul(10).wrapping_add(u64::from(byte & 0xf));
+            fraction += points;
+        } else if *byte == b'.' && points == 0 {
+            points = 1;
+        } else {
+            return None;
         }
     }
-    let fraction = point.map_or(0, |at| unsigned.len() - at - 1);
-    let value = value as f64 / POWERS_OF_TEN.get(fraction)?;
-    (!unsigned.is_empty()).then_some(if unsigned.len() < run.len() { -value } else { value })
+    if unsigned.len() == points {
+        return None;
+    }
+    let value = value.cast_signed() as f64 / POWERS_OF_TEN.get(fraction)?;
+    Some(if unsigned.len() < run.len() { -value } else { value })
 }
 
 /// A leading zero makes a number octal, `0x` hexadecimal; both are signed 64-bit.

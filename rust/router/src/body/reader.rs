@@ -153,18 +153,28 @@ impl<'s> Reader<'s> {
     }
 
     /// The value that begins with the byte `first` at `at`, and the offset behind it.
+    #[inline(always)]
     pub(crate) fn token(self, window: &mut Window, at: usize, first: u8) -> Option<(Token, usize)> {
         match first {
             b'"' | b'\'' => self.string(window, at, first).map(|(piece, end)| (Token::Text(piece), end)),
+            b'0'..=b'9' => self.number(at),
             b'{' => Some((Token::Object, at + 1)),
             b'[' => Some((Token::Array, at + 1)),
+            _ => self.rare_token(at, first),
+        }
+    }
+
+    #[inline(never)]
+    fn rare_token(self, at: usize, first: u8) -> Option<(Token, usize)> {
+        match first {
             b',' => Some((Token::Undefined, at)),
-            b'0'..=b'9' | b'.' => self.number(at),
+            b'.' => self.number(at),
             b'-' if self.src.get(at + 1) != Some(&b'I') => self.number(at),
             _ => self.word(at, first),
         }
     }
 
+    #[inline(always)]
     fn number(self, at: usize) -> Option<(Token, usize)> {
         let end = number::end(self.src, at);
         (end != BROKEN).then_some((Token::Number(Piece { start: at, end, escaped: false }), end))

@@ -66,9 +66,7 @@ impl Window {
 fn stops(block: &[u8; WINDOW_BYTES]) -> u64 {
     let marks = block.map(|byte| u8::from(byte == b'"') | u8::from(byte == b'\\'));
     let (words, _) = marks.as_chunks();
-    // Every word by itself: none waits for the one before.
-    let bits = words.iter().enumerate().map(|(i, word)| gather(u64::from_le_bytes(*word)) << (8 * i));
-    bits.fold(0, |all, bits| all | bits)
+    words.iter().rev().fold(0, |bits, word| bits << 8 | gather(u64::from_le_bytes(*word)))
 }
 
 /// The lowest bits of eight bytes, side by side. The product moves bit `8 * i` to `56 + i`; no two
