@@ -54,7 +54,8 @@ fn is_time(time: &str) -> bool {
     let digits = fraction.strip_prefix('.');
     let fraction_fits = fraction.is_empty()
         || digits.is_some_and(|d| (1..=7).contains(&d.len()) && d.bytes().all(|b| b.is_ascii_digit()));
-    let midnight = hour == 24 && minute == 0 && second == 0 && digits.is_none_or(|d| d.bytes().all(|b| b == b'0'));
+    let midnight =
+        hour == 24 && minute == 0 && second == 0 && digits.is_none_or(|d| d.bytes().all(|b| b == b'0'));
     (hour < 24 || midnight) && minute < 60 && second < 60 && fraction_fits
 }
 

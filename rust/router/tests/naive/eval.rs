@@ -56,7 +56,7 @@ fn dollar(name: &str, message: &Message<'_>) -> Value {
     match (names::dollar(name), names::application(message.msg, name)) {
         (Dollar::Body(path), None) => from_body(path, message),
         (Dollar::Body(_), Some(Word::Is(text))) => Value::Body(Dynamic::Text(text)),
-        (Dollar::Body(_), Some(_)) => Value::Body(Dynamic::Undefined),
+        (Dollar::Body(_), Some(_)) => Value::Body(Dynamic::NullText),
         (Dollar::System(name), None) => text(names::system(message.msg, name)),
         (Dollar::System(_), Some(word)) => Value::Text(word),
         (Dollar::Nothing, _) => Value::Undefined,

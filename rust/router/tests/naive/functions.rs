@@ -2,7 +2,7 @@
 
 use super::names;
 use super::number;
-use super::value::{Dynamic, Value, Word};
+use super::value::{self, Dynamic, Value, Word};
 
 /// Calls the function, named in lower case.
 pub fn call(function: &str, arguments: &[Value]) -> Value {
@@ -23,7 +23,7 @@ pub fn call(function: &str, arguments: &[Value]) -> Value {
         "starts_with" => of_texts(first, &rest[0], <[u16]>::starts_with),
         "ends_with" => of_texts(first, &rest[0], <[u16]>::ends_with),
         "contains" => of_texts(first, &rest[0], |text, part| place_of(text, part).is_some()),
-        "power" => Value::Number(first.number().powf(rest[0].number())),
+        "power" => Value::Number(power(first.number(), rest[0].number())),
         _ => Value::Number(of_number(function, first.number())),
     }
 }
@@ -71,7 +71,7 @@ fn concat(arguments: &[Value]) -> Word {
     for argument in arguments {
         match (argument, argument.text()) {
             (_, Some(text)) => whole.extend_from_slice(text),
-            (Value::Text(Word::Null), None) => {}
+            (Value::Text(Word::Null) | Value::Body(Dynamic::NullText), None) => {}
             _ => return Word::Undefined,
         }
     }
@@ -82,27 +82,26 @@ fn word(text: Option<Vec<u16>>) -> Value {
     Value::Text(text.map_or(Word::Undefined, Word::Is))
 }
 
+/// Places are checked as they are and only then cut to whole numbers.
 fn substring(text: &Value, places: &[Value]) -> Option<Vec<u16>> {
     let text = text.text()?;
-    let numbers: Vec<f64> = places.iter().map(|place| place.number().trunc()).collect();
+    let numbers: Vec<f64> = places.iter().map(Value::number).collect();
     let length = text.len() as f64;
     let (start, count) = match numbers.as_slice() {
-        [start] if (0.0..=length).contains(start) => (*start, length - start),
+        [start] if (0.0..=length).contains(start) => (*start, length - start.trunc()),
         [start, count] if (0.0..length).contains(start) && (0.0..=length - start).contains(count) => {
             (*start, *count)
         }
         _ => return None,
     };
-    Some(text[start as usize..(start + count) as usize].to_vec())
+    let (start, count) = (start.trunc(), count.trunc());
+    Some(value::without_halves(&text[start as usize..(start + count) as usize]))
 }
 
 fn mapped(text: &[u16], map: fn(char) -> char) -> Vec<u16> {
     let mut units = Vec::new();
-    for decoded in char::decode_utf16(text.iter().copied()) {
-        match decoded {
-            Ok(c) => units.extend_from_slice(map(c).encode_utf16(&mut [0; 2])),
-            Err(lone) => units.push(lone.unpaired_surrogate()),
-        }
+    for c in String::from_utf16_lossy(text).chars() {
+        units.extend_from_slice(map(c).encode_utf16(&mut [0; 2]));
     }
     units
 }
@@ -123,6 +122,11 @@ fn of_texts(text: &Value, part: &Value, holds: fn(&[u16], &[u16]) -> bool) -> Va
         (Some(text), Some(part)) => Value::Bool(Some(holds(text, part))),
         _ => Value::Bool(None),
     }
+}
+
+/// Undefined if either is, also where mathematics says 1.
+fn power(base: f64, exponent: f64) -> f64 {
+    if base.is_nan() || exponent.is_nan() { f64::NAN } else { base.powf(exponent) }
 }
 
 fn of_number(function: &str, n: f64) -> f64 {

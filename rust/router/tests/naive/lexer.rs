@@ -9,6 +9,8 @@ pub enum Kind {
     Into,
     Text,
     UnterminatedText,
+    /// A text with a backslash that starts no escape: no token of the language.
+    BrokenText,
     Integer,
     Hex,
     Real,
@@ -53,6 +55,7 @@ const RULES: &[(Kind, Rule)] = &[
     (Kind::Into, Rule::AnyCase("INTO")),
     (Kind::Text, Rule::By(closed_text)),
     (Kind::UnterminatedText, Rule::By(unterminated_text)),
+    (Kind::BrokenText, Rule::By(broken_text)),
     (Kind::Integer, Rule::By(integer)),
     (Kind::Hex, Rule::By(hex)),
     (Kind::Real, Rule::By(real)),
@@ -158,6 +161,12 @@ fn closed_text(text: &[char]) -> usize {
 
 fn unterminated_text(text: &[char]) -> usize {
     quoted(text).map_or(0, |(len, closed)| if closed { 0 } else { len })
+}
+
+/// Nothing behind it matters: where an operand must be it is an error, elsewhere the condition ends.
+fn broken_text(text: &[char]) -> usize {
+    let opens = matches!(text.first(), Some('"' | '\''));
+    if opens && quoted(text).is_none() { text.len() } else { 0 }
 }
 
 fn while_in(text: &[char], wanted: fn(char) -> bool) -> usize {

@@ -5,8 +5,9 @@
 //! message, texts are UTF-16 as the language counts them, and bodies are read by a JSON library: only
 //! strict JSON, so a test that uses lenient forms must not ask here.
 //!
-//! Two rules beyond the reference are those of the crate: `%` and unary minus on body values work as
-//! on numbers, and a body value may stand on either side of `AND` and `OR`.
+//! Where the crate differs from the reference on purpose, so does the oracle: `%` and unary minus on
+//! body values work as on numbers, a body value may stand on either side of `AND` and `OR`, and a half
+//! of a surrogate pair becomes U+FFFD, for a Rust string cannot hold it.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 mod body;

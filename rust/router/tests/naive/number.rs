@@ -1,19 +1,16 @@
 //! Numbers out of texts (routing sections 3 and 5.2).
 
-/// Value of an INTEGER or REAL token; a token that is no number after all (`e5`) is undefined.
-pub fn decimal(token: &str) -> f64 {
-    let digits_first = token.trim_start_matches('-');
-    if digits_first.starts_with(['e', 'E']) {
-        return f64::NAN;
-    }
-    token.parse().unwrap_or(f64::NAN)
+/// Value of an INTEGER or REAL token; none if it is no number after all (`e5`).
+pub fn decimal(token: &str) -> Option<f64> {
+    let without_sign = token.trim_start_matches('-');
+    if without_sign.starts_with(['e', 'E']) { None } else { token.parse().ok() }
 }
 
-/// Value of a HEX token: a signed 64-bit number; undefined beyond 16 significant digits.
-pub fn hex(token: &str) -> f64 {
+/// Value of a HEX token: a signed 64-bit number; none beyond 16 significant digits.
+pub fn hex(token: &str) -> Option<f64> {
     let digits = token[2..].trim_start_matches('0');
     let value = if digits.is_empty() { Ok(0) } else { u64::from_str_radix(digits, 16) };
-    value.map_or(f64::NAN, |value| value.cast_signed() as f64)
+    value.ok().map(|value| value.cast_signed() as f64)
 }
 
 /// What `as_number` makes of a text: "any" style of the invariant culture.

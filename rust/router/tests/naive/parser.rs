@@ -2,6 +2,7 @@
 
 use super::lexer::{Kind, Token};
 use super::number;
+use super::value;
 
 /// A tree.
 #[derive(Debug, Clone)]
@@ -101,8 +102,8 @@ impl<'t> Parser<'t> {
         let (token, rest) = self.tokens.split_first().ok_or("an operand is missing")?;
         self.tokens = rest;
         Ok(match token.kind {
-            Kind::Integer | Kind::Real => Expr::Number(number::decimal(&token.text)),
-            Kind::Hex => Expr::Number(number::hex(&token.text)),
+            Kind::Integer | Kind::Real => number(number::decimal(&token.text)),
+            Kind::Hex => number(number::hex(&token.text)),
             Kind::Text => Expr::Text(unescaped(&token.text)),
             Kind::True => Expr::Bool(true),
             Kind::False => Expr::Bool(false),
@@ -181,6 +182,11 @@ impl<'t> Parser<'t> {
     }
 }
 
+/// A token without a value (`e5`) is `undefined`, not an undefined number.
+fn number(value: Option<f64>) -> Expr {
+    value.map_or(Expr::Undefined, Expr::Number)
+}
+
 /// The text between the quotes with its escapes decoded.
 fn unescaped(token: &str) -> Vec<u16> {
     let inner: Vec<u16> = token.encode_utf16().collect();
@@ -198,5 +204,5 @@ fn unescaped(token: &str) -> Vec<u16> {
             at += 1;
         }
     }
-    units
+    value::without_halves(&units)
 }

@@ -23,6 +23,8 @@ pub enum Dynamic {
     /// Never NaN, which is `Undefined`.
     Number(f64),
     Text(Vec<u16>),
+    /// A property without a text where a body value may stand: defined, but not comparable.
+    NullText,
 }
 
 /// Any value.
@@ -72,9 +74,15 @@ impl Value {
             Value::Bool(Some(bool)) => Dynamic::Bool(*bool),
             Value::Null => Dynamic::Null,
             Value::Body(dynamic) => dynamic.clone(),
-            Value::Text(_) | Value::Bool(None) | Value::Undefined => Dynamic::Undefined,
+            Value::Text(Word::Null) => Dynamic::NullText,
+            Value::Text(Word::Undefined) | Value::Bool(None) | Value::Undefined => Dynamic::Undefined,
         }
     }
+}
+
+/// The text with U+FFFD for each half of a surrogate pair.
+pub fn without_halves(units: &[u16]) -> Vec<u16> {
+    String::from_utf16_lossy(units).encode_utf16().collect()
 }
 
 impl Dynamic {
@@ -85,7 +93,7 @@ impl Dynamic {
 
     fn rank(&self) -> Option<u8> {
         match self {
-            Dynamic::Undefined => None,
+            Dynamic::Undefined | Dynamic::NullText => None,
             Dynamic::Bool(_) => Some(0),
             Dynamic::Number(_) => Some(1),
             Dynamic::Text(_) => Some(2),
