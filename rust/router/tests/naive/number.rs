@@ -20,7 +20,7 @@ pub fn parse(text: &str) -> f64 {
     match reader.digits() {
         Some(number) if reader.tail() => {
             let value = number.parse().unwrap_or(f64::NAN);
-            if reader.negative { -value } else { value }
+            if matches!(reader.sign, Some('-' | '(')) { -value } else { value }
         }
         _ => symbol(text),
     }
@@ -44,8 +44,9 @@ fn is_white(c: char) -> bool {
 struct Reader {
     text: Vec<char>,
     at: usize,
-    signed: bool,
-    negative: bool,
+    /// `+`, `-` or `(`.
+    sign: Option<char>,
+    /// Whether a `)` is still to come.
     open: bool,
     currency: bool,
 }
@@ -59,10 +60,9 @@ impl Reader {
     fn head(&mut self) {
         while let Some(c) = self.peek() {
             match c {
-                c if is_white(c) && (!self.signed || self.currency) => {}
-                '+' | '-' | '(' if !self.signed => {
-                    self.signed = true;
-                    self.negative = c != '+';
+                c if is_white(c) && (self.sign.is_none() || self.currency) => {}
+                '+' | '-' | '(' if self.sign.is_none() => {
+                    self.sign = Some(c);
                     self.open = c == '(';
                 }
                 '¤' if !self.currency => self.currency = true,
@@ -115,10 +115,7 @@ impl Reader {
         while let Some(c) = self.peek() {
             match c {
                 c if is_white(c) => {}
-                '+' | '-' if !self.signed => {
-                    self.signed = true;
-                    self.negative = c == '-';
-                }
+                '+' | '-' if self.sign.is_none() => self.sign = Some(c),
                 ')' if self.open => self.open = false,
                 '¤' if !self.currency => self.currency = true,
                 _ => return false,
