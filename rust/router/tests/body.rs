@@ -132,8 +132,8 @@ const BLANKS: [&str; 12] = [
     "\u{a0}\u{2003}",
 ];
 
-/// Scalars of every form, right and wrong.
-const SCALARS: [&str; 52] = [
+/// Scalars of every form.
+const SCALARS: [&str; 39] = [
     "0",
     "7",
     "-1",
@@ -148,13 +148,7 @@ const SCALARS: [&str; 52] = [
     "1e3",
     "-1.5E-2",
     "010",
-    "09",
     "0x1F",
-    "0xg",
-    "-0x1",
-    "1-2",
-    "--1",
-    "1x",
     "00",
     "9007199254740993",
     "0.1",
@@ -165,31 +159,43 @@ const SCALARS: [&str; 52] = [
     "NaN",
     "Infinity",
     "-Infinity",
+    "'x'",
+    r#""""#,
+    "\"\u{e9}\"",
+    r#""a \"quoted\" \u0041\n""#,
+    r#"'it\'s "so"'"#,
+    r#""\ud83d\ude00\ud83d""#,
+    r#""2020-01-01""#,
+    r#""2020-01-01T00:00:00Z""#,
+    r#""/Date(0)/""#,
+    "\"\n\"",
+    r#""1""#,
+    "",
+    r#""////////////////////////////////////////////////////////////////////////""#,
+    r#""{[,:]}\\ \\\"""#,
+];
+
+/// What is no scalar.
+const BROKEN: [&str; 15] = [
+    "09",
+    "0xg",
+    "-0x1",
+    "1-2",
+    "--1",
+    "1x",
     "tru",
     "truex",
-    "'x'",
-    "\"\"",
-    "\"é\"",
-    "\"a \\\"quoted\\\" \\u0041\\n\"",
-    "'it\\'s \"so\"'",
-    "\"\\ud83d\\ude00\\ud83d\"",
-    "\"\\q\"",
-    "\"\\u12g4\"",
-    "\"2020-01-01\"",
-    "\"2020-01-01T00:00:00Z\"",
-    "\"/Date(0)/\"",
-    "\"\n\"",
-    "\"1\"",
-    "",
+    "1 2",
+    "+1",
+    r#""\q""#,
+    r#""\u12g4""#,
     "-",
     ".",
     "\"open",
-    "\"////////////////////////////////////////////////////////////////////////\"",
-    "\"{[,:]}\\\\ \\\\\\\\\"",
 ];
 
 /// Names, some of them equal under different spellings.
-const SPELLED: [&str; 12] = [
+const SPELLED: [&str; 11] = [
     "\"a\"",
     "'a'",
     "a",
@@ -201,16 +207,16 @@ const SPELLED: [&str; 12] = [
     "\"a-name-that-takes-more-bytes-than-a-window-shows-or-nearly-so\"",
     "\"x\\ty\"",
     "é",
-    "a-b",
 ];
 
 /// Lenient JSON of every style; now and then not quite.
 fn lenient() -> impl Strategy<Value = String> {
     let blank = || prop::sample::select(BLANKS.to_vec());
     let leaf = prop_oneof![
-        8 => prop::sample::select(SCALARS.to_vec()).prop_map(String::from),
-        1 => "[0-9]{1,20}(\\.[0-9]{1,20})?",
-        1 => "\"[a-z /\u{e9}]{0,90}\"",
+        60 => prop::sample::select(SCALARS.to_vec()).prop_map(String::from),
+        1 => prop::sample::select(BROKEN.to_vec()).prop_map(String::from),
+        10 => "[0-9]{1,20}(\\.[0-9]{1,20})?",
+        10 => "\"[a-z /\u{e9}]{0,90}\"",
     ];
     let value = leaf.prop_recursive(4, 40, 5, move |inner| {
         let element = (blank(), inner.clone(), blank()).prop_map(|(b, v, a)| format!("{b}{v}{a}"));
@@ -224,8 +230,9 @@ fn lenient() -> impl Strategy<Value = String> {
                 .prop_map(|(m, end)| format!("{{{}{end}}}", m.join(","))),
         ]
     });
-    let noise =
-        prop::sample::select(vec!["", "", "", "", "{", "}", "[", "]", ",", ":", "\"", "\\", "'", "/", "/*"]);
+    let noise = prop::sample::select(vec![
+        "", "", "", "", "", "", "", "", "{", "}", "[", "]", ",", ":", "\"", "\\", "'", "/", "/*",
+    ]);
     (prop::collection::vec(("[abc]", value), 0..4), noise, any::<prop::sample::Index>()).prop_map(
         |(members, noise, place)| {
             let members: Vec<String> = members.into_iter().map(|(n, v)| format!("\"{n}\":{v}")).collect();

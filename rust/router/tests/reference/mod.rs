@@ -78,12 +78,11 @@ impl Reader<'_> {
     fn blanks(&mut self) -> Option<()> {
         self.spaces();
         while self.peek() == Some('/') {
-            self.rest = match self.rest.strip_prefix("/*") {
-                Some(inside) => inside.split_once("*/")?.1,
-                None => {
-                    let inside = self.rest.strip_prefix("//")?;
-                    &inside[inside.find(['\n', '\r']).unwrap_or(inside.len())..]
-                }
+            self.rest = if let Some(inside) = self.rest.strip_prefix("/*") {
+                inside.split_once("*/")?.1
+            } else {
+                let inside = self.rest.strip_prefix("//")?;
+                &inside[inside.find(['\n', '\r']).unwrap_or(inside.len())..]
             };
             self.spaces();
         }
