@@ -109,7 +109,9 @@ impl Hasher for Folder {
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks();
-        words.iter().for_each(|word| self.fold(u64::from_le_bytes(*word)));
+        for word in words {
+            self.fold(u64::from_le_bytes(*word));
+        }
         let rest = rest.iter().fold(0, |word, byte| word << 8 | u64::from(*byte));
         self.fold(rest);
     }

@@ -236,13 +236,25 @@ impl<'s> Reader<'s> {
 
     /// Offset behind the container at `depth` the rest of whose content is at `at`.
     #[inline(never)]
-    pub(crate) fn skip_rest(self, window: &mut Window, at: usize, is_object: bool, depth: u32) -> Option<usize> {
+    pub(crate) fn skip_rest(
+        self,
+        window: &mut Window,
+        at: usize,
+        is_object: bool,
+        depth: u32,
+    ) -> Option<usize> {
         self.skip_rest_here(window, at, is_object, depth)
     }
 
     /// The same, on the spot. One bit for each container tells the objects, the innermost lowest.
     #[inline(always)]
-    fn skip_rest_here(self, window: &mut Window, mut at: usize, is_object: bool, depth: u32) -> Option<usize> {
+    fn skip_rest_here(
+        self,
+        window: &mut Window,
+        mut at: usize,
+        is_object: bool,
+        depth: u32,
+    ) -> Option<usize> {
         let (mut objects, mut level) = (u64::from(is_object), depth);
         loop {
             let (here, byte) = self.next(at, b'"')?;

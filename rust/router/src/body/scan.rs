@@ -152,9 +152,10 @@ impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
                     return Some(here + 1);
                 }
                 let is_wanted = index == *wanted;
-                at = match is_wanted {
-                    true => self.value(*child, start, here, byte, depth)?,
-                    false => self.reader.skip(&mut self.window, here, byte, depth)?,
+                at = if is_wanted {
+                    self.value(*child, start, here, byte, depth)?
+                } else {
+                    self.reader.skip(&mut self.window, here, byte, depth)?
                 };
                 at = self.reader.after_value(at, b']')?;
                 index += 1;

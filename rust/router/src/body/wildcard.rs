@@ -71,7 +71,7 @@ struct Walk<'a, 's> {
     members: &'a mut Members,
 }
 
-impl<'s> Walk<'_, 's> {
+impl Walk<'_, '_> {
     /// What `steps` match in the value that begins with the byte `first` at `at`, and the offset
     /// behind it.
     fn value(&mut self, steps: &[Step], at: usize, first: u8) -> Option<(Hits, usize)> {
@@ -104,14 +104,11 @@ impl<'s> Walk<'_, 's> {
                 Err(end) => return Some((hits, end)),
             };
             let is_wanted = self.members.plain(self.src, name) == wanted.as_bytes();
-            at = match is_wanted {
-                true => {
-                    let (found, behind) = self.value(rest, here, first)?;
-                    hits = found;
-                    behind
-                }
-                false => self.reader.skip(&mut self.window, here, first, 0)?,
-            };
+            if is_wanted {
+                (hits, at) = self.value(rest, here, first)?;
+            } else {
+                at = self.reader.skip(&mut self.window, here, first, 0)?;
+            }
             at = self.reader.after_value(at, b'}')?;
         }
     }

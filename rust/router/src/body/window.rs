@@ -18,15 +18,12 @@ pub(crate) struct Window {
 impl Window {
     /// The first bytes of `src`; all other searches must be in the same source.
     pub(crate) fn new(src: &[u8]) -> Self {
-        let mut first = [0; WINDOW_BYTES];
-        let stops = match src.first_chunk() {
-            Some(block) => stops(block),
-            None => {
-                first.iter_mut().zip(src).for_each(|(to, from)| *to = *from);
-                stops(&first)
-            }
-        };
-        Window { base: 0, stops }
+        if let Some(block) = src.first_chunk() {
+            return Window { base: 0, stops: stops(block) };
+        }
+        let mut block = [0; WINDOW_BYTES];
+        block.iter_mut().zip(src).for_each(|(to, from)| *to = *from);
+        Window { base: 0, stops: stops(&block) }
     }
 
     /// Offset of the first double quote or backslash at `at` or later, or of the end of `src`.
