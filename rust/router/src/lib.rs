@@ -29,6 +29,46 @@
 //! assert_eq!(ids, ["iothub", "gateway-7/alarm/hot"]);
 //! ```
 //!
+//! # In a program of your own
+//!
+//! Implement [`MessageView`] for your message, or hand messages over as flat bytes
+//! ([`EncodedMessage`]). [`RouteTable`] replaces the routes while threads evaluate. [`check`] tells
+//! what is wrong with routes and what is hardly meant; [`RouteSet::explain`] why a message goes where
+//! it goes, as text or JSON; [`RouteSet::dry_run`] what every route says of it.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::sync::Arc;
+//! use edgehub_router::{Decisions, EncodedMessages, RouteDecl, RouteSet, RouteTable, encode};
+//!
+//! // What a gateway collected, one message after another.
+//! let mut bytes = Vec::new();
+//! for temp in ["20", "31.5", "n/a"] {
+//!     encode("/messages/modules/sensor", [], [("temp", Some(temp))], b"", &mut bytes)?;
+//! }
+//!
+//! let hot = "FROM /messages/* WHERE as_number(temp) > 30 INTO $upstream";
+//! let table = Arc::new(RouteTable::new(RouteSet::compile("gateway-7", &[RouteDecl::new("hot", hot)]).unwrap()));
+//!
+//! // One reader, and one `Decisions`, for each thread.
+//! let (mut reader, mut decisions) = (table.reader(), Decisions::new());
+//! let (mut counts, mut lost) = (BTreeMap::new(), Vec::new());
+//! for msg in EncodedMessages::new(&bytes) {
+//!     let (msg, routes) = (msg?, reader.get());
+//!     routes.evaluate(msg.source(), &msg, &mut decisions);
+//!     for decision in &decisions {
+//!         let endpoint = &routes.endpoints()[decision.endpoint_index as usize];
+//!         *counts.entry(endpoint.id.clone()).or_insert(0) += 1;
+//!     }
+//!     if decisions.is_empty() {
+//!         lost.push(routes.explain(msg.source(), &msg).to_string());
+//!     }
+//! }
+//! assert_eq!(counts["iothub"], 1);
+//! assert!(lost[1].contains("as_number(temp) > 30  undefined   <-- decides"), "{}", lost[1]);
+//! # Ok::<(), edgehub_router::EncodedError>(())
+//! ```
+//!
 //! # How it works
 //!
 //! All conditions of a set compile to one flat program ([`RouteSet`] owns it). What conditions load
@@ -60,7 +100,9 @@
 //! deep: beyond, compilation fails. Of the errors of one condition [`ERRORS_MAX`] are told,
 //! of the warnings of one route [`WARNINGS_MAX`].
 //! [`BODY_DEPTH_MAX`] levels of JSON and [`SCRATCH_BYTES_MAX`] bytes
-//! of text built per message: beyond, values are undefined.
+//! of text built per message: beyond, values are undefined. Encoded messages have
+//! [`ENCODED_BYTES_MAX`] bytes, [`ENCODED_PROPERTIES_MAX`] properties of each kind and a source of
+//! [`ENCODED_SOURCE_BYTES_MAX`] bytes: beyond, they are neither written nor read.
 
 #![forbid(unsafe_code)]
 
