@@ -28,6 +28,7 @@ def test_blank_lines_have_a_number_but_no_index() -> None:
         (b'{"a": 1, "a": 2}', "'a' stands twice"),
         (b'{"properties": {"t": "1", "t": "2"}}', "'t' stands twice"),
         (b'{"a": Infinity}', "Infinity is no JSON number"),
+        (b'{"body": "\\uD800"}', "half a surrogate pair"),
         (b"[" * 50_000, "nested too deep"),
     ],
 )
@@ -53,3 +54,8 @@ def test_batches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(message_lines, "BATCH_BYTES", 5)
     sizes = [len(batch) for batch in batches(io.BytesIO(b"{}\n" * 4))]
     assert sizes == [2, 2]
+
+
+def test_a_pair_of_surrogates_is_a_character() -> None:
+    (line,) = lines(b'{"body": "\\ud83d\\ude00"}')
+    assert line.message == {"body": "\U0001f600"}
