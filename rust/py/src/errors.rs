@@ -10,7 +10,12 @@ create_exception!(edgehub._core, CoreError, PyException);
 create_exception!(edgehub._core, ConfigError, CoreError);
 create_exception!(edgehub._core, ListenError, CoreError);
 create_exception!(edgehub._core, StoreError, CoreError);
-create_exception!(edgehub._core, RouteError, CoreError);
+create_exception!(
+    edgehub._core,
+    RouteError,
+    CoreError,
+    "Routes, or a condition, that do not compile. `faults` lists every error of every route."
+);
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     let py = module.py();

@@ -1,8 +1,9 @@
 //! A route set with the Python objects that stand for it.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
-use edgehub_router::{EncodedMessage, RouteSet, Verdict};
+use edgehub_router::{DryRun, RouteSet};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::{PyString, PyTuple};
@@ -30,6 +31,7 @@ pub(super) struct Compiled {
     names: Vec<Py<PyString>>,
     deliveries: Vec<Py<Delivery>>,
     endpoints: Vec<Py<PyString>>,
+    dry_run: OnceLock<DryRun>,
     spare: Mutex<Vec<Worker>>,
 }
 
@@ -46,7 +48,7 @@ impl Compiled {
             let delivery = Delivery::py_new(endpoint, name.clone_ref(py), decl.priority(), decl.ttl_secs);
             deliveries.push(Py::new(py, delivery)?);
         }
-        Ok(Compiled { set, names, deliveries, endpoints, spare: Mutex::default() })
+        Ok(Compiled { set, names, deliveries, endpoints, dry_run: OnceLock::new(), spare: Mutex::default() })
     }
 
     pub(super) fn delivery<'py>(&self, py: Python<'py>, route: u32) -> Option<Bound<'py, Delivery>> {
@@ -65,11 +67,9 @@ impl Compiled {
         PyTuple::new(py, &self.endpoints)
     }
 
-    /// Appends the verdict of every route whose source matches.
-    pub(super) fn verdicts(&self, msg: &EncodedMessage<'_>, verdicts: &mut Vec<(u32, Verdict)>) {
-        let why = self.set.explain(msg.source(), msg);
-        let routes = why.routes.iter().zip(0..);
-        verdicts.extend(routes.filter_map(|(route, index)| Some((index, route.verdict?))));
+    /// The conditions compiled to tell false from undefined, when first asked for.
+    pub(super) fn dry_run(&self) -> &DryRun {
+        self.dry_run.get_or_init(|| self.set.dry_run())
     }
 
     /// Does `work` with a worker that no other thread uses.

@@ -72,8 +72,9 @@ impl Router {
 
     fn verdicts<'py>(&self, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyDict>> {
         let compiled = self.table.load();
-        let mut verdicts = Vec::new();
-        compiled.verdicts(&Waiting::default().only(message)?, &mut verdicts);
+        let (mut waiting, mut verdicts) = (Waiting::default(), Vec::new());
+        let msg = waiting.only(message)?;
+        compiled.dry_run().verdicts(msg.source(), &msg, &mut verdicts);
         verdict_dict(message.py(), &compiled, &verdicts)
     }
 

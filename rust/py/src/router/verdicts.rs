@@ -10,6 +10,8 @@ use crate::router::waiting::{BadMessage, Waiting};
 /// Verdicts of many messages, one after another.
 #[derive(Debug, Default)]
 pub(super) struct Verdicts {
+    /// Verdicts of one message.
+    one: Vec<(u32, Verdict)>,
     all: Vec<(u32, Verdict)>,
     /// Where the verdicts of each message end.
     ends: Vec<usize>,
@@ -27,7 +29,8 @@ impl Verdicts {
         self.ends.clear();
         for (index, msg) in waiting.messages().enumerate() {
             let msg = msg.map_err(|what| BadMessage::new(before + index, what))?;
-            compiled.verdicts(&msg, &mut self.all);
+            compiled.dry_run().verdicts(msg.source(), &msg, &mut self.one);
+            self.all.append(&mut self.one);
             self.ends.push(self.all.len());
         }
         Ok(())
