@@ -1,6 +1,6 @@
 //! Routes and their errors.
 
-use edgehub_router::{ConditionError, Position, Problem, RouteDecl, RouteSet, TextRange};
+use edgehub_router::{ConditionError, Position, Problem, RouteDecl, RouteSet, RouteWarning, TextRange};
 use pyo3::prelude::*;
 
 use crate::errors::RouteError;
@@ -82,6 +82,13 @@ impl From<&edgehub_router::RouteError> for RouteFault {
 impl From<&ConditionError> for RouteFault {
     fn from(error: &ConditionError) -> Self {
         RouteFault::of_problem("", &error.problem, Some(error.range))
+    }
+}
+
+impl From<&RouteWarning> for RouteFault {
+    fn from(warning: &RouteWarning) -> Self {
+        let RouteWarning { route, range, warning } = warning;
+        RouteFault::new(route, warning.code(), warning.to_string(), Some(*range))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::lang::types::Type;
+use crate::lint::hint;
 
 /// A place in a text; line and column count from 1, columns in UTF-16 code units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -210,21 +211,7 @@ impl Problem {
 
     /// What would be right instead, where the message alone does not say it.
     pub fn hint(&self) -> Option<String> {
-        match self {
-            Problem::Syntax { found, expected } => Some(format!("Expected {expected}, found {found}.")),
-            Problem::SystemEndpoint { .. } | Problem::FunctionEndpoint { .. } => {
-                Some("Use $upstream or BrokeredEndpoint(\"/modules/{moduleId}/inputs/{inputName}\").".into())
-            }
-            Problem::BinaryOperands { have, .. }
-                if have.contains(&Type::Text) && have.contains(&Type::Number) =>
-            {
-                Some(
-                    "Properties are strings: compare with a quoted value, or convert with as_number(...)."
-                        .into(),
-                )
-            }
-            _ => None,
-        }
+        hint::of(self)
     }
 }
 
@@ -258,9 +245,11 @@ impl fmt::Display for RouteError {
             }
             f.write_str(": ")?;
         }
-        write!(f, "{}", self.problem)?;
+        let message = self.problem.to_string();
+        f.write_str(&message)?;
         match self.problem.hint() {
-            Some(hint) => write!(f, " {hint}"),
+            Some(hint) if message.ends_with('.') => write!(f, " {hint}"),
+            Some(hint) => write!(f, ". {hint}"),
             None => Ok(()),
         }
     }

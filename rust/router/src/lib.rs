@@ -29,6 +29,46 @@
 //! assert_eq!(ids, ["iothub", "gateway-7/alarm/hot"]);
 //! ```
 //!
+//! # In a program of your own
+//!
+//! Implement [`MessageView`] for your message, or hand messages over as flat bytes
+//! ([`EncodedMessage`]). [`RouteTable`] replaces the routes while threads evaluate. [`check`] tells
+//! what is wrong with routes and what is hardly meant; [`RouteSet::explain`] why a message goes where
+//! it goes, as text or JSON; [`RouteSet::dry_run`] what every route says of it.
+//!
+//! ```
+//! use std::collections::BTreeMap;
+//! use std::sync::Arc;
+//! use edgehub_router::{Decisions, EncodedMessages, RouteDecl, RouteSet, RouteTable, encode};
+//!
+//! // What a gateway collected, one message after another.
+//! let mut bytes = Vec::new();
+//! for temp in ["20", "31.5", "n/a"] {
+//!     encode("/messages/modules/sensor", [], [("temp", Some(temp))], b"", &mut bytes)?;
+//! }
+//!
+//! let hot = "FROM /messages/* WHERE as_number(temp) > 30 INTO $upstream";
+//! let table = Arc::new(RouteTable::new(RouteSet::compile("gateway-7", &[RouteDecl::new("hot", hot)]).unwrap()));
+//!
+//! // One reader, and one `Decisions`, for each thread.
+//! let (mut reader, mut decisions) = (table.reader(), Decisions::new());
+//! let (mut counts, mut lost) = (BTreeMap::new(), Vec::new());
+//! for msg in EncodedMessages::new(&bytes) {
+//!     let (msg, routes) = (msg?, reader.get());
+//!     routes.evaluate(msg.source(), &msg, &mut decisions);
+//!     for decision in &decisions {
+//!         let endpoint = &routes.endpoints()[decision.endpoint_index as usize];
+//!         *counts.entry(endpoint.id.clone()).or_insert(0) += 1;
+//!     }
+//!     if decisions.is_empty() {
+//!         lost.push(routes.explain(msg.source(), &msg).to_string());
+//!     }
+//! }
+//! assert_eq!(counts["iothub"], 1);
+//! assert!(lost[1].contains("as_number(temp) > 30  undefined   <-- decides"), "{}", lost[1]);
+//! # Ok::<(), edgehub_router::EncodedError>(())
+//! ```
+//!
 //! # How it works
 //!
 //! All conditions of a set compile to one flat program ([`RouteSet`] owns it). What conditions load
@@ -42,7 +82,7 @@
 //!
 //! Verdicts are those of the reference, oddities included: a missing body path is null and null is
 //! greater than any number, `is_null` of a body value is true of all that is there, strings that look
-//! like dates are undefined, text after the sink is ignored ([`RouteSet::warnings`] tells). These
+//! like dates are undefined, text after the sink is ignored ([`check`] tells). These
 //! differ on purpose:
 //!
 //! - `%` and unary minus on body values, which the reference crashes on, work as on numbers.
@@ -51,14 +91,18 @@
 //! - Of routes with equal priority to one endpoint, the one declared first decides.
 //! - An endpoint address with an empty module or input, a body path of more than 64 parts, and one
 //!   with anything but indexes behind an index (`a[0]b`) are refused.
+//! - Texts are UTF-8: half of a surrogate pair, as `'\ud83d'` or `substring` can make it, is U+FFFD.
 //! - `\\u0041` in a string is a backslash and five characters: escapes are decoded once, not twice.
 //!
 //! # Limits
 //!
 //! [`ROUTES_MAX`] routes of [`ROUTE_BYTES_MAX`] bytes each, expressions nested [`EXPR_DEPTH_MAX`]
-//! deep: beyond, compilation fails. Of the errors of one condition [`ERRORS_MAX`] are told.
+//! deep: beyond, compilation fails. Of the errors of one condition [`ERRORS_MAX`] are told,
+//! of the warnings of one route [`WARNINGS_MAX`].
 //! [`BODY_DEPTH_MAX`] levels of JSON and [`SCRATCH_BYTES_MAX`] bytes
-//! of text built per message: beyond, values are undefined.
+//! of text built per message: beyond, values are undefined. Encoded messages have
+//! [`ENCODED_BYTES_MAX`] bytes, [`ENCODED_PROPERTIES_MAX`] properties of each kind and a source of
+//! [`ENCODED_SOURCE_BYTES_MAX`] bytes: beyond, they are neither written nor read.
 
 #![forbid(unsafe_code)]
 
@@ -69,6 +113,7 @@ mod error;
 mod explain;
 mod functions;
 mod lang;
+mod lint;
 mod machine;
 mod message;
 mod number;
@@ -90,6 +135,7 @@ pub use functions::SCRATCH_BYTES_MAX;
 pub use lang::check::ERRORS_MAX;
 pub use lang::parser::EXPR_DEPTH_MAX;
 pub use lang::types::Type;
+pub use lint::{RouteReport, RouteWarning, WARNINGS_MAX, Warning, check};
 pub use message::{Lookup, MessageView, OwnedMessage};
 pub use set::compile::{ROUTE_BYTES_MAX, ROUTES_MAX, RouteSet};
 pub use set::decl::{PRIORITY_DEFAULT, PRIORITY_MAX, RouteDecl, Schema};
@@ -98,6 +144,5 @@ pub use set::endpoint::{Endpoint, EndpointKind, UPSTREAM_ID};
 pub use set::evaluate::{Decision, Decisions};
 pub use set::explain::{Explanation, Outcome, Part, RouteExplanation, Value};
 pub use set::source::Source;
-pub use set::warning::{RouteWarning, Warning};
 pub use table::{RouteReader, RouteTable};
 pub use text::{fold, names_equal};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use edgehub_router::{ROUTES_MAX, RouteDecl, RouteError, RouteSet};
+use edgehub_router::RouteDecl;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
@@ -68,7 +68,12 @@ pub(crate) fn check(
 ) -> PyResult<Report> {
     let Declared { names, decls, faults, warnings } = Declared::read(routes, schema)?;
     let checked = without_gil(py, || Ok::<_, PyErr>(findings(edge_device_id, &decls)))?;
-    let mut all: HashMap<String, Findings> = checked.into_iter().collect();
+    let mut all: HashMap<String, Findings> = HashMap::new();
+    for (name, Findings { errors, warnings }) in checked {
+        let findings = all.entry(name).or_default();
+        findings.errors.extend(errors);
+        findings.warnings.extend(warnings);
+    }
     for fault in faults {
         all.entry(fault.route.clone()).or_default().errors.push(fault);
     }
@@ -89,15 +94,12 @@ pub(crate) fn check(
 
 /// Name and findings of each route; without a name where the whole set is meant.
 fn findings(edge_device_id: &str, decls: &[RouteDecl]) -> Vec<(String, Findings)> {
-    let errors = |decls: &[RouteDecl]| RouteSet::compile(edge_device_id, decls).err().unwrap_or_default();
-    let faults = |errors: Vec<RouteError>| errors.iter().map(RouteFault::from).collect::<Vec<_>>();
-    let mut all = Vec::with_capacity(decls.len());
-    if decls.len() > ROUTES_MAX {
-        all.push((String::new(), Findings { errors: faults(errors(decls)), ..Findings::default() }));
-    }
-    for decl in decls {
-        let errors = faults(errors(std::slice::from_ref(decl)));
-        all.push((decl.name.clone(), Findings { errors, ..Findings::default() }));
-    }
-    all
+    let of_report = |report: edgehub_router::RouteReport| {
+        let findings = Findings {
+            errors: report.errors.iter().map(RouteFault::from).collect(),
+            warnings: report.warnings.iter().map(RouteFault::from).collect(),
+        };
+        (report.name, findings)
+    };
+    edgehub_router::check(edge_device_id, decls).into_iter().map(of_report).collect()
 }

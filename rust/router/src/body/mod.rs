@@ -8,6 +8,7 @@ mod reader;
 mod scan;
 mod wildcard;
 
+pub(crate) use date::is_date;
 pub(crate) use path::{PathSet, Step, parse_path};
 
 use crate::body::scan::{Mapper, Texts};

@@ -3,6 +3,7 @@
 use crate::error::Problem;
 use crate::lang::ast::{Arith, Compare, Fault, Infix, Node, NodeKind, Tree};
 use crate::lang::lexer::{Kind, Token};
+use crate::lint::hint::expected;
 
 /// Levels that parentheses, calls, prefix operators and right operands may nest.
 pub const EXPR_DEPTH_MAX: usize = 256;
@@ -87,12 +88,13 @@ impl<'t> Parser<'t> {
         self.depth += 1;
         let first = self.nodes.len();
         self.primary()?;
+        let start = self.nodes.last().map_or(0, |left| left.start);
         while let Some((precedence, infix)) = infix_of(self.peek().kind).filter(|(p, _)| *p >= loosest) {
             let token = self.peek();
             self.at += 1;
             self.expr(precedence + 1)?;
             match infix {
-                Some(infix) => self.push(NodeKind::Infix(infix), token, first),
+                Some(infix) => self.push_infix(infix, token, start),
                 None => self.push_fault(Fault::InvalidSymbol, token, first),
             }
         }
@@ -120,7 +122,7 @@ impl<'t> Parser<'t> {
             Kind::Minus => self.prefix(NodeKind::Negate),
             Kind::Not => self.prefix(NodeKind::Not),
             Kind::Unknown => self.invalid_prefix(),
-            _ => Err(self.stop("a value, a property, a function or '('")),
+            _ => Err(self.stop(expected::VALUE)),
         }
     }
 
@@ -231,14 +233,18 @@ impl<'t> Parser<'t> {
     /// Adds a node whose operands are the nodes from `first` on.
     fn push(&mut self, kind: NodeKind, token: Token, first: usize) {
         let root_end = self.nodes.last().filter(|_| self.nodes.len() > first).map(|n| n.end);
-        let left = self.left_start(first).filter(|_| matches!(kind, NodeKind::Infix(_)));
-        let node = Node {
+        self.nodes.push(Node {
             kind,
             token,
-            start: left.unwrap_or(token.start),
+            start: token.start,
             end: root_end.unwrap_or_else(|| token.end()),
-        };
-        self.nodes.push(node);
+        });
+    }
+
+    /// Adds an operator behind both its operands, the left of which begins at `start`.
+    fn push_infix(&mut self, infix: Infix, token: Token, start: usize) {
+        let end = self.nodes.last().map_or(token.end(), |right| right.end);
+        self.nodes.push(Node { kind: NodeKind::Infix(infix), token, start, end });
     }
 
     /// Where the text of the nodes from `first` on begins.

@@ -4,6 +4,7 @@ use crate::error::Problem;
 use crate::lang::ast::Tree;
 use crate::lang::lexer::{Kind, Token};
 use crate::lang::parser::{Parser, Stop};
+use crate::lint::hint::expected;
 
 /// Where the messages of a route go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub(crate) enum Sink {
 pub(crate) struct RouteText {
     /// Source path as written, without blanks and comments.
     pub(crate) source: String,
-    /// Token range of the source, for warnings.
+    /// First token of the source, for warnings.
     pub(crate) source_at: Token,
     /// Condition, if there is a `WHERE`.
     pub(crate) condition: Option<Tree>,
@@ -42,9 +43,8 @@ pub(crate) fn parse(text: &str, tokens: &[Token]) -> Result<RouteText, Stop> {
         Some(_) => Some(parser.condition()?),
         None => None,
     };
-    let expected =
-        if condition.is_some() { "an operator or INTO" } else { "'/' and a source segment, WHERE or INTO" };
-    parser.need(Kind::Into, expected)?;
+    let after = if condition.is_some() { expected::OPERATOR_OR_INTO } else { expected::AFTER_SOURCE };
+    parser.need(Kind::Into, after)?;
     let sink = sink(&mut parser, text)?;
     let trailing = Some(parser.peek()).filter(|token| token.kind != Kind::End);
     Ok(RouteText { source, source_at, condition, sink, trailing })
@@ -52,12 +52,12 @@ pub(crate) fn parse(text: &str, tokens: &[Token]) -> Result<RouteText, Stop> {
 
 fn source(parser: &mut Parser<'_>, text: &str) -> Result<String, Stop> {
     let mut source = String::new();
-    parser.need(Kind::Slash, "a source such as /messages/*")?;
+    parser.need(Kind::Slash, expected::SOURCE)?;
     loop {
         source.push('/');
         let segment = match parser.peek().kind {
             Kind::Star | Kind::Id => parser.peek(),
-            _ => return Err(parser.stop("'*' or a name in the source")),
+            _ => return Err(parser.stop(expected::SEGMENT)),
         };
         parser.take(segment.kind);
         source.push_str(segment.text(text));
@@ -75,9 +75,10 @@ fn sink(parser: &mut Parser<'_>, text: &str) -> Result<Result<Sink, Stop>, Stop>
         let known = name.eq_ignore_ascii_case("upstream");
         return Ok(if known { Ok(Sink::Upstream) } else { Err(Stop { token, problem: problem() }) });
     }
-    let function = parser.need(Kind::Id, "$upstream or BrokeredEndpoint(...)")?;
-    parser.need(Kind::LParen, "'('")?;
-    let address = parser.need(Kind::Text, "an address in quotes")?;
+    let function = parser.need(Kind::Id, expected::SINK)?;
+    let bare_upstream = function.text(text).eq_ignore_ascii_case("upstream");
+    parser.need(Kind::LParen, if bare_upstream { expected::DOLLAR } else { "'('" })?;
+    let address = parser.need(Kind::Text, expected::ADDRESS)?;
     parser.need(Kind::RParen, "')'")?;
     let name = function.text(text);
     if !name.eq_ignore_ascii_case("BrokeredEndpoint") {

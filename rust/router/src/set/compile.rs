@@ -13,7 +13,6 @@ use crate::program::{Builder, Program, Routine};
 use crate::set::decl::RouteDecl;
 use crate::set::endpoint::Endpoint;
 use crate::set::source::{Pattern, SourceIndex};
-use crate::set::warning::{self, RouteWarning};
 use crate::text::range_of;
 
 /// Routes that one set may have.
@@ -50,7 +49,6 @@ pub struct RouteSet {
     pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) index: SourceIndex,
     pub(crate) program: Program,
-    warnings: Vec<RouteWarning>,
 }
 
 impl RouteSet {
@@ -101,11 +99,6 @@ impl RouteSet {
         let route = self.routes.iter().find(|route| route.index as usize == route_index)?;
         Some(route.endpoint as usize)
     }
-
-    /// What is allowed but hardly meant, route by route.
-    pub fn warnings(&self) -> &[RouteWarning] {
-        &self.warnings
-    }
 }
 
 /// A route text taken apart and checked, with its tokens.
@@ -123,7 +116,6 @@ struct ParsedRoute {
     clauses: Clauses,
     endpoint: Endpoint,
     pattern: Pattern,
-    text: RouteText,
 }
 
 /// Two passes: what conditions have in common is known only when all are parsed.
@@ -135,7 +127,6 @@ struct Compiler {
     patterns: Vec<Pattern>,
     endpoints: Vec<Endpoint>,
     endpoint_ids: HashMap<String, u32>,
-    warnings: Vec<RouteWarning>,
 }
 
 impl Compiler {
@@ -150,7 +141,7 @@ impl Compiler {
         match (clauses, &text.sink) {
             (Ok(clauses), Ok(sink)) => {
                 let endpoint = Endpoint::of(sink, edge_device_id);
-                Ok(ParsedRoute { clauses, endpoint, pattern: Pattern::new(&text.source), text })
+                Ok(ParsedRoute { clauses, endpoint, pattern: Pattern::new(&text.source) })
             }
             (clauses, sink) => {
                 let stops = clauses.err().into_iter().flatten().chain(sink.clone().err());
@@ -160,7 +151,7 @@ impl Compiler {
     }
 
     fn add(&mut self, index: u32, decl: &RouteDecl, route: ParsedRoute) -> Result<(), Vec<RouteError>> {
-        let ParsedRoute { clauses, endpoint, pattern, text } = route;
+        let ParsedRoute { clauses, endpoint, pattern } = route;
         let matching = matching::compile(&clauses, &decl.text, &mut self.builder, &self.sharing)
             .map_err(|stops| stops.into_iter().map(|stop| stop_error(decl, stop)).collect::<Vec<_>>())?;
         let route = CompiledRoute {
@@ -172,7 +163,6 @@ impl Compiler {
             fixed: self.builder.program.fixed_verdict(matching.routine),
             equalities: matching.equalities,
         };
-        warning::check(decl, &text, &route, &pattern, &self.builder.program, &mut self.warnings);
         self.routes.push(route);
         self.patterns.push(pattern);
         Ok(())
@@ -201,7 +191,6 @@ impl Compiler {
         let equalities: Vec<_> =
             self.routes.iter_mut().map(|route| std::mem::take(&mut route.equalities)).collect();
         index.index(&self.builder.program, &equalities);
-        warning::check_set(decls, &self.routes, &mut self.warnings);
         RouteSet {
             decls: decls.to_vec(),
             routes: self.routes,
@@ -209,7 +198,6 @@ impl Compiler {
             endpoints: self.endpoints,
             index,
             program: self.builder.program,
-            warnings: self.warnings,
         }
     }
 }

@@ -8,4 +8,3 @@ pub(crate) mod endpoint;
 pub(crate) mod evaluate;
 pub(crate) mod explain;
 pub(crate) mod source;
-pub(crate) mod warning;

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 from edgehub.router import Router
 
-ROUTES = {
+ROUTES: dict[str, Any] = {
     "hot": {
         "route": "FROM /messages/* WHERE as_number(temp) > 30 AND kind = 'a' INTO $upstream",
         "priority": 1,

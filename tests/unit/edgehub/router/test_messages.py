@@ -128,9 +128,9 @@ def test_broken_bytes_are_told(router: Router) -> None:
             with pytest.raises(MessageError) as raised:
                 call(data)
             assert str(raised.value) == text
-        for call in (router.match_many, router.verdicts_many):
+        for call_many in (router.match_many, router.verdicts_many):
             with pytest.raises(MessageError) as raised:
-                call([good, data])
+                call_many([good, data])
             assert str(raised.value) == f"messages[1]: {text}"
     with pytest.raises(MessageError) as raised:
         router.match_encoded(good + good[:-1])

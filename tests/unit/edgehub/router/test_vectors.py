@@ -137,3 +137,35 @@ def test_declarations() -> None:
         assert outcome == case["expect"], case
         assert values == {key: case.get(key, value) for key, value in values.items()}, case
     assert len(cases) >= 24
+
+
+def warned(routes: dict[str, Any], *, with_name: bool) -> list[dict[str, Any]]:
+    report = check(routes, edge_device_id="edge")
+    return [
+        {
+            "code": warning.code,
+            "line": warning.line,
+            "column": warning.column,
+            "endLine": warning.end_line,
+            "endColumn": warning.end_column,
+        }
+        | ({"name": name} if with_name else {})
+        for name, found in report.routes.items()
+        for warning in found.warnings
+    ]
+
+
+def test_warnings() -> None:
+    cases = load("lint.json")["cases"]
+    for case in cases:
+        if "route" in case:
+            routes: dict[str, Any] = {"r": case["route"]}
+        else:
+            routes = {
+                row["name"]: {key: row[key] for key in ("route", "priority", "timeToLiveSecs") if key in row}
+                for row in case["routes"]
+            }
+            assert len(routes) == len(case["routes"])
+        assert warned(routes, with_name="routes" in case) == case["warnings"], case
+        assert check(routes).valid != case.get("fails", False), case
+    assert len(cases) >= 164
