@@ -39,10 +39,9 @@ class Timing:
 
 
 def run_benches() -> None:
-    """Times all scenarios; takes some minutes."""
-    subprocess.run(
-        ["cargo", "bench", "--locked", "--quiet", "-p", PACKAGE, "--bench", "router"], cwd=ROOT, check=True
-    )
+    """Times all scenarios; takes some minutes. What criterion prints of them is left out."""
+    command = ["cargo", "bench", "--locked", "--quiet", "-p", PACKAGE, "--bench", "router"]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 def read_timing(folder: Path, scenario: Scenario, instructions: float | None = None) -> Timing:

@@ -30,8 +30,10 @@ Examples:
   IdentitiesFile=identities.json EdgeHubDevServerCertificateFile=server.pem \\
   EdgeHubDevServerPrivateKeyFile=server.key edgehub
 \b
-  # Check routes before they are deployed:
+  # Check routes before they are deployed, and try them on messages:
   edgehub route check deployment.json
+  edgehub route explain deployment.json --message message.json
+  edgehub route match deployment.json --messages messages.jsonl
 \b
   # Watch a whole system at work on this machine:
   edgehub demo

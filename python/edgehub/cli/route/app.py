@@ -206,11 +206,11 @@ def _match_file(router: Router, messages: Path, as_json: bool) -> Tally:
                 outcomes = list(match_batch(router, batch))
                 progress.clear()
                 _tell_wrong_lines(messages, (line for line, _ in outcomes))
-                for line, outcome in outcomes:
+                for _, outcome in outcomes:
                     tally.add_wrong() if outcome is None else tally.add(*outcome)
-                    if as_json:
-                        sys.stdout.write(line_as_json(line, outcome) + "\n")
-                sys.stdout.flush()
+                if as_json:
+                    sys.stdout.write("".join(f"{line_as_json(*found)}\n" for found in outcomes))
+                    sys.stdout.flush()
                 progress.tell(tally.messages)
     except EdgehubError as error:
         _fail(error)

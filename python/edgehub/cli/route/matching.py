@@ -18,6 +18,9 @@ Outcome = tuple["Mapping[str, str]", "tuple[Delivery, ...]"]
 """Verdicts by route, and deliveries."""
 
 
+_encode = json.JSONEncoder(ensure_ascii=False).encode
+
+
 def match_batch(router: Router, batch: Iterable[Line]) -> Iterator[tuple[Line, Outcome | None]]:
     """Every line with its outcome; None for a line that is, or turns out to be, no message."""
     lines = list(batch)
@@ -39,7 +42,7 @@ def _match(router: Router, messages: list[Any]) -> list[Outcome | None]:
 
 def _match_one(router: Router, line: Line) -> Outcome | None:
     try:
-        return _match(router, [line.message])[0]
+        return router.verdicts(line.message or {}), router.match(line.message or {})
     except MessageError as error:
         line.refuse(str(error))
         return None
@@ -48,13 +51,13 @@ def _match_one(router: Router, line: Line) -> Outcome | None:
 def line_as_json(line: Line, outcome: Outcome | None) -> str:
     """One line of output for one line of input."""
     if outcome is None:
-        return json.dumps({"index": line.index, "error": line.error}, ensure_ascii=False)
+        return _encode({"index": line.index, "error": line.error})
     verdicts, deliveries = outcome
     shown = [
         {"endpoint": d.endpoint, "route": d.route, "priority": d.priority, "ttlSecs": d.ttl_secs}
         for d in deliveries
     ]
-    return json.dumps({"index": line.index, "verdicts": verdicts, "deliveries": shown}, ensure_ascii=False)
+    return _encode({"index": line.index, "verdicts": verdicts, "deliveries": shown})
 
 
 class Progress:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from edgehub.cli.route.strict_json import JsonObject, first_duplicate, parse
+from edgehub.cli.route.strict_json import parse
 from edgehub.errors import EdgehubError
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ LINE_BYTES_MAX = 4 * 1024 * 1024
 """A message is at most 256 KiB; as JSON it can grow sixfold."""
 
 BATCH_MSGS = 1000
-BATCH_BYTES = 8 * 1024 * 1024
+READ_BYTES = 1024 * 1024
 
 
 class MessagesFileError(EdgehubError):
@@ -62,60 +62,57 @@ def open_input(path: Path) -> Iterator[BinaryIO]:
         raise MessagesFileError(f"{path}: {error.strerror}") from None
 
 
-def read_message(data: bytes) -> JsonObject:
+def read_message(data: bytes) -> dict[str, Any]:
     """Reads one message.
 
     :raises ValueError: not a JSON object, or a name stands in it twice.
     """
     value = parse(data)
-    if not isinstance(value, JsonObject):
+    if not isinstance(value, dict):
         raise ValueError('expected a JSON object such as {"properties": {"temp": "20"}, "body": "..."}')
-    name = first_duplicate(value)
-    if name is not None:
-        raise ValueError(f"the name '{name}' stands twice in one object")
     return value
 
 
 def batches(stream: BinaryIO) -> Iterator[list[Line]]:
-    """Lines in batches of at most :data:`BATCH_MSGS`, and little more than :data:`BATCH_BYTES`."""
-    batch: list[Line] = []
-    held_bytes = 0
-    for line, line_bytes in _lines(stream):
-        batch.append(line)
-        held_bytes += line_bytes
-        if len(batch) == BATCH_MSGS or held_bytes >= BATCH_BYTES:
-            yield batch
-            batch, held_bytes = [], 0
-    if batch:
-        yield batch
-
-
-def _lines(stream: BinaryIO) -> Iterator[tuple[Line, int]]:
-    """Each message with the bytes of its line."""
+    """Messages in batches of at most :data:`BATCH_MSGS`, as soon as they are there: never waits for more."""
     number = index = 0
-    while data := stream.readline(LINE_BYTES_MAX + 1):
-        number += 1
-        cut = len(data) > LINE_BYTES_MAX and not data.endswith(b"\n")
-        if not cut and not data.strip():
-            continue
-        line = Line(number, index, None)
-        index += 1
-        if cut:
-            _skip_line(stream)
-            line.refuse(f"longer than {LINE_BYTES_MAX} bytes")
-        else:
-            _fill(line, data)
-        yield line, len(data)
+    for pieces in _pieces(stream):
+        batch: list[Line] = []
+        for data in pieces:
+            number += 1
+            if data is None or data.strip():
+                batch.append(_line(number, index, data))
+                index += 1
+        yield from (batch[at : at + BATCH_MSGS] for at in range(0, len(batch), BATCH_MSGS))
 
 
-def _skip_line(stream: BinaryIO) -> None:
-    while rest := stream.readline(LINE_BYTES_MAX):
-        if rest.endswith(b"\n"):
-            return
-
-
-def _fill(line: Line, data: bytes) -> None:
+def _line(number: int, index: int, data: bytes | None) -> Line:
+    line = Line(number, index, None)
+    if data is None:
+        line.refuse(f"longer than {LINE_BYTES_MAX} bytes")
+        return line
     try:
         line.message = read_message(data)
     except ValueError as error:
         line.refuse(str(error))
+    return line
+
+
+def _pieces(stream: BinaryIO) -> Iterator[list[bytes | None]]:
+    """Lines read with one call; None stands for one that is too long, of which no more is kept."""
+    held: bytes | None = b""
+    while chunk := stream.read1(READ_BYTES):  # type: ignore[attr-defined]
+        first, *others = chunk.split(b"\n")
+        pieces = [_joined(held, first), *map(_bounded, others)]
+        held = pieces.pop()
+        yield pieces
+    if held != b"":
+        yield [held]
+
+
+def _joined(held: bytes | None, more: bytes) -> bytes | None:
+    return None if held is None else _bounded(held + more)
+
+
+def _bounded(data: bytes) -> bytes | None:
+    return data if len(data) <= LINE_BYTES_MAX else None

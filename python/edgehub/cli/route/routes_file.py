@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from edgehub.cli.route.strict_json import JsonObject, first_duplicate, parse
+from edgehub.cli.route.strict_json import RepeatedNames, first_repeated, parse, told_twice
 from edgehub.config.desired import DesiredConfigError, parse_desired
 from edgehub.errors import EdgehubError
 from edgehub.hub.desired_files import FILE_BYTES_MAX
@@ -57,60 +57,60 @@ def read_routes_file(path: Path) -> RoutesFile:
     if len(data) > FILE_BYTES_MAX:
         raise RoutesFileError(f"{path}: larger than {FILE_BYTES_MAX} bytes")
     try:
-        return _routes_of(parse(data))
+        return _routes_of(parse(data, mark_repeated=True))
     except ValueError as error:
         raise RoutesFileError(f"{path}: {error}") from None
 
 
 def _routes_of(document: Any) -> RoutesFile:
-    if not isinstance(document, JsonObject):
+    if not isinstance(document, dict):
         raise ValueError("expected a JSON object with routes, name by name")
     desired = _desired_of(document)
     if desired is None:
         return RoutesFile(document, repeated=_repeated(document))
     section = _find(desired, "routes")
-    routes = section if isinstance(section, JsonObject) else JsonObject([])
-    name = first_duplicate(document, outside=routes)
+    routes = section if isinstance(section, dict) else {}
+    name = first_repeated(document, outside=routes)
     if name is not None:
-        raise ValueError(f"the name '{name}' stands twice in one object")
+        raise ValueError(told_twice(name))
     problem, warnings = _judge(desired, replaceable=routes is section)
     schema = "1.0" if re.fullmatch(r"1\.0(\.\d+)*", str(desired.get("schemaVersion")).strip()) else "1.1"
     return RoutesFile(routes, schema, _repeated(routes), problem, warnings)
 
 
-def _desired_of(document: JsonObject) -> JsonObject | None:
+def _desired_of(document: dict[str, Any]) -> dict[str, Any] | None:
     """The desired properties of `$edgeHub` in the document; None if it holds routes and nothing else."""
     if _is_desired(document):
         return document
     content = document.get("content")
-    for holder in (document, content if isinstance(content, JsonObject) else JsonObject([])):
+    for holder in (document, content if isinstance(content, dict) else {}):
         modules = holder.get("modulesContent")
-        if isinstance(modules, JsonObject) and not _is_route(modules):
+        if isinstance(modules, dict) and not _is_route(modules):
             return _desired_in_manifest(modules)
     return None
 
 
-def _desired_in_manifest(modules: JsonObject) -> JsonObject:
+def _desired_in_manifest(modules: dict[str, Any]) -> dict[str, Any]:
     hub = modules.get("$edgeHub")
-    if isinstance(hub, JsonObject):
+    if isinstance(hub, dict):
         properties = hub.get("properties")
-        below = properties.get("desired") if isinstance(properties, JsonObject) else None
+        below = properties.get("desired") if isinstance(properties, dict) else None
         for desired in (hub.get("properties.desired"), below):
-            if isinstance(desired, JsonObject):
+            if isinstance(desired, dict):
                 return desired
     raise ValueError("a deployment manifest without modulesContent.$edgeHub.properties.desired")
 
 
-def _is_desired(document: JsonObject) -> bool:
+def _is_desired(document: dict[str, Any]) -> bool:
     """Whether this is a desired document, and not routes of which one has the name of such a key."""
     version = document.get("schemaVersion")
     if isinstance(version, str | int | float) and _VERSION.fullmatch(str(version).strip()):
         return True
     section = document.get("routes")
-    return isinstance(section, JsonObject) and not _is_route(section) and set(document) <= _DESIRED_KEYS
+    return isinstance(section, dict) and not _is_route(section) and set(document) <= _DESIRED_KEYS
 
 
-def _is_route(value: JsonObject) -> bool:
+def _is_route(value: dict[str, Any]) -> bool:
     """Whether this is a route in its object form."""
     return isinstance(value.get("route"), str) and set(value) <= _ROUTE_KEYS
 
@@ -123,7 +123,7 @@ def _find(document: Mapping[str, Any], name: str) -> Any:
     )
 
 
-def _judge(desired: JsonObject, *, replaceable: bool) -> tuple[str, tuple[str, ...]]:
+def _judge(desired: dict[str, Any], *, replaceable: bool) -> tuple[str, tuple[str, ...]]:
     """What the hub says of the document, the single routes aside: they are judged one by one."""
     around: dict[str, Any] = {key: value for key, value in desired.items() if key.casefold() != "routes"}
     try:
@@ -132,10 +132,11 @@ def _judge(desired: JsonObject, *, replaceable: bool) -> tuple[str, tuple[str, .
         return str(error), ()
 
 
-def _repeated(routes: JsonObject) -> dict[str, str]:
-    found = dict.fromkeys(routes.duplicates, "Two routes have this name.")
+def _repeated(routes: dict[str, Any]) -> dict[str, str]:
+    names = routes.repeated if isinstance(routes, RepeatedNames) else ()
+    found = dict.fromkeys(names, "Two routes have this name.")
     for name, value in routes.items():
-        key = first_duplicate(value)
+        key = first_repeated(value)
         if key is not None:
             found.setdefault(name, f"The key '{key}' stands in it twice.")
     return found

@@ -149,7 +149,18 @@ def test_an_old_schema_takes_text_only_and_skips_blanks(run: Run, write: Write) 
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "5", "{", '{"a": NaN}', b"\xff\xfe", "[" * 100_000, '{"a": ' + "9" * 5000 + "}"]
+    "content",
+    [
+        "",
+        "[]",
+        "5",
+        "{",
+        '{"a": NaN}',
+        b"\xff\xfe",
+        "[" * 100_000,
+        '{"a": ' + "9" * 5000 + "}",
+        '{"\\ud800": 1}',
+    ],
 )
 def test_files_that_hold_no_routes(run: Run, write: Write, content: str | bytes) -> None:
     result = run("check", write(content, "x.json"))

@@ -39,7 +39,7 @@ CALLS = {
     "length": "length(s) = 4",
     "lower": "lower('TEXT') = s",
     "upper": "upper(s) = 'TEXT'",
-    "substring": "substring(s, 1) = 'ext' AND substring(s, 1, 2) = 'ex' AND NOT is_defined(substring(s, 4, 0))",
+    "substring": "substring(s, 1) = 'ext' AND substring(s, 1, 2) = 'ex' AND NOT is_defined(substring(s, 4, 0))",  # noqa: E501
     "index_of": "index_of(s, 'xt') = 2 AND index_of(s, 'z') = -1",
     "starts_with": "starts_with(s, 'te')",
     "ends_with": "ends_with(s, 'xt')",

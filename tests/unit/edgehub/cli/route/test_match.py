@@ -115,7 +115,7 @@ def test_bad_lines_are_told_and_the_run_goes_on(run: Run, write: Write) -> None:
     assert result.exit_code == 1
     assert [line["index"] for line in shown] == [0, 1, 2, 3]
     assert ["error" in line for line in shown] == [False, True, True, False]
-    assert "body" in shown[1]["error"]
+    assert shown[1]["error"].startswith("key 'body'")
     assert [line.split(":")[2] for line in result.stderr.splitlines()] == ["2", "4"]
     result = run("match", write(ROUTES), "--messages", "-", stdin=stdin)
     assert result.stdout.splitlines()[-1] == "2 messages, 1 taken by no route, 2 wrong lines"
