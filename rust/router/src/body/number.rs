@@ -102,7 +102,6 @@ fn ends(next: u8) -> bool {
 
 /// Offset behind the number at `at`: the general case. What looks as if a plain number went on is
 /// parsed to see.
-#[cold]
 #[inline(never)]
 fn long_end(src: &[u8], at: usize) -> usize {
     let rest = src.get(at..).unwrap_or(&[]);

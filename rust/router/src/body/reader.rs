@@ -220,7 +220,11 @@ impl<'s> Reader<'s> {
         } else if first.is_ascii_digit() {
             return number::end(self.src, at);
         }
-        self.skip_rare(window, at, depth).unwrap_or(BROKEN)
+        match self.src.get(at..).and_then(|rest| rest.first_chunk()) {
+            Some(b"true" | b"null") => at.wrapping_add(4),
+            Some(b"fals") if self.src.get(at.wrapping_add(4)) == Some(&b'e') => at.wrapping_add(5),
+            _ => self.skip_rare(window, at, depth).unwrap_or(BROKEN),
+        }
     }
 
     #[cold]

@@ -58,10 +58,11 @@ pub(crate) struct Members {
 
 /// What `steps` match below the object at `start` of `src`, which ends with it.
 pub(crate) fn find(src: &[u8], start: usize, steps: &[Step], members: &mut Members) -> Option<Hits> {
-    members.clear();
     let mut walk = Walk { src, reader: Reader::new(src)?, window: Window::new(src), members };
-    let (hits, _) = walk.value(steps, start, b'{')?;
-    Some(if members.full { Hits::Many } else { hits })
+    let found = walk.value(steps, start, b'{');
+    let full = members.full;
+    members.clear();
+    found.map(|(hits, _)| if full { Hits::Many } else { hits })
 }
 
 struct Walk<'a, 's> {
@@ -159,6 +160,8 @@ impl Members {
         self.list.shrink_to(MEMBERS_KEEP);
         self.names.clear();
         self.names.shrink_to(KEEP_BYTES);
+        self.decoded.clear();
+        self.decoded.shrink_to(KEEP_BYTES);
         self.full = false;
     }
 
