@@ -155,7 +155,11 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
     /// Whether a routine made of tests ends at its end; one that does not match jumps beyond.
     #[inline]
     pub(crate) fn matches(&mut self, routine: Routine) -> bool {
-        let ops = self.program.routine(routine);
+        self.passes(self.program.routine(routine))
+    }
+
+    #[inline]
+    fn passes(&mut self, ops: &[Op]) -> bool {
         let mut at = 0;
         while let Some(op) = ops.get(at) {
             let (jumps, skip) = match *op {
@@ -325,6 +329,7 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
             }
             // As deep as `Builder::share` lets shared values need each other.
             Load::Shared { routine, .. } => self.value_of(self.program.shared(*routine)),
+            Load::Passed { routine, .. } => Val::Bool(self.passes(self.program.shared(*routine))),
         }
     }
 

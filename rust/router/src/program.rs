@@ -118,6 +118,11 @@ pub(crate) enum Load {
         routine: Routine,
         reads_body: bool,
     },
+    /// Whether tests that several routes share are passed.
+    Passed {
+        routine: Routine,
+        reads_body: bool,
+    },
 }
 
 /// A constant.
@@ -186,7 +191,7 @@ impl Program {
     pub(crate) fn reads_body(&self, slot: u32) -> bool {
         match self.loads.get(slot as usize) {
             Some(Load::Body(_) | Load::ApplicationOrBody(..) | Load::Includes(_)) => true,
-            Some(Load::Shared { reads_body, .. }) => *reads_body,
+            Some(Load::Shared { reads_body, .. } | Load::Passed { reads_body, .. }) => *reads_body,
             Some(Load::Number(inner)) => self.reads_body(*inner),
             _ => false,
         }
@@ -210,6 +215,8 @@ pub(crate) struct Builder {
     number_ids: HashMap<u64, u32>,
     /// Slots of shared sub-expressions by their number.
     shared_slots: HashMap<u32, u32>,
+    /// Slots of shared conditions by the numbers of their clauses.
+    condition_slots: HashMap<Vec<u32>, u32>,
     /// How deep shared slots need each other, by slot.
     shared_depths: HashMap<u32, u32>,
 }
@@ -248,14 +255,33 @@ impl Builder {
             self.program.ops.truncate(start);
             known
         } else {
-            let reads_body = tail.iter().filter_map(Op::slot).any(|slot| self.program.reads_body(slot));
-            let routine = self.program.move_to_shared(start);
+            let (routine, reads_body) = self.move_to_shared(start);
             let slot = self.load(Load::Shared { routine, reads_body });
             self.shared_slots.insert(number, slot);
             self.shared_depths.insert(slot, depth);
             slot
         };
         self.program.ops.push(Op::Load(slot));
+    }
+
+    /// Makes the tests from `start` on, those of the condition with these clauses, a shared routine,
+    /// and gives the slot that tells whether they are passed.
+    pub(crate) fn share_condition(&mut self, start: usize, clauses: Vec<u32>) -> u32 {
+        let (routine, reads_body) = self.move_to_shared(start);
+        let slot = self.load(Load::Passed { routine, reads_body });
+        self.condition_slots.insert(clauses, slot);
+        slot
+    }
+
+    /// The slot of a condition that [`Builder::share_condition`] was called for.
+    pub(crate) fn condition_slot(&self, clauses: &[u32]) -> Option<u32> {
+        self.condition_slots.get(clauses).copied()
+    }
+
+    fn move_to_shared(&mut self, start: usize) -> (Routine, bool) {
+        let tail = self.program.ops.get(start..).unwrap_or(&[]);
+        let reads_body = tail.iter().filter_map(Op::slot).any(|slot| self.program.reads_body(slot));
+        (self.program.move_to_shared(start), reads_body)
     }
 
     /// Index of a constant.

@@ -114,6 +114,23 @@ fn routes_found_by_text_keep_their_order() {
 }
 
 #[test]
+fn routes_with_the_same_condition_agree() {
+    let conditions: Vec<String> = (0..12)
+        .map(|i| match i % 3 {
+            0 => "as_number(a) > 1 AND (kind = 'x' OR kind = 'y')".to_owned(),
+            1 => "AS_NUMBER( A ) > 1 AND (Kind = 'x' OR kind = 'y')".to_owned(),
+            _ => "as_number(a) > 1 AND kind = 'x' AND NOT is_defined(b)".to_owned(),
+        })
+        .collect();
+    let set = set_of(&conditions);
+    let two = [0, 1, 3, 4, 6, 7, 9, 10];
+    assert_eq!(taken(&set, Source::Device, &message(&[("a", "2"), ("kind", "y")])), two);
+    assert_eq!(taken(&set, Source::Device, &message(&[("a", "2"), ("kind", "x"), ("b", "")])), two);
+    assert_eq!(taken(&set, Source::Device, &message(&[("a", "2"), ("kind", "x")])).len(), 12);
+    assert!(taken(&set, Source::Device, &message(&[("a", "1"), ("kind", "x")])).is_empty());
+}
+
+#[test]
 fn body_texts_are_looked_up_too() {
     let conditions: Vec<String> = (0..30).map(|i| format!("$body.kind = 'k{i}'")).collect();
     let set = set_of(&conditions);

@@ -74,6 +74,7 @@ pub(crate) fn split(
         operands(0..tree.nodes.len(), &starts, is_and).into_iter().map(clause).collect();
     // Whether all hold does not depend on the order: those that need the body come last.
     clauses.sort_by_key(|clause| clause.nodes.iter().any(|node| names::is_body(node.token.text(text))));
+    sharing.want_condition(roots(&clauses));
     Ok(Clauses::All(clauses))
 }
 
@@ -94,7 +95,29 @@ pub(crate) fn compile(
         brancher.require(clause)?;
     }
     let equalities = brancher.finish();
+    let numbers = roots(clauses);
+    if sharing.is_shared_condition(&numbers) {
+        share(start, numbers, builder);
+    }
     Ok(Matching { routine: builder.program.routine_from(start), equalities })
+}
+
+/// The numbers of the clauses as a whole.
+fn roots(clauses: &[Clause]) -> Vec<u32> {
+    clauses.iter().filter_map(|clause| clause.numbers.last().copied()).collect()
+}
+
+/// Replaces the tests from `start` on by one of a slot that all routes with these clauses share.
+fn share(start: usize, clauses: Vec<u32>, builder: &mut Builder) {
+    let slot = match builder.condition_slot(&clauses) {
+        Some(slot) => {
+            builder.program.ops.truncate(start);
+            slot
+        }
+        None => builder.share_condition(start, clauses),
+    };
+    // A test that fails goes beyond the end.
+    builder.program.ops.extend([Op::Load(slot), Op::Test { when: false, skip: 1 }]);
 }
 
 /// A routine with the same verdict for every message.

@@ -17,6 +17,8 @@ type Key = (NodeKind, String, Vec<u32>);
 pub(crate) struct Sharing {
     numbers: HashMap<Key, u32>,
     uses: Vec<u32>,
+    /// Conditions by the numbers of their clauses, and how many routes have them.
+    conditions: HashMap<Vec<u32>, u32>,
 }
 
 impl Sharing {
@@ -52,6 +54,16 @@ impl Sharing {
         if let Some(uses) = self.uses.get_mut(number as usize) {
             *uses += 1;
         }
+    }
+
+    /// Counts a route whose condition has these clauses.
+    pub(crate) fn want_condition(&mut self, clauses: Vec<u32>) {
+        *self.conditions.entry(clauses).or_default() += 1;
+    }
+
+    /// Whether several routes have a condition of these clauses, and it is more than one of them.
+    pub(crate) fn is_shared_condition(&self, clauses: &[u32]) -> bool {
+        clauses.len() > 1 && self.conditions.get(clauses).is_some_and(|routes| *routes > 1)
     }
 
     /// The number of a node if its value is worth keeping: more than one place wants it, and it is no
