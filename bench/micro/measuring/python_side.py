@@ -33,7 +33,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast `ours` is as `other`, by the best rounds, which others on the machine disturb least."""
+    """How many times as fast `ours` is as `other`, by the best rounds: what disturbs them least."""
 
     family: str
     rules: int
