@@ -33,7 +33,7 @@ class Rate:
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as fast `ours` is as `other`, by medians."""
+    """How many times as fast `ours` is as `other`, by the best rounds: what disturbs them least."""
 
     family: str
     rules: int
@@ -54,14 +54,15 @@ def run_python() -> list[Rate]:
         command = [sys.executable, "-m", "pytest", "-q", "-o", "timeout=0", str(FOLDER)]
         # Time of the processor, which a busy machine does not lengthen much.
         command += ["--benchmark-timer", "time.process_time"]
-        command += ["--benchmark-json", str(output), "--benchmark-columns=median,min,rounds"]
+        command += ["--benchmark-json", str(output), "--benchmark-quiet"]
         subprocess.run(command, cwd=ROOT, check=True)
         return rates(json.loads(output.read_text()))
 
 
 def rates(document: Mapping[str, Any]) -> list[Rate]:
-    """Reads pytest-benchmark's document."""
-    return [rate(entry) for entry in document["benchmarks"]]
+    """Reads pytest-benchmark's document; by rule set, the slowest first."""
+    found = [rate(entry) for entry in document["benchmarks"]]
+    return sorted(found, key=lambda r: (r.family, r.rules, -r.best_ns))
 
 
 def rate(entry: Mapping[str, Any]) -> Rate:
@@ -88,7 +89,7 @@ def ratios(found: Sequence[Rate]) -> list[Ratio]:
             ours.rules,
             other.contender,
             ours.contender,
-            round(other.median_ns / ours.median_ns, 1),
+            round(other.best_ns / ours.best_ns, 1),
         )
         for ours in found
         if ours.contender in OURS

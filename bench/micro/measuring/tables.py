@@ -15,6 +15,16 @@ if TYPE_CHECKING:
 VERDICTS = {True: "ok", False: "not", None: ""}
 
 
+def timing_verdict(timing: Timing) -> str:
+    """`ok`, `best` if only the best sample meets the bar, `not`; empty without a bar."""
+    return "best" if timing.best_ok and not timing.ok else VERDICTS[timing.ok]
+
+
+def rule_set(family: str, rules: int) -> str:
+    """A rule set as rows name it."""
+    return f"{family}, {rules} rule{'' if rules == 1 else 's'}"
+
+
 def duration(nanoseconds: float) -> str:
     """With a unit that suits."""
     for limit, divisor, unit in ((1e3, 1.0, "ns"), (1e6, 1e3, "us"), (1e9, 1e6, "ms")):
@@ -47,7 +57,7 @@ def timing_table(timings: Sequence[Timing]) -> str:
             duration(t.median_ns),
             duration(t.best_ns),
             "" if t.bar_ns is None else duration(t.bar_ns),
-            VERDICTS[t.ok],
+            timing_verdict(t),
             "" if t.instructions is None else f"{t.instructions:,.0f}",
         )
         for t in timings
@@ -58,7 +68,7 @@ def timing_table(timings: Sequence[Timing]) -> str:
 def rate_table(rates: Sequence[Rate]) -> str:
     """Every contender, time per message."""
     rows = [
-        (f"{r.family}, {r.rules} rules, {r.contender}", duration(r.median_ns), duration(r.best_ns))
+        (f"{rule_set(r.family, r.rules)}, {r.contender}", duration(r.median_ns), duration(r.best_ns))
         for r in rates
     ]
     return columns(("Python, per message", "measured", "best"), rows)
@@ -75,7 +85,7 @@ def ratio_table(ratios: Sequence[Ratio]) -> str:
         shown = [
             cell for r in found for cell in (("", "") if r is None else (f"{r.ratio:,.1f}x", VERDICTS[r.ok]))
         ]
-        return [f"{family}, {rules} rules, {other}", *shown]
+        return [f"{rule_set(family, rules)}, {other}", *shown]
 
     header = ["times as fast", *(cell for ours in OURS for cell in (ours, ""))]
     return columns(header, [row(key) for key in keys]) + f"\nbar: {RATIO_BAR:.0f}x"

@@ -37,9 +37,9 @@ def test_pytest_benchmark_s_seconds_become_nanoseconds_per_message() -> None:
 
 def test_ratios_are_between_same_rules() -> None:
     found = [
-        Rate("body", 1, "closures", 4000.0, 1.0),
-        Rate("body", 10, "closures", 9000.0, 1.0),
-        Rate("body", 1, "match_many", 200.0, 1.0),
+        Rate("body", 1, "closures", 9.0, 4000.0),
+        Rate("body", 10, "closures", 9.0, 9000.0),
+        Rate("body", 1, "match_many", 9.0, 200.0),
     ]
     assert ratios(found) == [Ratio("body", 1, "closures", "match_many", 20.0)]
     assert ratios(found)[0].ok
@@ -80,6 +80,8 @@ def test_a_table_has_verdicts_only_where_there_is_a_bar() -> None:
         "a/1          50 ns    40 ns  60 ns  ok         1,234",
         "b          5.00 us  4.00 us",
     ]
+    assert "  best" in timing_table([Timing("a/1", 61.0, 60.0, 60)]).splitlines()[1]
+    assert "  not" in timing_table([Timing("a/1", 62.0, 61.0, 60)]).splitlines()[1]
 
 
 def test_machine_facts() -> None:

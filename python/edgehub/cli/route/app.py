@@ -133,8 +133,16 @@ def match(
     device: DeviceOption = "",
 ) -> None:
     """Matches a file of messages."""
+    from edgehub.cli.route.tally import Tally
+
     router, all_right = _usable_router(file, device)
-    tally = _match_file(router, messages, as_json)
+    tally = Tally()
+    try:
+        _match_file(router, messages, tally, as_json)
+    except KeyboardInterrupt:
+        # What was counted so far is what someone who watches a stream wants to see.
+        _tell(f"interrupted after {tally.messages:,} messages")
+        all_right = False
     if not as_json:
         _print_tally(router, tally)
     raise typer.Exit(OK if all_right and not tally.wrong else BAD)
@@ -164,19 +172,23 @@ def _usable_router(file: Path, device: str) -> tuple[Router, bool]:
     edge_device_id = _device_id(device)
     notes = check_routes(declared, edge_device_id)
     _tell_errors(notes)
-    usable = {name: value for name, value in declared.routes.items() if not notes[name].errors}
+    wrong = {name for name, of in notes.items() if of.errors}
+    if wrong - declared.routes.keys():
+        # Something is wrong with all of them together, so none can be used.
+        raise typer.Exit(BAD)
+    usable = {name: value for name, value in declared.routes.items() if name not in wrong}
     try:
         router = Router(usable, edge_device_id=edge_device_id, schema=declared.schema)
     except RouteError as error:
         _fail(error)
-    return router, not declared.problem and not any(of.errors for of in notes.values())
+    return router, not declared.problem and not wrong
 
 
 def _tell_errors(notes: Mapping[str, RouteNotes]) -> None:
     for name, of in notes.items():
         if of.errors:
             texts = "; ".join(f"{note.line}:{note.column}: {note.message}" for note in of.errors)
-            _tell(f"route '{name}' left out: {texts}" if name else texts)
+            _tell(f"route '{name}' left out: {texts}" if name else f"all routes: {texts}")
 
 
 def _explanation(router: Router, message: Path) -> Any:
@@ -194,12 +206,11 @@ def _explanation(router: Router, message: Path) -> Any:
         _fail(f"{message}: {error}")
 
 
-def _match_file(router: Router, messages: Path, as_json: bool) -> Tally:
+def _match_file(router: Router, messages: Path, tally: Tally, as_json: bool) -> None:
     from edgehub.cli.route.matching import Progress, line_as_json, match_batch
     from edgehub.cli.route.message_lines import batches, open_input
-    from edgehub.cli.route.tally import Tally
 
-    tally, progress = Tally(), Progress()
+    progress = Progress()
     try:
         with open_input(messages) as stream:
             for batch in batches(stream):
@@ -216,7 +227,6 @@ def _match_file(router: Router, messages: Path, as_json: bool) -> Tally:
         _fail(error)
     finally:
         progress.clear()
-    return tally
 
 
 def _tell_wrong_lines(messages: Path, lines: Iterable[Line]) -> None:

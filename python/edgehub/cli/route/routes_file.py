@@ -73,7 +73,7 @@ def _routes_of(document: Any) -> RoutesFile:
     name = first_repeated(document, outside=routes)
     if name is not None:
         raise ValueError(told_twice(name))
-    problem, warnings = _judge(desired, replaceable=routes is section)
+    problem, warnings = _judge(desired, section)
     schema = "1.0" if re.fullmatch(r"1\.0(\.\d+)*", str(desired.get("schemaVersion")).strip()) else "1.1"
     return RoutesFile(routes, schema, _repeated(routes), problem, warnings)
 
@@ -123,11 +123,15 @@ def _find(document: Mapping[str, Any], name: str) -> Any:
     )
 
 
-def _judge(desired: dict[str, Any], *, replaceable: bool) -> tuple[str, tuple[str, ...]]:
-    """What the hub says of the document, the single routes aside: they are judged one by one."""
-    around: dict[str, Any] = {key: value for key, value in desired.items() if key.casefold() != "routes"}
+def _judge(desired: dict[str, Any], section: Any) -> tuple[str, tuple[str, ...]]:
+    """What the hub says of the document; the routes count, but each is judged by itself elsewhere."""
+    around = {key: value for key, value in desired.items() if key.casefold() != "routes"}
+    if isinstance(section, dict):
+        around["routes"] = {name: "FROM" for name in section if name}
+    elif section is not None:
+        around["routes"] = section
     try:
-        return "", parse_desired({**around, "routes": {}} if replaceable else desired).warnings
+        return "", parse_desired(around).warnings
     except DesiredConfigError as error:
         return str(error), ()
 

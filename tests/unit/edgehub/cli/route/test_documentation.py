@@ -47,6 +47,26 @@ CALLS = {
 }
 
 
+# Each oddity of the page with conditions that are true.
+ODDITIES = [
+    "$body.missing > 5 AND $body.missing <> 'x' AND $body.missing = null",
+    "is_defined($body.missing)",
+    "is_null($body.number) AND NOT is_null($body.missing)",
+    "NOT is_defined($body.number AND true)",
+    "NOT is_defined($body.stamp) AND is_defined($body.day)",
+    "$body.named = 'property'",
+    "(none ?? 'x') = 'x'",
+    "a-b = 'dash'",
+    "$n = 'property' AND {$n} = 'system'",
+    "NOT is_defined(none = 'x') AND is_null(empty)",
+]
+ODD_MESSAGE = {
+    "systemProperties": {"contentType": "application/json", "contentEncoding": "utf-8", "n": "system"},
+    "properties": {"$body.named": "property", "$n": "property", "a-b": "dash", "empty": None},
+    "body": '{"number": 5, "stamp": "2020-01-01T00:00:00Z", "day": "2020-01-01", "named": 1}',
+}
+
+
 def test_python_examples_run() -> None:
     failed, tried = doctest.testfile(str(PAGE), module_relative=False, encoding="utf-8")
     assert tried > 10
@@ -68,6 +88,11 @@ def test_the_table_names_every_function() -> None:
 @pytest.mark.parametrize("condition", CALLS.values(), ids=CALLS.keys())
 def test_functions_do_what_the_table_says(condition: str) -> None:
     assert Condition(condition).evaluate(MESSAGE) == "true"
+
+
+@pytest.mark.parametrize("condition", ODDITIES)
+def test_oddities_are_as_the_page_says(condition: str) -> None:
+    assert Condition(condition).evaluate(ODD_MESSAGE) == "true"
 
 
 def test_the_example_of_the_language_compiles(run: Callable[..., Any], write: Callable[..., str]) -> None:

@@ -14,7 +14,7 @@ from edgehub.cli.route.matching import Progress
 from edgehub.cli.route.tally import print_on_terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     Run = Callable[..., Any]
     Write = Callable[..., str]
@@ -40,6 +40,11 @@ MESSAGES: list[dict[str, Any]] = [
 
 def as_lines(*messages: Any) -> str:
     return "".join(json.dumps(message) + "\n" for message in messages)
+
+
+def once_then_interrupt(batches: Iterator[Any]) -> Iterator[Any]:
+    yield next(batches)
+    raise KeyboardInterrupt
 
 
 def delivery(endpoint: str, route: str, priority: int = 2_000_000_000, ttl_secs: int = 0) -> dict[str, Any]:
@@ -98,6 +103,24 @@ def test_a_bad_route_is_told_once_and_left_out(run: Run, write: Write) -> None:
     assert result.stderr.count("'bad'") == 1
     assert result.stderr.count("'worse'") == 1
     assert json.loads(result.stdout.splitlines()[0])["verdicts"] == {"hot": "true", "body": "undefined"}
+
+
+def test_routes_that_are_too_many_stop_the_run(run: Run, write: Write) -> None:
+    routes = dict.fromkeys(map(str, range(10_001)), "FROM /* INTO $upstream")
+    result = run("match", write(routes), "--messages", "-", stdin="{}\n")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "10000" in result.stderr
+
+
+def test_an_interrupted_run_shows_what_it_counted(
+    run: Run, write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = message_lines.batches
+    monkeypatch.setattr(message_lines, "batches", lambda stream: once_then_interrupt(batches(stream)))
+    result = run("match", write(ROUTES), "--messages", "-", stdin=as_lines(*MESSAGES))
+    assert result.exit_code == 1
+    assert result.stderr == "edgehub: interrupted after 5 messages\n"
+    assert result.stdout.splitlines()[-1] == "5 messages, 2 taken by no route"
 
 
 def test_a_route_that_is_declared_twice_is_left_out(run: Run, write: Write) -> None:

@@ -72,6 +72,10 @@ def test_a_document_is_judged_as_the_hub_does_but_for_its_routes(write: Write) -
     assert "storeAndForwardConfiguration" in file.problem
     file = read_routes_file(Path(write({**DESIRED, "routes": [1]})))
     assert (file.routes, file.problem) == ({}, "'routes' must be an object, found an array")
+    file = read_routes_file(Path(write({**DESIRED, "routes": dict.fromkeys(map(str, range(1001)), UP)})))
+    assert "at most 1000" in file.problem
+    file = read_routes_file(Path(write({"schemaVersion": "1.1"})))
+    assert file.problem == "Required property 'routes' is missing"
 
 
 def test_names_that_stand_twice_around_the_routes_refuse_the_file(write: Write) -> None:
