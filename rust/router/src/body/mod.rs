@@ -19,6 +19,7 @@ mod window;
 pub(crate) use date::is_date;
 pub(crate) use path::{Step, parse_path};
 pub(crate) use tree::PathSet;
+pub use wildcard::WILDCARD_MEMBERS_MAX;
 
 use crate::body::mapper::{Mapper, Texts};
 use crate::body::scan::ScanBuffers;

@@ -13,7 +13,7 @@ use crate::body::window::Window;
 
 /// Members of objects that wildcards stand for, kept at a time for one path; with more, the value
 /// of the path is undefined.
-pub(crate) const WILDCARD_MEMBERS_MAX: usize = 1 << 16;
+pub const WILDCARD_MEMBERS_MAX: usize = 1 << 16;
 
 /// Members for which memory is kept from one message to the next.
 const MEMBERS_KEEP: usize = 1 << 10;
