@@ -152,8 +152,9 @@ fn what_cannot_be_encoded_leaves_the_buffer_as_it_was() {
     assert!(matches!(refused("/", &[], &many, b""), EncodedError::TooManyProperties { count: 1001, .. }));
     // A system property and an application property may share a name.
     encode("/", [("a", None)], [("A", None)], b"", &mut out).unwrap();
+    encode("/", [("é", None)], [("É", None)], b"", &mut out).unwrap();
     encode("/", [], many[1..].iter().copied(), b"", &mut out).unwrap();
-    assert_eq!(EncodedMessages::new(&out).filter_map(Result::ok).count(), 3);
+    assert_eq!(EncodedMessages::new(&out).filter_map(Result::ok).count(), 4);
 }
 
 #[test]
