@@ -8,6 +8,7 @@ import celpy
 import orjson
 import rule_engine
 from celpy import celtypes
+
 from edgehub.router import Router
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from contenders import OTHERS, OURS
-from edgehub.router import encode_many
 from rules import FAMILIES, RULE_COUNTS, VARIETY, messages, rules
+
+from edgehub.router import encode_many
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -2,7 +2,7 @@
 
 use crate::program::Program;
 use crate::set::bucket::Bucket;
-use crate::text::{fold, fold_cmp, names_equal, starts_with_segments};
+use crate::text::{fold, fold_cmp, starts_with_segments};
 use crate::text_table::{Case, TextTable};
 
 /// Where a message comes from.
@@ -39,22 +39,14 @@ impl<'a> Source<'a> {
     pub fn parse(path: &'a str) -> Source<'a> {
         let text = path.strip_prefix('/').unwrap_or(path);
         let text = text.strip_suffix('/').unwrap_or(text);
-        let mut parts = text.splitn(5, '/');
-        let parts = [parts.next(), parts.next(), parts.next(), parts.next(), parts.next()];
-        let is = |part: Option<&str>, word: &str| part.is_some_and(|part| names_equal(word, part));
-        match parts {
-            [first, None, ..] if is(first, "messages") => Source::Device,
-            [first, None, ..] if is(first, "twinchangenotifications") => Source::TwinChange,
-            [first, second, Some(module), third, output]
-                if is(first, "messages")
-                    && is(second, "modules")
-                    && !module.is_empty()
-                    && (third.is_none() || is(third, "outputs") && output.is_some_and(|o| !o.is_empty())) =>
-            {
-                Source::Module { module, output }
-            }
-            _ => Source::Path(path),
+        if text.eq_ignore_ascii_case("messages") {
+            return Source::Device;
         }
+        if text.eq_ignore_ascii_case("twinchangenotifications") {
+            return Source::TwinChange;
+        }
+        let own = strip_word(text, "messages/").and_then(|rest| strip_word(rest, "modules/"));
+        own.and_then(module_source).unwrap_or(Source::Path(path))
     }
 
     /// Whether the message is telemetry, as against a notification.
@@ -65,6 +57,21 @@ impl<'a> Source<'a> {
             Source::Path(path) => path.starts_with("/messages/") || path == "/messages",
         }
     }
+}
+
+/// What follows `word`, whose case does not matter.
+fn strip_word<'a>(text: &'a str, word: &str) -> Option<&'a str> {
+    let (start, rest) = text.split_at_checked(word.len())?;
+    start.eq_ignore_ascii_case(word).then_some(rest)
+}
+
+/// `{module}` or `{module}/outputs/{output}`.
+fn module_source(text: &str) -> Option<Source<'_>> {
+    let (module, output) = match text.split_once('/') {
+        Some((module, rest)) => (module, Some(strip_word(rest, "outputs/")?)),
+        None => (text, None),
+    };
+    (!module.is_empty() && output != Some("")).then_some(Source::Module { module, output })
 }
 
 /// Which outputs of a module a route takes.
