@@ -66,16 +66,18 @@ pub(crate) fn check(
     edge_device_id: &str,
     schema: &str,
 ) -> PyResult<Report> {
-    let Declared { names, decls, faults, warnings } = Declared::read(routes, schema)?;
-    let checked = without_gil(py, || Ok::<_, PyErr>(findings(edge_device_id, &decls)))?;
+    let Declared { names, decls, texts, faults, warnings } = Declared::read(routes, schema)?;
     let mut all: HashMap<String, Findings> = HashMap::new();
-    for (name, Findings { errors, warnings }) in checked {
+    for fault in faults {
+        all.entry(fault.route.clone()).or_default().errors.push(fault);
+    }
+    let checked = without_gil(py, || {
+        Ok::<_, PyErr>((findings(edge_device_id, &decls), findings(edge_device_id, &texts)))
+    })?;
+    for (name, Findings { errors, warnings }) in checked.0.into_iter().chain(checked.1) {
         let findings = all.entry(name).or_default();
         findings.errors.extend(errors);
         findings.warnings.extend(warnings);
-    }
-    for fault in faults {
-        all.entry(fault.route.clone()).or_default().errors.push(fault);
     }
     for warning in warnings {
         all.entry(warning.route.clone()).or_default().warnings.push(warning);

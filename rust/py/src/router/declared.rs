@@ -17,6 +17,8 @@ pub(super) struct Declared {
     /// Names in the order of the mapping; schema 1.0 skips blank routes.
     pub(super) names: Vec<String>,
     pub(super) decls: Vec<RouteDecl>,
+    /// Routes whose text can be looked at, though something beside it is wrong.
+    pub(super) texts: Vec<RouteDecl>,
     /// What is wrong with the form of routes.
     pub(super) faults: Vec<RouteFault>,
     /// Keys that mean nothing.
@@ -65,7 +67,10 @@ impl Declared {
         match read {
             Ok(None) => return Ok(()),
             Ok(Some(decl)) => self.decls.push(decl),
-            Err(fault) => self.faults.push(fault),
+            Err(fault) => {
+                self.faults.push(fault);
+                self.texts.extend(text_alone(name, value)?);
+            }
         }
         self.names.push(name.to_owned());
         Ok(())
@@ -129,6 +134,14 @@ fn from_object(
     };
     let decl = RouteDecl::from_object(schema, name, &text, priority, ttl_secs);
     Ok(decl.map_err(|error| RouteFault::from(&error)))
+}
+
+/// The text of a route in object form, if it has one.
+fn text_alone(name: &str, value: &Bound<'_, PyAny>) -> PyResult<Option<RouteDecl>> {
+    let Ok(object) = value.cast::<PyMapping>() else { return Ok(None) };
+    let Some(text) = find(&as_dict(object)?, "route")? else { return Ok(None) };
+    let Ok(text) = text.cast::<PyString>() else { return Ok(None) };
+    Ok(text.to_str().ok().filter(|text| !text.trim().is_empty()).map(|text| RouteDecl::new(name, text)))
 }
 
 /// A whole number, or nothing where the key is absent or null.

@@ -158,6 +158,11 @@ def test_check_does_not_stop_at_the_first_route() -> None:
     assert check({}).routes == {}
 
 
+def test_check_looks_at_the_text_of_a_route_whose_priority_is_wrong() -> None:
+    report = check({"r": {"route": "FROM /* WHERE a == 3 INTO $upstream", "priority": 12}})
+    assert [error.code for error in report.routes["r"].errors] == ["priority", "syntax"]
+
+
 def test_replacement_is_all_or_nothing() -> None:
     router = Router(
         {"a": UP, "b": "FROM /x/* INTO BrokeredEndpoint('/modules/m/inputs/i')"}, edge_device_id="e"
