@@ -99,10 +99,9 @@
 //! [`ROUTES_MAX`] routes of [`ROUTE_BYTES_MAX`] bytes each, expressions nested [`EXPR_DEPTH_MAX`]
 //! deep: beyond, compilation fails. Of the errors of one condition [`ERRORS_MAX`] are told,
 //! of the warnings of one route [`WARNINGS_MAX`].
-//! [`BODY_DEPTH_MAX`] levels of JSON and [`SCRATCH_BYTES_MAX`] bytes
-//! of text built per message: beyond, values are undefined. Encoded messages have
-//! [`ENCODED_BYTES_MAX`] bytes, [`ENCODED_PROPERTIES_MAX`] properties of each kind and a source of
-//! [`ENCODED_SOURCE_BYTES_MAX`] bytes: beyond, they are neither written nor read.
+//! [`BODY_DEPTH_MAX`] levels of JSON, [`WILDCARD_MEMBERS_MAX`] members that one wildcard path meets,
+//! and [`SCRATCH_BYTES_MAX`] bytes of text built per message: beyond, values are undefined.
+//! Explanations repeat at most [`EXPLAINED_TEXT_BYTES_MAX`] bytes of a text.
 
 #![forbid(unsafe_code)]
 
@@ -124,7 +123,7 @@ mod text;
 mod text_table;
 mod value;
 
-pub use body::{BODY_DEPTH_MAX, BodyState};
+pub use body::{BODY_DEPTH_MAX, BodyState, WILDCARD_MEMBERS_MAX};
 pub use condition::{Condition, Features, Verdict};
 pub use encoded::{
     ENCODED_BYTES_MAX, ENCODED_PROPERTIES_MAX, ENCODED_SOURCE_BYTES_MAX, EncodedError, EncodedMessage,
@@ -142,7 +141,7 @@ pub use set::decl::{PRIORITY_DEFAULT, PRIORITY_MAX, RouteDecl, Schema};
 pub use set::dry_run::DryRun;
 pub use set::endpoint::{Endpoint, EndpointKind, UPSTREAM_ID};
 pub use set::evaluate::{Decision, Decisions};
-pub use set::explain::{Explanation, Outcome, Part, RouteExplanation, Value};
+pub use set::explain::{EXPLAINED_TEXT_BYTES_MAX, Explanation, Outcome, Part, RouteExplanation, Value};
 pub use set::source::Source;
 pub use table::{RouteReader, RouteTable};
 pub use text::{fold, names_equal};

@@ -83,20 +83,61 @@ pub(crate) fn utf16_offset(text: &str, at: usize) -> Option<usize> {
     (units == at).then_some(text.len())
 }
 
-/// The place of the bytes `start..start + len` of `text`; an offset at the end means end of input.
-///
-/// The end is cut to two columns beyond the end of the line on which the token starts.
+/// The place of the bytes `start..start + len` of `text`; see [`Ruler::range`].
 pub(crate) fn range_of(text: &str, start: usize, len: usize) -> TextRange {
-    let before = text.get(..start).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    let line = before.matches('\n').count() + 1;
-    let column = utf16_len(before.get(line_start..).unwrap_or("")) + 1;
-    let line_text = text.get(line_start..).unwrap_or("").split('\n').next().unwrap_or("");
-    let line_len = utf16_len(line_text.strip_suffix('\r').unwrap_or(line_text));
-    let token_len = text.get(start..start + len).map_or(0, utf16_len).max(1);
-    let end = (column + token_len).min(line_len + 2).max(column + 1);
-    let at = |column: usize| Position { line: line as u32, column: column as u32 };
-    TextRange { start: at(column), end: at(end) }
+    Ruler::new(text).range(start, len)
+}
+
+/// A text prepared for being asked for many places.
+pub(crate) struct Ruler<'t> {
+    text: &'t str,
+    /// Offsets at which lines begin.
+    lines: Vec<usize>,
+    ascii: bool,
+}
+
+impl<'t> Ruler<'t> {
+    pub(crate) fn new(text: &'t str) -> Self {
+        let breaks = memchr::memchr_iter(b'\n', text.as_bytes()).map(|at| at + 1);
+        Ruler { text, lines: std::iter::once(0).chain(breaks).collect(), ascii: text.is_ascii() }
+    }
+
+    pub(crate) fn text(&self) -> &'t str {
+        self.text
+    }
+
+    /// The place of the bytes `start..start + len`; an offset at the end means end of input.
+    ///
+    /// The end is cut to two columns beyond the end of the line on which the token starts.
+    pub(crate) fn range(&self, start: usize, len: usize) -> TextRange {
+        let line = self.lines.partition_point(|begin| *begin <= start.min(self.text.len()));
+        let line_start = self.lines.get(line.saturating_sub(1)).copied().unwrap_or(0);
+        let column = self.width(line_start, start) + 1;
+        let line_len = self.width(line_start, self.line_end(line));
+        let token_len = self.width(start, start + len).max(1);
+        let end = (column + token_len).min(line_len + 2).max(column + 1);
+        let at = |column: usize| Position { line: line as u32, column: column as u32 };
+        TextRange { start: at(column), end: at(end) }
+    }
+
+    /// Offset after the last character of a line that counts from 1, without its line break.
+    fn line_end(&self, line: usize) -> usize {
+        match self.lines.get(line) {
+            None => self.text.len(),
+            Some(next) => {
+                let line = self.text.get(..next - 1).unwrap_or("");
+                line.strip_suffix('\r').unwrap_or(line).len()
+            }
+        }
+    }
+
+    /// UTF-16 code units between two offsets.
+    fn width(&self, from: usize, to: usize) -> usize {
+        if self.ascii {
+            return to.min(self.text.len()).saturating_sub(from);
+        }
+        self.text.get(from..to.min(self.text.len())).map_or(0, utf16_len)
+    }
 }
 
 #[cfg(test)]

@@ -92,6 +92,14 @@ fn bodies() {
 }
 
 #[test]
+fn wildcards() {
+    // The message has one member at `a`, three members, and an escaped text below two wildcards.
+    let conditions =
+        ["$body.a.*[0] = 1", "is_defined($body.*)", "$body.*.b[1].c = 'text'", "$body.*.*[1].c = 'text'"];
+    assert_eq!(allocations(&conditions), (0, 3));
+}
+
+#[test]
 fn the_count_counts() {
     let before = ALLOCATIONS.with(Cell::get);
     drop(std::hint::black_box(vec![1_u8]));

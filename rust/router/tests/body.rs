@@ -1,8 +1,11 @@
 //! The body scanner against a JSON library, and the rules beyond strict JSON.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use edgehub_router::{Condition, Features, OwnedMessage, Verdict};
+mod reference;
+
+use edgehub_router::{Condition, Decisions, Features, OwnedMessage, RouteDecl, RouteSet, Source, Verdict};
 use proptest::prelude::*;
+use reference::Json;
 use serde_json::{Map, Value};
 
 fn with_body(body: impl Into<Vec<u8>>, encoding: &str) -> OwnedMessage {
@@ -113,6 +116,215 @@ fn utf32(text: &str) -> Vec<u8> {
     text.chars().flat_map(|c| u32::from(c).to_le_bytes()).collect()
 }
 
+/// Things that may stand between two tokens.
+const BLANKS: [&str; 12] = [
+    "",
+    "",
+    "",
+    " ",
+    "\n",
+    "\n      ",
+    "\r\n\t",
+    "             ",
+    "/*c*/",
+    "// c\n",
+    "/***/ ",
+    "\u{a0}\u{2003}",
+];
+
+/// Scalars of every form.
+const SCALARS: [&str; 39] = [
+    "0",
+    "7",
+    "-1",
+    "31.5",
+    "-0.25",
+    "1234567",
+    "12345678",
+    "123456789.123456789",
+    "1.0",
+    "1.",
+    ".5",
+    "1e3",
+    "-1.5E-2",
+    "010",
+    "0x1F",
+    "00",
+    "9007199254740993",
+    "0.1",
+    "true",
+    "false",
+    "null",
+    "undefined",
+    "NaN",
+    "Infinity",
+    "-Infinity",
+    "'x'",
+    r#""""#,
+    "\"\u{e9}\"",
+    r#""a \"quoted\" \u0041\n""#,
+    r#"'it\'s "so"'"#,
+    r#""\ud83d\ude00\ud83d""#,
+    r#""2020-01-01""#,
+    r#""2020-01-01T00:00:00Z""#,
+    r#""/Date(0)/""#,
+    "\"\n\"",
+    r#""1""#,
+    "",
+    r#""////////////////////////////////////////////////////////////////////////""#,
+    r#""{[,:]}\\ \\\"""#,
+];
+
+/// What is no scalar.
+const BROKEN: [&str; 15] = [
+    "09",
+    "0xg",
+    "-0x1",
+    "1-2",
+    "--1",
+    "1x",
+    "tru",
+    "truex",
+    "1 2",
+    "+1",
+    r#""\q""#,
+    r#""\u12g4""#,
+    "-",
+    ".",
+    "\"open",
+];
+
+/// Names, some of them equal under different spellings.
+const SPELLED: [&str; 11] = [
+    "\"a\"",
+    "'a'",
+    "a",
+    "\"\\u0061\"",
+    "\"b\"",
+    "b",
+    "\"c\"",
+    "\"sensor-temperature\"",
+    "\"a-name-that-takes-more-bytes-than-a-window-shows-or-nearly-so\"",
+    "\"x\\ty\"",
+    "é",
+];
+
+/// Lenient JSON of every style; now and then not quite.
+fn lenient() -> impl Strategy<Value = String> {
+    let blank = || prop::sample::select(BLANKS.to_vec());
+    let leaf = prop_oneof![
+        60 => prop::sample::select(SCALARS.to_vec()).prop_map(String::from),
+        1 => prop::sample::select(BROKEN.to_vec()).prop_map(String::from),
+        10 => "[0-9]{1,20}(\\.[0-9]{1,20})?",
+        10 => "\"[a-z /\u{e9}]{0,90}\"",
+    ];
+    let value = leaf.prop_recursive(4, 40, 5, move |inner| {
+        let element = (blank(), inner.clone(), blank()).prop_map(|(b, v, a)| format!("{b}{v}{a}"));
+        let name = prop::sample::select(SPELLED.to_vec());
+        let member = (blank(), name, prop::sample::select(vec!["", "", " "]), element.clone())
+            .prop_map(|(b, n, a, v)| format!("{b}{n}{a}:{v}"));
+        let end = || prop::sample::select(vec!["", "", "", ",", " "]);
+        prop_oneof![
+            2 => (prop::collection::vec(element, 0..5), end()).prop_map(|(e, end)| format!("[{}{end}]", e.join(","))),
+            3 => (prop::collection::vec(member, 0..6), end())
+                .prop_map(|(m, end)| format!("{{{}{end}}}", m.join(","))),
+        ]
+    });
+    let noise = prop::sample::select(vec![
+        "", "", "", "", "", "", "", "", "{", "}", "[", "]", ",", ":", "\"", "\\", "'", "/", "/*",
+    ]);
+    (prop::collection::vec(("[abc]", value), 0..4), noise, any::<prop::sample::Index>()).prop_map(
+        |(members, noise, place)| {
+            let members: Vec<String> = members.into_iter().map(|(n, v)| format!("\"{n}\":{v}")).collect();
+            let mut text = format!("{{{}}}", members.join(","));
+            let mut at = place.index(text.len() + 1);
+            while !text.is_char_boundary(at) {
+                at -= 1;
+            }
+            text.insert_str(at, noise);
+            text
+        },
+    )
+}
+
+const PATHS: [&[reference::Step]; 18] = {
+    use reference::Step::{Any, Index, Name};
+    [
+        &[Name("a")],
+        &[Name("b")],
+        &[Name("a"), Name("a")],
+        &[Name("a"), Name("b")],
+        &[Name("a"), Index(0)],
+        &[Name("a"), Index(2)],
+        &[Name("a"), Index(1), Name("a")],
+        &[Name("b"), Name("sensor-temperature")],
+        &[Name("b"), Name("c"), Name("a")],
+        &[Name("b"), Name("c"), Name("b"), Index(0)],
+        &[Name("a"), Name("a-name-that-takes-more-bytes-than-a-window-shows-or-nearly-so")],
+        &[Any],
+        &[Any, Name("a")],
+        &[Any, Any],
+        &[Name("a"), Any],
+        &[Name("a"), Any, Name("b")],
+        &[Name("b"), Any, Any, Index(0)],
+        &[Any, Any, Any],
+    ]
+};
+
+fn route_path(path: &[reference::Step]) -> String {
+    path.iter().fold(String::from("$body"), |text, step| match step {
+        reference::Step::Name(name) => format!("{text}.{name}"),
+        reference::Step::Any => format!("{text}.*"),
+        reference::Step::Index(index) => format!("{text}[{index}]"),
+    })
+}
+
+/// Strings of this test that the rules take for dates.
+fn is_date(text: &str) -> bool {
+    ["2020-01-01T00:00:00Z", "/Date(0)/"].contains(&text)
+}
+
+/// A condition that is true of what the slow reader found, and the property `n` that it looks at.
+fn true_of_json(path: &str, found: &[&Json]) -> (String, String) {
+    let condition = match found {
+        [] => format!("{path} = null AND NOT is_null({path})"),
+        [Json::Null] => format!("{path} = null AND is_null({path})"),
+        [Json::Bool(b)] => format!("{path} = {b}"),
+        [Json::Number(n)] => {
+            let n = if n.is_finite() { format!("{n:?}") } else { n.to_string().replace("inf", "Infinity") };
+            return (format!("{path} = as_number(n)"), n);
+        }
+        [Json::Text(text)] if !is_date(text) => return (format!("{path} = n"), text.clone()),
+        _ => format!("NOT is_defined({path})"),
+    };
+    (condition, String::new())
+}
+
+fn encodings(text: &str) -> [OwnedMessage; 3] {
+    [with_body(text.as_bytes(), "utf-8"), with_body(utf16(text), "utf-16"), with_body(utf32(text), "utf-32")]
+}
+
+/// All paths in one set of routes, so that they are found in one reading; the results one by one.
+fn all_paths() -> Vec<String> {
+    PATHS
+        .iter()
+        .map(|path| format!("is_null({0}) OR is_number({0}) OR is_string({0})", route_path(path)))
+        .collect()
+}
+
+fn matched(conditions: &[String], msg: &OwnedMessage) -> Vec<u32> {
+    let decl = |(i, condition)| {
+        RouteDecl::new(
+            format!("r{i}"),
+            format!("FROM /messages/* WHERE {condition} INTO BrokeredEndpoint('/modules/m{i}/inputs/i')"),
+        )
+    };
+    let decls: Vec<RouteDecl> = conditions.iter().enumerate().map(decl).collect();
+    let mut decisions = Decisions::new();
+    RouteSet::compile("edge", &decls).unwrap().evaluate(Source::Device, msg, &mut decisions);
+    decisions.iter().map(|decision| decision.route_index).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -126,6 +338,45 @@ proptest! {
             with_body(utf32(&text), "utf-32"),
         ] {
             prop_assert_eq!(eval(&condition, &msg), Verdict::True, "{} of {}", condition, text);
+        }
+    }
+
+    #[test]
+    fn finds_what_a_slow_reader_finds(text in lenient()) {
+        let document = reference::read(&text);
+        prop_assert_eq!(readable(text.as_bytes()), document.is_some(), "{}", text);
+        let Some(document) = document else { return Ok(()) };
+        for path in PATHS {
+            let (condition, n) = true_of_json(&route_path(path), &reference::find(&document, path));
+            for mut msg in encodings(&text) {
+                msg.application.push(("n".to_owned(), Some(n.clone())));
+                prop_assert_eq!(eval(&condition, &msg), Verdict::True, "{} of {}", condition, text);
+            }
+        }
+    }
+
+    #[test]
+    fn paths_read_together_are_those_read_alone(text in lenient()) {
+        let msg = with_body(text.as_bytes(), "utf-8");
+        let conditions = all_paths();
+        let alone: Vec<u32> = (0..).zip(&conditions).filter(|(_, c)| eval(c, &msg) == Verdict::True).map(|(i, _)| i).collect();
+        prop_assert_eq!(matched(&conditions, &msg), alone, "{}", text);
+    }
+
+    #[test]
+    fn any_bytes_are_read_or_refused(
+        noise in prop::collection::vec(any::<u8>(), 0..200),
+        text in lenient(),
+        place in any::<prop::sample::Index>(),
+        inside in any::<bool>(),
+    ) {
+        let mut bytes = noise;
+        if inside {
+            let at = place.index(text.len());
+            bytes = [&text.as_bytes()[..at], &bytes, &text.as_bytes()[at..]].concat();
+        }
+        for encoding in ["utf-8", "utf-16", "utf-32"] {
+            matched(&all_paths(), &with_body(bytes.clone(), encoding));
         }
     }
 
@@ -298,4 +549,57 @@ fn a_path_with_an_index_is_never_a_property() {
     assert_eq!(eval("$body.a[0] = 1", &msg), Verdict::True);
     assert_eq!(eval("$body.a = 'y'", &msg), Verdict::True);
     assert_eq!(eval("is_defined({$body.a})", &msg), Verdict::False);
+}
+
+#[test]
+fn names_are_found_among_many() {
+    let name = |i: usize| format!("name-{i}{}", "x".repeat(i % 90));
+    let conditions: Vec<String> = (0..2_000).map(|i| format!("$body.o.{} = {i}", name(i))).collect();
+    let members: Vec<String> = (0..2_000).step_by(7).map(|i| format!("\"{}\":{i}", name(i))).collect();
+    let body = format!("{{\"o\":{{{}}}}}", members.join(","));
+    let expected: Vec<u32> = (0..2_000).step_by(7).collect();
+    assert_eq!(matched(&conditions, &with_body(body, "utf-8")), expected);
+}
+
+#[test]
+fn elements_are_found_among_many() {
+    let conditions: Vec<String> = (0..500).rev().map(|i| format!("$body.a[{}] = {i}", i * 3)).collect();
+    let body =
+        format!("{{\"a\":[{}]}}", (0..900).map(|i| format!("{}.0", i / 3)).collect::<Vec<_>>().join(","));
+    let expected: Vec<u32> = (200..500).collect();
+    assert_eq!(matched(&conditions, &with_body(body, "utf-8")), expected);
+}
+
+#[test]
+fn a_member_that_comes_again_takes_back_what_was_below() {
+    let conditions: Vec<String> =
+        ["a.x", "a.y.z", "a.*", "a.y.*", "a.y", "a"].map(|path| format!("$body.{path} = null")).into();
+    let missing = |body: &str| matched(&conditions, &with_body(body, "utf-8"));
+    let whole = r#""a":{"x":1,"y":{"z":2}}"#;
+    assert_eq!(missing(&format!("{{{whole}}}")), [] as [u32; 0]);
+    assert_eq!(missing(&format!(r#"{{{whole},"a":1}}"#)), [0, 1, 2, 3, 4]);
+    assert_eq!(missing(&format!(r#"{{{whole},"a":{{}}}}"#)), [0, 1, 2, 3, 4]);
+    assert_eq!(missing(&format!(r#"{{{whole},"a":{{"y":[]}}}}"#)), [0, 1, 3]);
+    assert_eq!(missing(&format!(r#"{{"a":3,{whole},{whole}}}"#)), [] as [u32; 0]);
+    assert_eq!(missing(r#"{"a":{"y":{"z":1},"x":1,"y":{"w":1}}}"#), [1]);
+}
+
+#[test]
+fn strings_end_where_they_end() {
+    for len in 0..300 {
+        let text = "s".repeat(len);
+        let body = format!(r#"{{"{text}":"{text}","k\u0065y":"{text}\n{text}","a":"{text}"}}"#);
+        assert!(holds(&format!("$body.a = '{text}'"), &body), "{len}");
+        assert!(holds(&format!("$body.key = '{text}\\u000a{text}'"), &body), "{len}");
+    }
+}
+
+#[test]
+fn too_many_members_below_a_wildcard_are_undefined() {
+    let body = |members: usize| {
+        let others: Vec<String> = (1..members).map(|i| format!("m{i}:0")).collect();
+        format!("{{a:{{first:{{x:5}},{}}}}}", others.join(","))
+    };
+    assert!(holds("$body.a.*.x = 5", &body(1 << 16)));
+    assert!(holds("not is_defined($body.a.*.x)", &body((1 << 16) + 1)));
 }

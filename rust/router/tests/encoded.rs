@@ -111,7 +111,7 @@ fn broken_headers_are_told() {
 #[test]
 fn broken_lengths_are_told() {
     let texts = 31 + 11 + 16 + 15 + 5 + 4 + 4 + 3 + 5 + 7 + 6;
-    let lengths = |sum| EncodedError::Lengths { text_bytes: texts, sum };
+    let lengths = |sum: usize| EncodedError::Lengths { text_bytes: texts, sum: sum as u64 };
     // The value of `contentType` one longer: all after it shifts and the end is one too far.
     assert_eq!(broken(&patched(20, &[17, 0, 0, 0])).to_string(), {
         "a name or value is cut within a character at byte 166 of the message"

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use edgehub_router::{
-    BodyState, Outcome, OwnedMessage, RouteDecl, RouteExplanation, RouteSet, Source, Value, Verdict,
+    BodyState, EXPLAINED_TEXT_BYTES_MAX, Outcome, OwnedMessage, RouteDecl, RouteExplanation, RouteSet,
+    Source, Value, Verdict,
 };
 
 fn message() -> OwnedMessage {
@@ -196,6 +197,37 @@ fn parts_know_their_depth_and_which_are_literals() {
 }
 
 #[test]
+fn a_chain_is_one_level() {
+    let route = explain_one("kind = 'a' AND temp = '25' AND kind = temp");
+    let told: Vec<(&str, u32, bool)> =
+        route.parts.iter().filter(|p| !p.literal).map(|p| (p.text.as_str(), p.depth, p.chained)).collect();
+    assert_eq!(
+        told,
+        [
+            ("kind", 2, false),
+            ("kind = 'a'", 1, false),
+            ("temp", 2, false),
+            ("temp = '25'", 1, false),
+            ("kind = 'a' AND temp = '25'", 0, true),
+            ("kind", 2, false),
+            ("temp", 2, false),
+            ("kind = temp", 1, false),
+            ("kind = 'a' AND temp = '25' AND kind = temp", 0, false),
+        ]
+    );
+    assert_eq!(decided(&route), "kind = temp");
+}
+
+#[test]
+fn long_texts_are_cut() {
+    let route = explain_one(&format!("kind = '{}é'", "x".repeat(EXPLAINED_TEXT_BYTES_MAX - 1)));
+    assert!(route.parts.iter().all(|part| part.text.len() <= EXPLAINED_TEXT_BYTES_MAX));
+    assert_eq!(route.parts[2].text.len(), EXPLAINED_TEXT_BYTES_MAX);
+    let Value::Text(text) = &route.parts[1].value else { panic!("{route:?}") };
+    assert_eq!(text.len(), EXPLAINED_TEXT_BYTES_MAX - 1);
+}
+
+#[test]
 fn the_text_is_for_reading() {
     let text = explain_several().to_string();
     let expected = r#"message from /messages/modules/m1/outputs/o1/
@@ -287,7 +319,7 @@ fn the_json_says_the_same() {
     assert_eq!((&deciding["type"], &deciding["value"]), (&"bool".into(), &true.into()));
     let part = serde_json::json!({
         "text": "as_number(temp)", "line": 1, "column": 24, "endLine": 1, "endColumn": 39, "depth": 2,
-        "literal": false, "type": "number", "value": 25,
+        "chained": false, "literal": false, "type": "number", "value": 25,
     });
     assert_eq!(json["routes"][0]["parts"][1].to_string(), part.to_string());
 }

@@ -1,6 +1,6 @@
 //! Messages through a route set, and the tuples of deliveries that come out.
 
-use edgehub_router::{Decisions, EncodedError, EncodedMessage, EncodedMessages, RouteSet};
+use edgehub_router::{Decisions, EncodedError, EncodedMessage, EncodedMessages, RouteSet, Source};
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
 
@@ -32,8 +32,9 @@ impl Matcher {
     }
 
     /// Matches one encoded message.
-    pub(super) fn one(&mut self, set: &RouteSet, msg: &EncodedMessage<'_>) -> u32 {
-        set.evaluate(msg.source(), msg, &mut self.decisions);
+    #[inline]
+    pub(super) fn one(&mut self, set: &RouteSet, source: Source<'_>, msg: &EncodedMessage<'_>) -> u32 {
+        set.evaluate(source, msg, &mut self.decisions);
         self.list.clear();
         self.list.extend(self.decisions.iter().map(|decision| decision.route_index));
         self.lists.id_of(&self.list)
@@ -80,9 +81,14 @@ impl Matcher {
         messages: impl Iterator<Item = Result<EncodedMessage<'m>, String>>,
         before: usize,
     ) -> Result<(), BadMessage> {
+        // Messages of one source come in runs.
+        let mut last = ("", Source::parse(""));
         for (index, msg) in messages.enumerate() {
             let msg = msg.map_err(|what| BadMessage::new(before + index, what))?;
-            let id = self.one(set, &msg);
+            if msg.source_path() != last.0 {
+                last = (msg.source_path(), msg.source());
+            }
+            let id = self.one(set, last.1, &msg);
             self.results.push(id);
         }
         Ok(())

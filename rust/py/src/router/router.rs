@@ -51,7 +51,8 @@ impl Router {
     fn py_match<'py>(&self, message: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyTuple>> {
         let (py, compiled) = (message.py(), self.table.load());
         compiled.with_worker(|Worker { matcher, waiting, .. }| {
-            let id = matcher.one(&compiled.set, &waiting.only(message)?);
+            let msg = waiting.only(message)?;
+            let id = matcher.one(&compiled.set, msg.source(), &msg);
             matcher.make_tuples(py, &compiled)?;
             Ok(matcher.tuple(py, id))
         })

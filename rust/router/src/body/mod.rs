@@ -1,22 +1,36 @@
 //! Values from the message body (routing section 8): which paths are wanted, and one pass over the
 //! JSON text that finds them all.
 
+#![allow(clippy::inline_always, reason = "measured: the scanner's steps are a few instructions each")]
+
+mod blanks;
 mod date;
+mod escape;
+mod mapper;
+mod names;
 mod number;
 mod path;
 mod reader;
 mod scan;
+mod tree;
 mod wildcard;
+mod window;
 
 pub(crate) use date::is_date;
-pub(crate) use path::{PathSet, Step, parse_path};
+pub(crate) use path::{Step, parse_path};
+pub(crate) use tree::PathSet;
+pub use wildcard::WILDCARD_MEMBERS_MAX;
 
-use crate::body::scan::{Mapper, Texts};
+use crate::body::mapper::{Mapper, Texts};
+use crate::body::scan::ScanBuffers;
 use crate::message::{Lookup, MessageView};
 use crate::value::Val;
 
 /// Depth of nested objects and arrays beyond which a body is taken as unreadable.
 pub const BODY_DEPTH_MAX: u32 = 64;
+
+/// Bytes of a buffer that are kept from one message to the next.
+const KEEP_BYTES: usize = 64 << 10;
 
 /// What became of the body of one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +55,7 @@ pub(crate) struct BodyBuffers {
     pub(crate) transcoded: String,
     /// Text decoded from escapes.
     pub(crate) decoded: String,
+    scan: ScanBuffers,
 }
 
 /// Finds every path of `paths` in the body of `msg` and puts the results into `found`, one for each
@@ -52,39 +67,37 @@ pub(crate) fn read<'m, M: MessageView + ?Sized>(
     found: &mut [Val<'m>],
     keep: Keep<'_, 'm>,
 ) -> BodyState {
-    found.fill(Val::Undefined);
-    let encoding = match admit(msg) {
-        Ok(encoding) => encoding,
-        Err(state) => return state,
+    let state = match admit(msg) {
+        Ok(encoding) => find_all(msg, encoding, paths, buffers, found, keep),
+        Err(state) => state,
     };
-    let BodyBuffers { transcoded, decoded } = buffers;
-    let done = if encoding == Encoding::Utf8 {
-        find_all(msg.body(), paths, &mut Mapper { texts: Borrow(keep), decoded }, found)
-    } else {
-        encoding.transcode(msg.body(), transcoded);
-        find_all(transcoded.as_bytes(), paths, &mut Mapper { texts: Copy(keep), decoded }, found)
-    };
-    if done.is_some() {
-        return BodyState::Read;
+    if state != BodyState::Read {
+        found.fill(Val::Undefined);
     }
-    found.fill(Val::Undefined);
-    BodyState::Malformed
+    state
 }
 
-fn find_all<'s, 'm, T: Texts<'s, 'm>>(
-    src: &'s [u8],
+fn find_all<'m, M: MessageView + ?Sized>(
+    msg: &'m M,
+    encoding: Encoding,
     paths: &PathSet,
-    mapper: &mut Mapper<'_, T>,
+    buffers: &mut BodyBuffers,
     found: &mut [Val<'m>],
-) -> Option<()> {
-    scan::scan(src, paths, mapper, found)?;
-    for (steps, slot) in &paths.wildcards {
-        let value = wildcard::find(src, steps, mapper)?;
-        if let Some(place) = found.get_mut(*slot) {
-            *place = value;
-        }
+    keep: Keep<'_, 'm>,
+) -> BodyState {
+    let BodyBuffers { transcoded, decoded, scan: buffers } = buffers;
+    let body = msg.body();
+    let done = if encoding == Encoding::Utf8 {
+        scan::scan(body, paths, buffers, &mut Mapper { texts: Borrow(keep), decoded }, found)
+    } else {
+        encoding.transcode(body, transcoded);
+        scan::scan(transcoded.as_bytes(), paths, buffers, &mut Mapper { texts: Copy(keep), decoded }, found)
+    };
+    for buffer in [transcoded, decoded] {
+        buffer.clear();
+        buffer.shrink_to(KEEP_BYTES);
     }
-    Some(())
+    done.map_or(BodyState::Malformed, |()| BodyState::Read)
 }
 
 type Keep<'k, 'm> = &'k mut dyn FnMut(&str) -> Val<'m>;

@@ -1,8 +1,9 @@
 //! Numbers of a body: those of JSON, and the octal, hexadecimal and sloppy ones that are read too.
 
+use crate::body::reader::BROKEN;
+
 /// Bytes that belong to a number once it has begun.
-#[inline]
-pub(crate) fn is_number_byte(b: u8) -> bool {
+fn is_number_byte(b: u8) -> bool {
     b.is_ascii_hexdigit() || matches!(b, b'+' | b'-' | b'.' | b'x' | b'X')
 }
 
@@ -13,7 +14,39 @@ pub(crate) fn parse(run: &[u8]) -> Option<f64> {
     {
         return other_base(run);
     }
-    std::str::from_utf8(run).ok()?.parse().ok()
+    plain_value(run).or_else(|| std::str::from_utf8(run).ok()?.parse().ok())
+}
+
+/// Digits whose value, and the power of ten below it, `f64` holds exactly, so that their quotient is
+/// rounded once.
+const EXACT_DIGITS: usize = 15;
+
+const POWERS_OF_TEN: [f64; EXACT_DIGITS + 1] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+/// Value of a run of a few digits, with or without a point.
+#[inline]
+fn plain_value(run: &[u8]) -> Option<f64> {
+    let unsigned = run.strip_prefix(b"-").unwrap_or(run);
+    let (mut value, mut points, mut fraction) = (0_u64, 0, 0);
+    if unsigned.len() > EXACT_DIGITS {
+        return None;
+    }
+    for byte in unsigned {
+        if byte.is_ascii_digit() {
+            value = value.wrapping_mul(10).wrapping_add(u64::from(byte & 0xf));
+            fraction += points;
+        } else if *byte == b'.' && points == 0 {
+            points = 1;
+        } else {
+            return None;
+        }
+    }
+    if unsigned.len() == points {
+        return None;
+    }
+    let value = value.cast_signed() as f64 / POWERS_OF_TEN.get(fraction)?;
+    Some(if unsigned.len() < run.len() { -value } else { value })
 }
 
 /// A leading zero makes a number octal, `0x` hexadecimal; both are signed 64-bit.
@@ -29,9 +62,65 @@ fn other_base(run: &[u8]) -> Option<f64> {
     u64::from_str_radix(digits, radix).ok().map(|bits| bits.cast_signed() as f64)
 }
 
+/// Offset behind the number at `at`, [`BROKEN`] if it is none.
+///
+/// A plain number that ends within eight bytes is recognised on the spot.
+#[inline(always)]
+pub(crate) fn end(src: &[u8], at: usize) -> usize {
+    match src.get(at..).and_then(|rest| rest.first_chunk()) {
+        Some(head) => match short_len(u64::from_le_bytes(*head)) {
+            0 => long_end(src, at),
+            len => at.wrapping_add(len),
+        },
+        None => long_end(src, at),
+    }
+}
+
+/// Length of the plain number without sign that starts `word`; 0 if it does not end there, or not in
+/// the usual way.
+#[inline(always)]
+fn short_len(word: u64) -> usize {
+    let others = others(word);
+    let whole = others.trailing_zeros() & 0x78;
+    if whole > 8 && word as u8 == b'0' {
+        return 0;
+    }
+    let next = word.wrapping_shr(whole) as u8;
+    if next != b'.' {
+        return if ends(next) && others != 0 { whole as usize / 8 } else { 0 };
+    }
+    let fraction = (others & others.wrapping_sub(1)).trailing_zeros() & 0x78;
+    let found = fraction != whole + 8 && fraction < 64 && ends(word.wrapping_shr(fraction) as u8);
+    if found { fraction as usize / 8 } else { 0 }
+}
+
+/// Whether a number usually ends before `next`.
+#[inline(always)]
+fn ends(next: u8) -> bool {
+    next == b',' || next | 0x20 == b'}' || next <= b' '
+}
+
+/// Offset behind the number at `at`: the general case. What looks as if a plain number went on is
+/// parsed to see.
+#[inline(never)]
+fn long_end(src: &[u8], at: usize) -> usize {
+    let rest = src.get(at..).unwrap_or(&[]);
+    let len = match plain_len(rest) {
+        0 => sloppy_len(rest),
+        len if rest.get(len).is_some_and(|next| is_number_byte(*next)) => sloppy_len(rest),
+        len => Some(len),
+    };
+    len.map_or(BROKEN, |len| at + len)
+}
+
+/// Length of the number of any form that starts `rest`.
+fn sloppy_len(rest: &[u8]) -> Option<usize> {
+    let len = rest.iter().take_while(|b| is_number_byte(**b)).count();
+    parse(rest.get(..len)?).map(|_| len)
+}
+
 /// Length of the plain JSON number, without exponent, that starts `rest`; 0 if there is none.
-#[inline]
-pub(crate) fn plain_len(rest: &[u8]) -> usize {
+fn plain_len(rest: &[u8]) -> usize {
     let sign = usize::from(rest.first() == Some(&b'-'));
     let whole = digits(rest, sign);
     if whole == 0 || whole > 1 && rest.get(sign) == Some(&b'0') {
@@ -45,15 +134,28 @@ pub(crate) fn plain_len(rest: &[u8]) -> usize {
     if fraction == 0 { 0 } else { end + 1 + fraction }
 }
 
-#[inline]
-fn digits(rest: &[u8], from: usize) -> usize {
-    rest.get(from..).map_or(0, |rest| rest.iter().take_while(|b| b.is_ascii_digit()).count())
+/// The highest bit of the first byte that is no digit, and if that is a point, of the second. What
+/// stands in later bytes means nothing.
+#[inline(always)]
+fn others(word: u64) -> u64 {
+    let values = word ^ u64::from_le_bytes([b'0'; 8]);
+    // A value of ten or more carries into the highest bit. None up to a point carries further.
+    (values.wrapping_add(u64::from_le_bytes([0x80 - 10; 8])) | values) & u64::from_le_bytes([0x80; 8])
 }
 
-/// Length of the number of any other form that starts `rest`.
-pub(crate) fn sloppy_len(rest: &[u8]) -> Option<usize> {
-    let len = rest.iter().take_while(|b| is_number_byte(**b)).count();
-    parse(rest.get(..len)?).map(|_| len)
+/// Number of digits at `from`, eight at a time.
+fn digits(rest: &[u8], from: usize) -> usize {
+    let rest = rest.get(from..).unwrap_or(&[]);
+    let (words, tail) = rest.as_chunks();
+    let mut len = 0;
+    for word in words {
+        let others = others(u64::from_le_bytes(*word));
+        len += (others.trailing_zeros() / 8) as usize;
+        if others != 0 {
+            return len;
+        }
+    }
+    len + tail.iter().take_while(|b| b.is_ascii_digit()).count()
 }
 
 #[cfg(test)]
@@ -99,7 +201,7 @@ mod tests {
             assert_eq!(plain.len(), len, "{text}");
             assert!(plain.is_empty() || parse(plain).is_some(), "{text}");
         }
-        assert_eq!(sloppy_len(b"1e3,"), Some(3));
-        assert_eq!(sloppy_len(b"09,"), None);
+        assert_eq!(end(b"[1e3,", 1), 4);
+        assert_eq!(end(b"09,", 0), BROKEN);
     }
 }

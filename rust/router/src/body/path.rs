@@ -1,9 +1,9 @@
-//! Paths into a JSON body: their syntax, and all wanted paths as one tree.
+//! Paths into a JSON body: their syntax.
 
 use crate::body::BODY_DEPTH_MAX;
 
 /// One step of a path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     /// Member of an object.
     Name(Box<str>),
@@ -71,91 +71,6 @@ fn index_step(text: &str, at: usize, steps: &mut Vec<Step>) -> Result<usize, Pat
     Ok(at + 1 + digits + 1)
 }
 
-/// A place in the tree of wanted paths.
-#[derive(Debug, Default)]
-pub(crate) struct PathNode {
-    /// Wanted members and their nodes.
-    pub(crate) names: Vec<(Box<str>, usize)>,
-    /// Wanted elements and their nodes.
-    pub(crate) indexes: Vec<(u32, usize)>,
-    /// Slot of the path that ends here.
-    pub(crate) slot: Option<usize>,
-}
-
-/// All paths that a set of conditions wants.
-#[derive(Debug)]
-pub(crate) struct PathSet {
-    nodes: Vec<PathNode>,
-    /// Paths with a wildcard and their slots; each takes a pass of its own.
-    pub(crate) wildcards: Vec<(Vec<Step>, usize)>,
-    /// Number of slots.
-    pub(crate) slots: usize,
-}
-
-impl Default for PathSet {
-    fn default() -> Self {
-        PathSet { nodes: vec![PathNode::default()], wildcards: Vec::new(), slots: 0 }
-    }
-}
-
-impl PathSet {
-    /// The node at `index`; 0 is the document.
-    pub(crate) fn node(&self, index: usize) -> Option<&PathNode> {
-        self.nodes.get(index)
-    }
-
-    /// Slot of `path`, added if it is new.
-    pub(crate) fn add(&mut self, path: &[Step]) -> usize {
-        if path.contains(&Step::Any) {
-            return self.add_wildcard(path);
-        }
-        let mut at = 0;
-        for step in path {
-            at = self.child(at, step);
-        }
-        let slots = &mut self.slots;
-        match self.nodes.get_mut(at) {
-            Some(node) => *node.slot.get_or_insert_with(|| take_slot(slots)),
-            None => take_slot(slots),
-        }
-    }
-
-    fn add_wildcard(&mut self, path: &[Step]) -> usize {
-        if let Some((_, slot)) = self.wildcards.iter().find(|(known, _)| known == path) {
-            return *slot;
-        }
-        let slot = take_slot(&mut self.slots);
-        self.wildcards.push((path.to_vec(), slot));
-        slot
-    }
-
-    /// Index of the child of node `at` by `step`, added if it is new.
-    fn child(&mut self, at: usize, step: &Step) -> usize {
-        let next = self.nodes.len();
-        let Some(node) = self.nodes.get_mut(at) else { return at };
-        let known = match step {
-            Step::Name(name) => node.names.iter().find(|(n, _)| n == name).map(|(_, c)| *c),
-            Step::Index(index) => node.indexes.iter().find(|(i, _)| i == index).map(|(_, c)| *c),
-            Step::Any => None,
-        };
-        if let Some(child) = known {
-            return child;
-        }
-        match step {
-            Step::Name(name) => node.names.push((name.clone(), next)),
-            Step::Index(index) => node.indexes.push((*index, next)),
-            Step::Any => {}
-        }
-        self.nodes.push(PathNode::default());
-        next
-    }
-}
-
-fn take_slot(slots: &mut usize) -> usize {
-    *slots += 1;
-    *slots - 1
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -189,17 +104,5 @@ mod tests {
         let deep = vec!["a"; 65].join(".");
         assert!(parse_path(&deep).is_err());
         assert!(parse_path(&deep[2..]).is_ok());
-    }
-
-    #[test]
-    fn equal_paths_share_a_slot() {
-        let mut set = PathSet::default();
-        let a = set.add(&parse_path("a.b").unwrap());
-        let b = set.add(&parse_path("a.c").unwrap());
-        assert_eq!(set.add(&parse_path("a.b").unwrap()), a);
-        assert_ne!(a, b);
-        let any = set.add(&parse_path("a.*").unwrap());
-        assert_eq!(set.add(&parse_path("a.*").unwrap()), any);
-        assert_eq!(set.slots, 3);
     }
 }

@@ -1,25 +1,30 @@
-//! Reads a body byte by byte under the lenient rules of routing section 8.1: unquoted names, single
-//! quotes, comments, a trailing comma, `NaN` and `Infinity`. `None` means: malformed.
+//! Reads a body under the lenient rules of routing section 8.1: unquoted names, single quotes,
+//! comments, a trailing comma, `NaN` and `Infinity`.
+//!
+//! Every step takes the offset where it begins and gives the one behind it, so that the offset stays
+//! in a register. The usual form of each thing is read on the spot, all others out of line. Where
+//! the text is malformed a step gives [`BROKEN`] or `None`.
 
-use crate::body::{BODY_DEPTH_MAX, number};
+use crate::body::BODY_DEPTH_MAX;
+use crate::body::blanks::{INK, blanks_end, char_at, line_start, spaces_end};
+use crate::body::escape::escape_len;
+use crate::body::number;
+use crate::body::window::Window;
 
-/// Bytes of a name, string or number, without quotes.
+/// Stands for the offset behind something malformed. No source has a byte there, so whatever is
+/// read next fails, and a caller need not look.
+pub(crate) const BROKEN: usize = usize::MAX;
+
+/// Where the bytes of a name, string or number are, without quotes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Piece {
-    start: u32,
-    end: u32,
+    pub(crate) start: usize,
+    pub(crate) end: usize,
     /// Whether it holds escapes.
     pub(crate) escaped: bool,
 }
 
-impl Piece {
-    #[inline]
-    fn new(start: usize, end: usize, escaped: bool) -> Piece {
-        Piece { start: start as u32, end: end as u32, escaped }
-    }
-}
-
-/// How a value begins. A scalar is taken as a whole, a container up to its opening bracket.
+/// A value: a scalar as a whole, a container by its opening bracket.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Token {
     Object,
@@ -35,331 +40,272 @@ pub(crate) enum Token {
     Undefined,
 }
 
-/// Bytes of a string looked at one by one before the search for its end is worth a call.
-const SHORT_STRING_BYTES: usize = 24;
-
-/// A body and how far it is read.
-#[derive(Debug)]
+/// A body.
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Reader<'s> {
     src: &'s [u8],
-    at: usize,
-    depth: u32,
 }
 
 impl<'s> Reader<'s> {
     /// `None` for a source whose offsets do not fit 32 bits.
     pub(crate) fn new(src: &'s [u8]) -> Option<Self> {
-        u32::try_from(src.len()).ok().map(|_| Reader { src, at: 0, depth: 0 })
-    }
-
-    #[inline]
-    fn peek(&self) -> Option<u8> {
-        self.src.get(self.at).copied()
-    }
-
-    fn rest(&self) -> &'s [u8] {
-        self.src.get(self.at..).unwrap_or(&[])
+        u32::try_from(src.len()).ok().map(|_| Reader { src })
     }
 
     /// The bytes of a piece.
-    #[inline]
-    pub(crate) fn bytes(&self, piece: Piece) -> &'s [u8] {
-        self.src.get(piece.start as usize..piece.end as usize).unwrap_or(&[])
+    #[inline(always)]
+    pub(crate) fn bytes(self, piece: Piece) -> Option<&'s [u8]> {
+        self.src.get(piece.start..piece.end)
     }
 
-    /// Opens the document, which must be an object.
-    pub(crate) fn open(&mut self) -> Option<()> {
-        matches!(self.token()?, Token::Object).then_some(())
+    /// The next byte that is neither blank nor part of a comment, and its offset. Most often, it is
+    /// `likely`.
+    #[inline(always)]
+    pub(crate) fn next(self, at: usize, likely: u8) -> Option<(usize, u8)> {
+        let byte = *self.src.get(at)?;
+        if byte == likely || INK[byte as usize] { Some((at, byte)) } else { self.next_far(at) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn next_far(self, at: usize) -> Option<(usize, u8)> {
+        let behind = line_start(self.src, at);
+        match self.src.get(behind) {
+            Some(byte) if INK[*byte as usize] => return Some((behind, *byte)),
+            _ => {}
+        }
+        let at = blanks_end(self.src, at)?;
+        Some((at, *self.src.get(at)?))
     }
 
     /// Nothing but blanks and comments may follow the document.
-    pub(crate) fn finish(&mut self) -> Option<()> {
-        self.blanks()?;
-        self.peek().is_none().then_some(())
+    pub(crate) fn finish(self, at: usize) -> Option<()> {
+        (blanks_end(self.src, at)? == self.src.len()).then_some(())
     }
 
-    /// Whether the open object (or array) ends here; takes the closing bracket.
-    #[inline]
-    pub(crate) fn closes(&mut self, in_object: bool) -> Option<bool> {
-        let closes = self.next_byte()? == close_of(in_object);
-        if closes {
-            self.at += 1;
-            self.depth -= 1;
-        }
-        Some(closes)
-    }
-
-    /// The name of the next member, up to and with its colon.
-    #[inline]
-    pub(crate) fn name(&mut self) -> Option<Piece> {
-        let name = match self.next_byte()? {
-            quote @ (b'"' | b'\'') => self.quoted(quote)?,
-            _ => self.bare_name()?,
-        };
-        if self.peek()? != b':' {
-            self.spaces();
-        }
-        (self.peek()? == b':').then(|| {
-            self.at += 1;
-            name
-        })
-    }
-
-    /// The next value.
-    #[inline]
-    pub(crate) fn token(&mut self) -> Option<Token> {
-        match self.next_byte()? {
-            quote @ (b'"' | b'\'') => self.quoted(quote).map(Token::Text),
-            b'0'..=b'9' => self.number(),
-            b'{' => self.enter(Token::Object),
-            b'[' => self.enter(Token::Array),
-            b',' => Some(Token::Undefined),
-            first => self.rare_token(first),
-        }
-    }
-
-    /// After a value: takes a comma, or stands before the closing bracket.
-    #[inline]
-    pub(crate) fn after_value(&mut self, in_object: bool) -> Option<()> {
-        match self.next_byte()? {
-            b',' => self.at += 1,
-            b if b == close_of(in_object) => {}
-            _ => return None,
-        }
-        Some(())
-    }
-
-    /// Reads to the end of a value that nobody wants. Depth fits a word: one bit per container.
-    pub(crate) fn skip(&mut self, token: Token) -> Option<()> {
-        let mut objects: u64 = match token {
-            Token::Object => 1,
-            Token::Array => 0,
-            _ => return Some(()),
-        };
-        let outside = self.depth - 1;
-        loop {
-            let in_object = objects & 1 == 1;
-            if self.closes(in_object)? {
-                if self.depth == outside {
-                    return Some(());
-                }
-                objects >>= 1;
-                self.after_value(objects & 1 == 1)?;
-                continue;
-            }
-            if in_object {
-                self.name()?;
-            }
-            match self.token()? {
-                Token::Object => objects = objects << 1 | 1,
-                Token::Array => objects <<= 1,
-                _ => self.after_value(in_object)?,
-            }
-        }
-    }
-
-    /// The next byte that is neither blank nor comment; not taken.
-    #[inline]
-    fn next_byte(&mut self) -> Option<u8> {
-        let byte = self.peek()?;
-        if byte > b' ' && byte.is_ascii() && byte != b'/' {
-            return Some(byte);
-        }
-        self.blanks()?;
-        self.peek()
-    }
-
-    fn rare_token(&mut self, first: u8) -> Option<Token> {
-        match first {
-            b'-' if self.rest().starts_with(b"-I") => {
-                self.word("-Infinity", Token::Infinity { negative: true })
-            }
-            b'-' | b'.' => self.number(),
-            b't' => self.word("true", Token::Bool(true)),
-            b'f' => self.word("false", Token::Bool(false)),
-            b'n' => self.word("null", Token::Null),
-            b'u' => self.word("undefined", Token::Undefined),
-            b'N' => self.word("NaN", Token::Undefined),
-            b'I' => self.word("Infinity", Token::Infinity { negative: false }),
+    /// Behind a value: takes a comma, or stands before the bracket `close`.
+    #[inline(always)]
+    pub(crate) fn after_value(self, at: usize, close: u8) -> Option<usize> {
+        match self.next(at, b',')? {
+            (at, b',') => Some(at + 1),
+            (at, byte) if byte == close => Some(at),
             _ => None,
         }
     }
 
-    #[inline]
-    fn enter(&mut self, token: Token) -> Option<Token> {
-        self.at += 1;
-        self.depth += 1;
-        (self.depth <= BODY_DEPTH_MAX).then_some(token)
-    }
-
-    fn word(&mut self, word: &str, token: Token) -> Option<Token> {
-        if !self.rest().starts_with(word.as_bytes()) {
-            return None;
-        }
-        self.at += word.len();
-        self.ends_value().then_some(token)
-    }
-
-    /// Whether a literal or number may end here.
-    #[inline]
-    fn ends_value(&self) -> bool {
-        match self.peek() {
-            None | Some(b',' | b'}' | b']' | b'/' | b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c) => true,
-            Some(b) if b.is_ascii() => false,
-            Some(_) => self.char().is_some_and(char::is_whitespace),
-        }
-    }
-
-    /// A number; plain JSON ones are recognised on the way, others parsed to see if they are any.
-    #[inline]
-    fn number(&mut self) -> Option<Token> {
-        let start = self.at;
-        let plain = number::plain_len(self.rest());
-        self.at += plain;
-        if plain == 0 || !self.ends_value() {
-            self.at = start + number::sloppy_len(self.src.get(start..)?)?;
-            if !self.ends_value() {
-                return None;
+    /// The name that begins with the byte `first` at `at`, the offset of what follows its colon, and
+    /// the byte there, which may begin a comment or a blank beyond ASCII.
+    #[inline(always)]
+    pub(crate) fn name(self, window: &mut Window, at: usize, first: u8) -> Option<(Piece, usize, u8)> {
+        if first == b'"' {
+            let (start, end) = (at + 1, window.stop(self.src, at + 1));
+            // Behind the closing quote there are three bytes or more, were it only for `:,}`.
+            let [quote, colon, byte, _] = *self.src.get(end..)?.first_chunk()?;
+            if [quote, colon] == *b"\":" {
+                let (piece, behind) = (Piece { start, end, escaped: false }, end.wrapping_add(2));
+                if byte > b' ' {
+                    return Some((piece, behind, byte));
+                }
+                let (at, byte) = self.next_far(behind)?;
+                return Some((piece, at, byte));
             }
         }
-        Some(Token::Number(Piece::new(start, self.at, false)))
+        self.rare_name(window, at, first)
     }
 
-    #[inline]
-    fn quoted(&mut self, quote: u8) -> Option<Piece> {
-        let start = self.at + 1;
-        let rest = self.src.get(start..)?;
-        let short = rest.get(..SHORT_STRING_BYTES).unwrap_or(rest);
-        let stop = short.iter().position(|b| *b == quote || *b == b'\\');
-        self.at = start + stop.unwrap_or(short.len());
-        if stop.is_some() && self.peek() == Some(quote) {
-            self.at += 1;
-            return Some(Piece::new(start, self.at - 1, false));
-        }
-        self.quoted_end(start, quote)
-    }
-
-    /// The rest of a string that is long or holds escapes.
-    fn quoted_end(&mut self, start: usize, quote: u8) -> Option<Piece> {
-        let mut escaped = false;
-        loop {
-            self.at += memchr::memchr2(quote, b'\\', self.rest())?;
-            if self.peek()? == quote {
-                self.at += 1;
-                return Some(Piece::new(start, self.at - 1, escaped));
-            }
-            escaped = true;
-            self.at += escape_len(self.rest())?;
-        }
+    /// A name that is not quoted, holds escapes, or has blanks behind it.
+    #[cold]
+    #[inline(never)]
+    fn rare_name(self, window: &mut Window, at: usize, first: u8) -> Option<(Piece, usize, u8)> {
+        let (name, at) = match first {
+            b'"' | b'\'' => self.string(window, at, first)?,
+            _ => self.bare_name(at)?,
+        };
+        let at = spaces_end(self.src, at);
+        let colon = *self.src.get(at)? == b':';
+        if colon { Some((name, at + 1, *self.src.get(at + 1)?)) } else { None }
     }
 
     /// A name without quotes: letters, digits, `_` and `$`.
-    fn bare_name(&mut self) -> Option<Piece> {
-        let start = self.at;
-        while let Some(c) = self.char().filter(|c| c.is_alphanumeric() || matches!(c, '_' | '$')) {
-            self.at += c.len_utf8();
+    fn bare_name(self, start: usize) -> Option<(Piece, usize)> {
+        let mut end = start;
+        while let Some(c) = char_at(self.src, end).filter(|c| c.is_alphanumeric() || matches!(c, '_' | '$')) {
+            end += c.len_utf8();
         }
-        (self.at > start).then(|| Piece::new(start, self.at, false))
+        (end > start).then_some((Piece { start, end, escaped: false }, end))
     }
 
-    /// The character here, if the bytes are one.
-    fn char(&self) -> Option<char> {
-        let head = self.rest();
-        let head = head.get(..4).unwrap_or(head);
-        let valid = match std::str::from_utf8(head) {
-            Ok(text) => text,
-            Err(e) => std::str::from_utf8(head.get(..e.valid_up_to())?).ok()?,
-        };
-        valid.chars().next()
-    }
-
-    fn spaces(&mut self) {
-        while let Some(b) = self.peek() {
-            match b {
-                b' ' | b'\n' | b'\r' | b'\t' | 0x0b | 0x0c => self.at += 1,
-                b if b.is_ascii() => return,
-                _ => match self.char().filter(|c| c.is_whitespace()) {
-                    Some(c) => self.at += c.len_utf8(),
-                    None => return,
-                },
+    /// The string that begins with `quote` at `at`, and the offset behind it.
+    fn string(self, window: &mut Window, at: usize, quote: u8) -> Option<(Piece, usize)> {
+        let start = at + 1;
+        let (mut end, mut escaped) = (start, false);
+        loop {
+            end = match quote {
+                b'"' => window.stop(self.src, end),
+                _ => end + memchr::memchr2(quote, b'\\', self.src.get(end..)?)?,
+            };
+            if *self.src.get(end)? == quote {
+                return Some((Piece { start, end, escaped }, end + 1));
             }
+            escaped = true;
+            end += escape_len(self.src.get(end..)?)?;
+        }
+    }
+
+    /// The value that begins with the byte `first` at `at`, and the offset behind it.
+    #[inline(always)]
+    pub(crate) fn token(self, window: &mut Window, at: usize, first: u8) -> Option<(Token, usize)> {
+        match first {
+            b'"' | b'\'' => self.string(window, at, first).map(|(piece, end)| (Token::Text(piece), end)),
+            b'0'..=b'9' => self.number(at),
+            b'{' => Some((Token::Object, at + 1)),
+            b'[' => Some((Token::Array, at + 1)),
+            _ => self.rare_token(at, first),
         }
     }
 
     #[inline(never)]
-    fn blanks(&mut self) -> Option<()> {
-        self.spaces();
-        while self.peek() == Some(b'/') {
-            self.comment()?;
-            self.spaces();
+    fn rare_token(self, at: usize, first: u8) -> Option<(Token, usize)> {
+        match first {
+            b',' => Some((Token::Undefined, at)),
+            b'.' => self.number(at),
+            b'-' if self.src.get(at + 1) != Some(&b'I') => self.number(at),
+            _ => self.word(at, first),
         }
-        Some(())
     }
 
-    fn comment(&mut self) -> Option<()> {
-        let rest = self.rest();
-        match rest.get(1)? {
-            b'*' => self.at += memchr::memmem::find(rest.get(2..)?, b"*/")? + 4,
-            b'/' => self.at += memchr::memchr2(b'\n', b'\r', rest).unwrap_or(rest.len()),
-            _ => return None,
+    #[inline(always)]
+    fn number(self, at: usize) -> Option<(Token, usize)> {
+        let end = number::end(self.src, at);
+        (end != BROKEN).then_some((Token::Number(Piece { start: at, end, escaped: false }), end))
+    }
+
+    /// The literal at `at`. That it ends there is seen by what follows.
+    fn word(self, at: usize, first: u8) -> Option<(Token, usize)> {
+        match first {
+            b't' => self.literal(at, b"true", Token::Bool(true)),
+            b'f' => self.literal(at, b"false", Token::Bool(false)),
+            b'n' => self.literal(at, b"null", Token::Null),
+            b'u' => self.literal(at, b"undefined", Token::Undefined),
+            b'N' => self.literal(at, b"NaN", Token::Undefined),
+            b'I' => self.literal(at, b"Infinity", Token::Infinity { negative: false }),
+            b'-' => self.literal(at, b"-Infinity", Token::Infinity { negative: true }),
+            _ => None,
         }
-        Some(())
+    }
+
+    #[inline(always)]
+    fn literal<const N: usize>(self, at: usize, word: &[u8; N], token: Token) -> Option<(Token, usize)> {
+        (self.src.get(at..)?.first_chunk() == Some(word)).then_some((token, at + N))
+    }
+
+    /// Offset behind the value, wanted by nobody, inside a container at `depth`. It begins with the
+    /// byte `first` at `at`, or with blanks.
+    #[inline(always)]
+    pub(crate) fn skip(self, window: &mut Window, at: usize, first: u8, depth: u32) -> Option<usize> {
+        match first | 0x20 {
+            b'{' => self.skip_rest_here(window, at + 1, first == b'{', deeper(depth)?),
+            _ => Some(self.skip_scalar(window, at, first, depth)),
+        }
+    }
+
+    /// The same for what is mostly a scalar.
+    #[inline(always)]
+    fn skip_scalar(self, window: &mut Window, at: usize, first: u8, depth: u32) -> usize {
+        if first == b'"' {
+            let end = window.stop(self.src, at + 1);
+            if self.src.get(end) == Some(&b'"') {
+                return end + 1;
+            }
+        } else if first.is_ascii_digit() {
+            return number::end(self.src, at);
+        }
+        match self.src.get(at..).and_then(|rest| rest.first_chunk()) {
+            Some(b"true" | b"null") => at.wrapping_add(4),
+            Some(b"fals") if self.src.get(at.wrapping_add(4)) == Some(&b'e') => at.wrapping_add(5),
+            _ => self.skip_rare(window, at, depth).unwrap_or(BROKEN),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn skip_rare(self, window: &mut Window, at: usize, depth: u32) -> Option<usize> {
+        let (at, first) = self.next(at, b't')?;
+        match first {
+            // Deep as the containers are nested, which has a limit.
+            b'{' | b'[' => self.skip_rest(window, at + 1, first == b'{', deeper(depth)?),
+            _ => self.token(window, at, first).map(|(_, end)| end),
+        }
+    }
+
+    /// Offset behind the container at `depth` the rest of whose content is at `at`.
+    #[inline(never)]
+    pub(crate) fn skip_rest(
+        self,
+        window: &mut Window,
+        at: usize,
+        is_object: bool,
+        depth: u32,
+    ) -> Option<usize> {
+        self.skip_rest_here(window, at, is_object, depth)
+    }
+
+    /// The same, on the spot. One bit for each container tells the objects, the innermost lowest.
+    #[inline(always)]
+    fn skip_rest_here(
+        self,
+        window: &mut Window,
+        mut at: usize,
+        is_object: bool,
+        depth: u32,
+    ) -> Option<usize> {
+        let (mut objects, mut level) = (u64::from(is_object), depth);
+        loop {
+            let (here, byte) = self.next(at, b'"')?;
+            if byte == close_of(objects) {
+                at = here;
+            } else {
+                let (here, byte) = if objects & 1 == 0 {
+                    (here, byte)
+                } else {
+                    let (_, behind, byte) = self.name(window, here, byte)?;
+                    (behind, byte)
+                };
+                if byte | 0x20 == b'{' {
+                    level = deeper(level)?;
+                    objects = objects << 1 | u64::from(byte == b'{');
+                    at = here + 1;
+                    continue;
+                }
+                at = self.skip_scalar(window, here, byte, level);
+            }
+            loop {
+                let (here, byte) = self.next(at, b',')?;
+                at = here + 1;
+                if byte == b',' {
+                    break;
+                }
+                if byte != close_of(objects) {
+                    return None;
+                }
+                if level == depth {
+                    return Some(at);
+                }
+                level -= 1;
+                objects >>= 1;
+            }
+        }
     }
 }
 
-#[inline]
-fn close_of(in_object: bool) -> u8 {
-    if in_object { b'}' } else { b']' }
+/// The depth inside a container at `depth`; `None` if it is too deep.
+#[inline(always)]
+pub(crate) fn deeper(depth: u32) -> Option<u32> {
+    (depth < BODY_DEPTH_MAX).then_some(depth + 1)
 }
 
-/// Length of the escape that starts `rest`.
-fn escape_len(rest: &[u8]) -> Option<usize> {
-    match rest.get(1)? {
-        b'b' | b't' | b'n' | b'f' | b'r' | b'\\' | b'"' | b'\'' | b'/' => Some(2),
-        b'u' => rest.get(2..6)?.iter().all(u8::is_ascii_hexdigit).then_some(6),
-        _ => None,
-    }
-}
-
-/// Decodes the escapes of a text the reader has accepted; a surrogate without its partner becomes
-/// U+FFFD.
-pub(crate) fn unescape(text: &str, into: &mut String) {
-    into.clear();
-    let mut rest = text;
-    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
-        into.push_str(rest.get(..at).unwrap_or(""));
-        let escape = rest.get(at..).unwrap_or("");
-        let (c, len) = escaped_char(escape);
-        into.push(c);
-        rest = escape.get(len..).unwrap_or("");
-    }
-    into.push_str(rest);
-}
-
-fn escaped_char(escape: &str) -> (char, usize) {
-    let c = match escape.as_bytes().get(1) {
-        Some(b'b') => '\u{8}',
-        Some(b't') => '\t',
-        Some(b'n') => '\n',
-        Some(b'f') => '\u{c}',
-        Some(b'r') => '\r',
-        Some(b'u') => return unicode_escape(escape),
-        Some(b) => char::from(*b),
-        None => char::REPLACEMENT_CHARACTER,
-    };
-    (c, 2)
-}
-
-fn unicode_escape(escape: &str) -> (char, usize) {
-    let first = unit(escape).unwrap_or(0xfffd);
-    let second = escape.get(6..).and_then(unit).filter(|_| (0xd800..0xdc00).contains(&first));
-    let pair = [first, second.unwrap_or(0)];
-    let taken = if second.is_some_and(|s| (0xdc00..0xe000).contains(&s)) { 2 } else { 1 };
-    let c = char::decode_utf16(pair).next().and_then(Result::ok).unwrap_or(char::REPLACEMENT_CHARACTER);
-    (c, taken * 6)
-}
-
-/// Value of the `\uXXXX` that starts `text`.
-fn unit(text: &str) -> Option<u16> {
-    u16::from_str_radix(text.strip_prefix("\\u")?.get(..4)?, 16).ok()
+/// The bracket that closes the innermost container. The two differ in one bit.
+#[inline(always)]
+fn close_of(objects: u64) -> u8 {
+    b']' | ((objects & 1) as u8) << 5
 }

@@ -1,166 +1,195 @@
 //! One pass over a body that finds every wanted path and checks the rest of the text.
 
-use crate::body::date::is_date;
-use crate::body::number;
-use crate::body::path::{PathNode, PathSet};
-use crate::body::reader::{Piece, Reader, Token, unescape};
+use crate::body::escape::unescape;
+use crate::body::mapper::{Mapper, Texts};
+use crate::body::reader::{Piece, Reader, Token, deeper};
+use crate::body::tree::{PathNode, PathSet};
+use crate::body::wildcard::{self, Members};
+use crate::body::window::Window;
 use crate::value::Val;
 
-/// Makes values of texts found.
-pub(crate) trait Texts<'s, 'm> {
-    /// A text that stands in the source as it is.
-    fn plain(&mut self, text: &'s str) -> Val<'m>;
-    /// A text decoded from it.
-    fn decoded(&mut self, text: &str) -> Val<'m>;
+/// Offsets, which tell one visit of a node from another, as nodes are visited again when members
+/// have equal names.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Visit {
+    /// Of the value last met at the node.
+    own: u32,
+    /// Of the value above it.
+    parent: u32,
 }
 
-/// Turns tokens into values.
-pub(crate) struct Mapper<'d, T> {
-    pub(crate) texts: T,
-    /// Where escapes are decoded.
-    pub(crate) decoded: &'d mut String,
-}
-
-impl<T> Mapper<'_, T> {
-    /// Value of a token (routing section 8.3); containers and dates are [`Val::Composite`].
-    pub(crate) fn map<'s, 'm>(&mut self, reader: &Reader<'s>, token: Token) -> Val<'m>
-    where
-        T: Texts<'s, 'm>,
-    {
-        match token {
-            Token::Object | Token::Array => Val::Composite,
-            Token::Text(piece) => self.text(reader.bytes(piece), piece),
-            Token::Number(piece) => number::parse(reader.bytes(piece)).map_or(Val::Undefined, Val::num),
-            Token::Infinity { negative: false } => Val::Num(f64::INFINITY),
-            Token::Infinity { negative: true } => Val::Num(f64::NEG_INFINITY),
-            Token::Bool(b) => Val::Bool(b),
-            Token::Null => Val::Null,
-            Token::Undefined => Val::Undefined,
-        }
-    }
-
-    fn text<'s, 'm>(&mut self, bytes: &'s [u8], piece: Piece) -> Val<'m>
-    where
-        T: Texts<'s, 'm>,
-    {
-        match std::str::from_utf8(bytes) {
-            Ok(text) if !piece.escaped => {
-                if is_date(text) {
-                    Val::Composite
-                } else {
-                    self.texts.plain(text)
-                }
-            }
-            _ => {
-                unescape(&String::from_utf8_lossy(bytes), self.decoded);
-                if is_date(self.decoded) { Val::Composite } else { self.texts.decoded(self.decoded) }
-            }
-        }
-    }
-}
-
-/// The name of a member, its escapes decoded.
-pub(crate) fn name_of<'n>(reader: &Reader<'n>, piece: Piece, decoded: &'n mut String) -> &'n [u8] {
-    let bytes = reader.bytes(piece);
-    if !piece.escaped {
-        return bytes;
-    }
-    unescape(&String::from_utf8_lossy(bytes), decoded);
-    decoded.as_bytes()
+/// Buffers of a scan; they keep what they hold of the last one.
+#[derive(Debug, Default)]
+pub(crate) struct ScanBuffers {
+    /// By node; of use only where something was found.
+    visits: Vec<Visit>,
+    members: Members,
 }
 
 /// Fills `found`, by slot, from the document `src`.
 pub(crate) fn scan<'s, 'm, T: Texts<'s, 'm>>(
     src: &'s [u8],
     paths: &PathSet,
+    buffers: &mut ScanBuffers,
     mapper: &mut Mapper<'_, T>,
     found: &mut [Val<'m>],
 ) -> Option<()> {
     found.fill(Val::Missing);
-    let mut scan = Scan { reader: Reader::new(src)?, paths, mapper, found };
-    scan.reader.open()?;
-    let root = paths.node(0)?;
-    scan.put(root, Token::Object);
-    scan.object(root)?;
-    scan.reader.finish()
+    if buffers.visits.len() < found.len() {
+        buffers.visits.resize(found.len(), Visit::default());
+    }
+    let nodes = paths.nodes();
+    let (reader, window) = (Reader::new(src)?, Window::new(src));
+    let mut scan = Scan { src, reader, window, nodes, buffers, mapper, found, again: false };
+    let (at, first) = reader.next(0, b'{')?;
+    if first != b'{' {
+        return None;
+    }
+    let end = scan.value(0, 0, at, first, 0)?;
+    scan.reader.finish(end)?;
+    if scan.again {
+        scan.forget();
+    }
+    Some(())
 }
 
 struct Scan<'a, 'd, 's, 'm, T> {
+    src: &'s [u8],
     reader: Reader<'s>,
-    paths: &'a PathSet,
+    window: Window,
+    nodes: &'a [PathNode],
+    buffers: &'a mut ScanBuffers,
     mapper: &'a mut Mapper<'d, T>,
     found: &'a mut [Val<'m>],
+    /// Whether a node was visited again.
+    again: bool,
 }
 
 impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
-    fn object(&mut self, node: &'a PathNode) -> Option<()> {
-        if node.names.is_empty() {
-            return self.reader.skip(Token::Object);
-        }
-        while !self.reader.closes(true)? {
-            let name = self.reader.name()?;
-            let child = self.member(node, name);
-            let token = self.reader.token()?;
-            self.value(child, token)?;
-            self.reader.after_value(true)?;
-        }
-        Some(())
-    }
-
-    fn array(&mut self, node: &'a PathNode) -> Option<()> {
-        if node.indexes.is_empty() {
-            return self.reader.skip(Token::Array);
-        }
-        let mut index = 0;
-        while !self.reader.closes(false)? {
-            let token = self.reader.token()?;
-            self.value(self.element(node, index), token)?;
-            self.reader.after_value(false)?;
-            index += 1;
-        }
-        Some(())
-    }
-
-    fn member(&mut self, node: &PathNode, name: Piece) -> Option<&'a PathNode> {
-        let name = name_of(&self.reader, name, self.mapper.decoded);
-        let child = node.names.iter().find(|(known, _)| known.as_bytes() == name)?.1;
-        self.paths.node(child)
-    }
-
-    fn element(&self, node: &'a PathNode, index: u32) -> Option<&'a PathNode> {
-        let child = node.indexes.iter().find(|(known, _)| *known == index)?.1;
-        self.paths.node(child)
-    }
-
-    /// Takes one value, wanted by `node` and what is below it, or by nobody.
-    fn value(&mut self, node: Option<&'a PathNode>, token: Token) -> Option<()> {
-        let Some(node) = node else {
-            return self.reader.skip(token);
-        };
-        // Of two members of one name the last one counts, with nothing left of the first.
-        self.forget(node);
-        self.put(node, token);
+    /// Takes the value that begins with the byte `first` at `at`, wanted by the node and what is
+    /// below it, in a container at `depth` whose value is at `parent`. As deep as a path is long.
+    fn value(&mut self, node: u32, parent: usize, at: usize, first: u8, depth: u32) -> Option<usize> {
+        let (token, behind) = self.reader.token(&mut self.window, at, first)?;
+        let value = self.mapper.map(self.reader, token);
+        self.put(node, parent, at, value);
         match token {
-            Token::Object => self.object(node),
-            Token::Array => self.array(node),
-            _ => Some(()),
+            Token::Object => self.object(self.nodes.get(node as usize)?, at, deeper(depth)?),
+            Token::Array => self.array(self.nodes.get(node as usize)?, at, deeper(depth)?),
+            _ => Some(behind),
         }
     }
 
-    fn put(&mut self, node: &PathNode, token: Token) {
-        if let Some(place) = node.slot.and_then(|slot| self.found.get_mut(slot)) {
-            *place = self.mapper.map(&self.reader, token);
+    #[inline]
+    fn put(&mut self, node: u32, parent: usize, at: usize, value: Val<'m>) {
+        if let (Some(place), Some(visit)) =
+            (self.found.get_mut(node as usize), self.buffers.visits.get_mut(node as usize))
+        {
+            // Whatever the body holds, it is not `Missing`.
+            self.again |= !matches!(place, Val::Missing);
+            *place = value;
+            *visit = Visit { own: at as u32, parent: parent as u32 };
         }
     }
 
-    /// At most as deep as a path is long.
-    fn forget(&mut self, node: &'a PathNode) {
-        let children = node.names.iter().map(|(_, c)| *c).chain(node.indexes.iter().map(|(_, c)| *c));
-        for child in children.filter_map(|c| self.paths.node(c)) {
-            if let Some(place) = child.slot.and_then(|slot| self.found.get_mut(slot)) {
+    fn object(&mut self, node: &'a PathNode, start: usize, depth: u32) -> Option<usize> {
+        let end = if node.names.is_empty() {
+            self.reader.skip_rest(&mut self.window, start + 1, true, depth)?
+        } else {
+            self.members(node, start, depth)?
+        };
+        for wildcard in &node.wildcards {
+            let text = self.src.get(..end)?;
+            let hit = wildcard::find(text, start, &wildcard.steps, &mut self.buffers.members)?;
+            let value = self.wildcard_value(hit)?;
+            self.put(wildcard.node, start, start, value);
+        }
+        Some(end)
+    }
+
+    fn members(&mut self, node: &'a PathNode, start: usize, depth: u32) -> Option<usize> {
+        let reader = self.reader;
+        let mut at = start + 1;
+        loop {
+            let (here, byte) = reader.next(at, b'"')?;
+            if byte == b'}' {
+                return Some(here + 1);
+            }
+            let (name, behind, byte) = reader.name(&mut self.window, here, byte)?;
+            at = match self.child(node, name) {
+                Some(child) => {
+                    let (here, byte) = reader.next(behind, b'"')?;
+                    self.value(child, start, here, byte, depth)?
+                }
+                None => reader.skip(&mut self.window, behind, byte, depth)?,
+            };
+            at = reader.after_value(at, b'}')?;
+        }
+    }
+
+    /// The node below `node` of the member `name`.
+    #[inline(always)]
+    fn child(&mut self, node: &PathNode, name: Piece) -> Option<u32> {
+        if name.escaped {
+            return self.escaped_child(node, name);
+        }
+        let wanted = node.names.may_have(name.end - name.start);
+        if wanted { node.names.get(self.reader.bytes(name)?) } else { None }
+    }
+
+    #[cold]
+    fn escaped_child(&mut self, node: &PathNode, name: Piece) -> Option<u32> {
+        unescape(&String::from_utf8_lossy(self.reader.bytes(name)?), self.mapper.decoded);
+        node.names.get(self.mapper.decoded.as_bytes())
+    }
+
+    /// The elements up to the last one wanted are counted, the others skipped at once.
+    fn array(&mut self, node: &'a PathNode, start: usize, depth: u32) -> Option<usize> {
+        let (mut at, mut index) = (start + 1, 0);
+        for (wanted, child) in &node.indexes {
+            loop {
+                let (here, byte) = self.reader.next(at, b']')?;
+                if byte == b']' {
+                    return Some(here + 1);
+                }
+                let is_wanted = index == *wanted;
+                at = if is_wanted {
+                    self.value(*child, start, here, byte, depth)?
+                } else {
+                    self.reader.skip(&mut self.window, here, byte, depth)?
+                };
+                at = self.reader.after_value(at, b']')?;
+                index += 1;
+                if is_wanted {
+                    break;
+                }
+            }
+        }
+        self.reader.skip_rest(&mut self.window, at, false, depth)
+    }
+
+    fn wildcard_value(&mut self, hit: wildcard::Hits) -> Option<Val<'m>> {
+        Some(match hit {
+            wildcard::Hits::None => Val::Missing,
+            wildcard::Hits::Many => Val::Undefined,
+            wildcard::Hits::One(at) => {
+                let at = at as usize;
+                let (token, _) = self.reader.token(&mut self.window, at, *self.src.get(at)?)?;
+                self.mapper.map(self.reader, token)
+            }
+        })
+    }
+
+    /// Of members with equal names the last one counts: takes back what was found below the others.
+    fn forget(&mut self) {
+        let Scan { nodes, buffers, found, .. } = self;
+        for (node, place) in nodes.iter().enumerate().skip(1) {
+            let under = place.parent as usize;
+            let (visit, above) = (buffers.visits.get(node), buffers.visits.get(under));
+            let current = visit.map(|visit| visit.parent) == above.map(|above| above.own)
+                && found.get(under).is_some_and(|above| *above != Val::Missing);
+            if let (false, Some(place)) = (current, found.get_mut(node)) {
                 *place = Val::Missing;
             }
-            self.forget(child);
         }
     }
 }

@@ -31,8 +31,8 @@ pub enum EncodedError {
     Lengths {
         /// Length of all texts in the header.
         text_bytes: usize,
-        /// Sum of the single lengths, as far as it was added up.
-        sum: usize,
+        /// Sum of the single lengths.
+        sum: u64,
     },
     /// The texts are not UTF-8.
     #[error("the texts are not UTF-8 at byte {at} of the message")]

@@ -54,14 +54,14 @@ impl<'a> EncodedMessage<'a> {
         let texts = std::str::from_utf8(message.get(texts_at..body_at).unwrap_or(&[]))
             .map_err(|e| EncodedError::NotUtf8 { at: texts_at + e.valid_up_to() })?;
         let (system, application) = table.split_at(usize::from(header.system_count).min(table.len()));
-        let cut = |at| EncodedError::SplitCharacter { at: texts_at + at };
-        let source_end = usize::from(header.source_bytes);
+        let cut = |at| EncodedError::SplitCharacter { at: texts_at + at as usize };
+        let source_end = u64::from(header.source_bytes);
         let system_end = measure(texts, source_end, system).map_err(cut)?;
         let end = measure(texts, system_end, application).map_err(cut)?;
-        if end != texts.len() {
+        if end != texts.len() as u64 {
             return Err(EncodedError::Lengths { text_bytes: texts.len(), sum: end });
         }
-        let part = |from: usize, to: usize| texts.get(from..to).ok_or(cut(from));
+        let part = |from: u64, to: u64| texts.get(from as usize..to as usize).ok_or(cut(from));
         Ok(EncodedMessage {
             source: part(0, source_end)?,
             system: EncodedProperties { table: system, texts: part(source_end, system_end)? },
@@ -116,21 +116,20 @@ fn checked_bytes(header: &Header) -> Result<usize, EncodedError> {
 
 /// Adds up the lengths of `table` from `start`; the error is a place within a character. A sum beyond
 /// the texts is given as it is.
-fn measure(texts: &str, start: usize, table: &[Entry]) -> Result<usize, usize> {
+#[inline]
+fn measure(texts: &str, start: u64, table: &[Entry]) -> Result<u64, u64> {
+    // Continuation bytes begin with the bits 10.
+    let splits = |at: u64| texts.as_bytes().get(at as usize).is_some_and(|byte| byte & 0xC0 == 0x80);
     let mut at = start;
-    let whole = |at: usize| at >= texts.len() || texts.is_char_boundary(at);
-    if !whole(at) {
+    if splits(at) {
         return Err(at);
     }
     for entry in table {
         let (name_bytes, value_bytes) = lengths(*entry);
-        let value_at = at.saturating_add(name_bytes);
-        at = value_at.saturating_add(value_bytes.unwrap_or(0));
-        if !whole(value_at) {
-            return Err(value_at);
-        }
-        if !whole(at) {
-            return Err(at);
+        let value_at = at + name_bytes as u64;
+        at = value_at + value_bytes.unwrap_or(0) as u64;
+        if splits(value_at) || splits(at) {
+            return Err(if splits(value_at) { value_at } else { at });
         }
     }
     Ok(at)
@@ -175,15 +174,21 @@ impl<'a> EncodedProperties<'a> {
     /// The property `name`, which is lower-cased (see [`crate::fold`]).
     #[inline]
     fn get(&self, name: &str) -> Lookup<'a> {
-        // Case changes the length of a name only beyond ASCII.
-        let any_length = !name.is_ascii();
+        let ascii = name.is_ascii();
         let mut at = 0;
         for entry in self.table {
             let (name_bytes, value_bytes) = lengths(*entry);
             let value_at = at + name_bytes;
             let end = value_at + value_bytes.unwrap_or(0);
-            let may_be = name_bytes == name.len() || any_length;
-            if may_be && self.texts.get(at..value_at).is_some_and(|candidate| names_equal(name, candidate)) {
+            let found = match ascii {
+                true if name_bytes != name.len() => false,
+                true => {
+                    self.texts.as_bytes().get(at..value_at).is_some_and(|other| same(name.as_bytes(), other))
+                }
+                // Case changes the length of a name only beyond ASCII.
+                false => self.texts.get(at..value_at).is_some_and(|other| names_equal(name, other)),
+            };
+            if found {
                 let text = value_bytes.and_then(|_| self.texts.get(value_at..end));
                 return text.map_or(Lookup::Null, Lookup::Text);
             }
@@ -191,6 +196,43 @@ impl<'a> EncodedProperties<'a> {
         }
         Lookup::Absent
     }
+}
+
+/// Whether two names of equal length are the same but for case; `folded` is ASCII in lower case.
+#[inline]
+fn same(folded: &[u8], other: &[u8]) -> bool {
+    let word_same = |word: [u8; 8], other: [u8; 8]| u64::from_le_bytes(word) == lower_word(other);
+    // The last word may overlap the one before it.
+    if let (Some(last), Some(other_last)) = (folded.last_chunk(), other.last_chunk()) {
+        let pairs = folded.as_chunks().0.iter().zip(other.as_chunks().0);
+        return word_same(*last, *other_last)
+            && pairs.into_iter().all(|(word, other)| word_same(*word, *other));
+    }
+    match (half_words(folded), half_words(other)) {
+        (Some(word), Some(other)) => word_same(word, other),
+        _ => folded.eq_ignore_ascii_case(other),
+    }
+}
+
+/// The first and the last four of four to seven bytes.
+#[inline]
+fn half_words(bytes: &[u8]) -> Option<[u8; 8]> {
+    let (first, last) = (bytes.first_chunk()?, bytes.last_chunk()?);
+    let both = u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32;
+    Some(both.to_le_bytes())
+}
+
+/// Eight bytes at once, each upper-case ASCII letter made lower-case.
+#[inline]
+fn lower_word(bytes: [u8; 8]) -> u64 {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * ONES;
+    let word = u64::from_le_bytes(bytes);
+    let low = word & !HIGH;
+    // The high bit of each byte tells: at least `A`, beyond `Z`, not ASCII. No sum carries over.
+    let from_a = low + ONES * (0x80 - b'A' as u64);
+    let beyond_z = low + ONES * (0x7f - b'Z' as u64);
+    word | ((from_a & !beyond_z & !word & HIGH) >> 2)
 }
 
 impl<'a> Iterator for EncodedProperties<'a> {
@@ -248,5 +290,32 @@ impl<'a> Iterator for EncodedMessages<'a> {
         let parsed = EncodedMessage::parse(self.data);
         self.data = parsed.as_ref().map_or(&[], |(_, rest)| rest);
         Some(parsed.map(|(msg, _)| msg))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_lowered_as_their_bytes_are() {
+        for byte in 0..=u8::MAX {
+            let bytes = [byte, b'A', byte, b'Z', byte, b'@', b'[', byte];
+            assert_eq!(lower_word(bytes), u64::from_le_bytes(bytes.map(|b| b.to_ascii_lowercase())));
+        }
+    }
+
+    #[test]
+    fn names_are_the_same_but_for_case() {
+        let name = b"contentencoding-x";
+        for len in 0..=name.len() {
+            let upper = name[..len].to_ascii_uppercase();
+            assert!(same(&name[..len], &upper) && same(&name[..len], &name[..len]));
+            for at in 0..len {
+                let mut other = upper.clone();
+                other[at] ^= 0x40;
+                assert!(!same(&name[..len], &other));
+            }
+        }
     }
 }

@@ -55,6 +55,8 @@ pub struct MessageWriter<'o> {
     application_count: u16,
     /// Properties written.
     given: usize,
+    /// Marks of the names of the present kind; see [`mark_of`].
+    marks_seen: u64,
     finished: bool,
 }
 
@@ -79,6 +81,7 @@ impl<'o> MessageWriter<'o> {
             application_count: checked_count(application_count)?,
             start,
             given: 0,
+            marks_seen: 0,
             finished: false,
             out,
         };
@@ -158,7 +161,19 @@ impl<'o> MessageWriter<'o> {
     /// Compares a name with those of the same kind before it. At most
     /// [`ENCODED_PROPERTIES_MAX`] are there, and most differ in length.
     #[inline]
-    fn refuse_same_name(&self, name: &str) -> Result<(), EncodedError> {
+    fn refuse_same_name(&mut self, name: &str) -> Result<(), EncodedError> {
+        if self.given == usize::from(self.system_count) {
+            self.marks_seen = 0;
+        }
+        let mark = mark_of(name);
+        let new = self.marks_seen & mark == 0;
+        self.marks_seen |= mark;
+        // Beyond ASCII, names that differ only in case may have different marks.
+        if new && name.is_ascii() { Ok(()) } else { self.compare_names(name) }
+    }
+
+    #[inline(never)]
+    fn compare_names(&self, name: &str) -> Result<(), EncodedError> {
         let system_count = usize::from(self.system_count);
         let first = if self.given < system_count { 0 } else { system_count };
         let table_at = self.start + HEADER_BYTES;
@@ -195,6 +210,15 @@ fn checked_count(count: usize) -> Result<u16, EncodedError> {
         Ok(small) if count <= ENCODED_PROPERTIES_MAX => Ok(small),
         _ => Err(EncodedError::TooManyProperties { count, max: ENCODED_PROPERTIES_MAX }),
     }
+}
+
+/// One of 64 bits, by the length and by the first and last byte. ASCII names that differ only in case
+/// have the same one, few others do.
+#[inline]
+fn mark_of(name: &str) -> u64 {
+    let letter = |byte: Option<&u8>| byte.map_or(0, |byte| usize::from(*byte | 0x20));
+    let ends = letter(name.as_bytes().first()) + 5 * letter(name.as_bytes().last());
+    1 << ((ends + 11 * name.len()) % 64)
 }
 
 /// Whether two names are the same to a condition; `folded` is `name` lower-cased if it is not ASCII.

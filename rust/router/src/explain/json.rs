@@ -21,7 +21,7 @@ impl Explanation {
     ///     "deciding": 2,                  place in parts; null without a condition
     ///     "parts": [{                     every part of the condition, innermost first
     ///        "text": "kind = 'a'", "line": 1, "column": 24, "endLine": 1, "endColumn": 34,
-    ///        "depth": 0, "literal": false,
+    ///        "depth": 0, "chained": false, "literal": false,
     ///        "type": "bool",              or undefined, null, missingPath, nullProperty, number, string
     ///        "value": true}]}]}           null where the type says it all
     /// ```
@@ -93,6 +93,7 @@ fn write_part(part: &Part, json: &mut JsonWriter) {
     json.key("endLine").whole(part.range.end.line);
     json.key("endColumn").whole(part.range.end.column);
     json.key("depth").whole(part.depth);
+    json.key("chained").bool(part.chained);
     json.key("literal").bool(part.literal);
     json.key("type").string(type_name(&part.value));
     json.key("value");

@@ -73,7 +73,8 @@ fn write_parts(route: &RouteExplanation, f: &mut fmt::Formatter<'_>) -> fmt::Res
     parts.sort_by_key(|(_, part)| (part.range.start, part.depth));
     let shown = |(index, part): (usize, &Part)| {
         let line = format!("{:1$}{2}", "", 2 * part.depth as usize, clipped(&part.text));
-        (!part.literal || part.depth == 0).then(|| (line, value_text(&part.value), index))
+        let counts = !part.chained && (!part.literal || part.depth == 0);
+        counts.then(|| (line, value_text(&part.value), index))
     };
     let rows: Vec<(String, String, usize)> = parts.into_iter().filter_map(shown).collect();
     let width = rows.iter().map(|(line, ..)| line.chars().count()).max().unwrap_or(0);

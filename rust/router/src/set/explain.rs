@@ -12,7 +12,7 @@ use crate::set::compile::{CompiledRoute, RouteSet, parse};
 use crate::set::decl::RouteDecl;
 use crate::set::evaluate::{Decision, Decisions};
 use crate::set::source::Source;
-use crate::text::range_of;
+use crate::text::Ruler;
 use crate::value::Val;
 
 /// What all routes make of one message. `Display` gives it as text for people,
@@ -73,12 +73,15 @@ pub enum Outcome {
 /// A part of a condition and its value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Part {
-    /// Its text.
+    /// Its text; what is beyond [`EXPLAINED_TEXT_BYTES_MAX`] is cut off.
     pub text: String,
     /// Where it is in the route text.
     pub range: TextRange,
-    /// Levels below the whole condition, which has depth 0.
+    /// Levels below the whole condition, which has depth 0. Operands of one chain, as in `a AND b AND
+    /// c`, are on one level.
     pub depth: u32,
+    /// Whether it is the beginning of a chain, such as `a AND b` in `a AND b AND c`.
+    pub chained: bool,
     /// Whether it is written out, so that its value tells nothing new: a number, a text, `true`.
     pub literal: bool,
     /// Its value.
@@ -101,9 +104,13 @@ pub enum Value {
     Bool(bool),
     /// A number.
     Number(f64),
-    /// A text.
+    /// A text; what is beyond [`EXPLAINED_TEXT_BYTES_MAX`] is cut off.
     Text(String),
 }
+
+/// Bytes of a part's text or value that an explanation repeats. A long condition has as many parts as
+/// words, and each may be a long text.
+pub const EXPLAINED_TEXT_BYTES_MAX: usize = 1024;
 
 impl RouteExplanation {
     /// Whether the route takes messages from the source.
@@ -210,27 +217,38 @@ impl Trace {
         let mut machine = Machine::new(&builder.program, msg, &mut buffers);
         let verdict = machine.run(routine);
         let values = machine.take_trace();
-        let depths = depths(&tree.nodes);
+        let starts = operand_starts(&tree.nodes);
+        let levels = levels(&tree.nodes, &starts);
+        let ruler = Ruler::new(text);
         let part = |(node, value): &(u32, Val<'_>)| {
-            let depth = depths.get(*node as usize).copied().unwrap_or(0);
+            let level = levels.get(*node as usize).copied().unwrap_or_default();
             let node = tree.nodes.get(*node as usize)?;
-            Some(part(node, depth, text, value_of(*value, machine.text(*value))))
+            Some(part(node, level, &ruler, value_of(*value, machine.text(*value))))
         };
         let parts: Vec<Part> = values.iter().filter_map(part).collect();
-        let deciding = deciding(&tree.nodes, &values);
+        let deciding = deciding(&tree.nodes, &starts, &values);
         let place = values.iter().position(|(node, _)| deciding == Some(*node as usize));
         Some(Trace { verdict, parts, deciding: place, body: machine.body_state() })
     }
 }
 
-fn part(node: &Node, depth: u32, text: &str, value: Value) -> Part {
+fn part(node: &Node, level: Level, ruler: &Ruler<'_>, value: Value) -> Part {
     Part {
-        text: text.get(node.start..node.end).unwrap_or("").to_owned(),
-        range: range_of(text, node.start, node.end - node.start),
-        depth,
+        text: clipped(ruler.text().get(node.start..node.end).unwrap_or("")),
+        range: ruler.range(node.start, node.end - node.start),
+        depth: level.depth,
+        chained: level.chained,
         literal: is_literal(node.kind),
         value,
     }
+}
+
+fn clipped(text: &str) -> String {
+    let mut end = text.len().min(EXPLAINED_TEXT_BYTES_MAX);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or("").to_owned()
 }
 
 fn is_literal(kind: NodeKind) -> bool {
@@ -238,16 +256,41 @@ fn is_literal(kind: NodeKind) -> bool {
     matches!(kind, Text | Integer | Hex | Real | True | False | Null | Undefined)
 }
 
-/// Levels of each node below the root, which is the last one.
-fn depths(nodes: &[Node]) -> Vec<u32> {
-    let mut depths = vec![0; nodes.len()];
-    // From the root down: the nodes that wait for their parents' depth, deepest last.
-    let mut waiting = vec![0];
-    for (depth, node) in depths.iter_mut().zip(nodes).rev() {
-        *depth = waiting.pop().unwrap_or(0);
-        waiting.extend(std::iter::repeat_n(*depth + 1, node.kind.arity()));
+/// Where a node stands below the root.
+#[derive(Clone, Copy, Default)]
+struct Level {
+    depth: u32,
+    chained: bool,
+}
+
+/// The levels of all nodes; the root is the last one.
+fn levels(nodes: &[Node], starts: &[usize]) -> Vec<Level> {
+    let mut levels = vec![Level::default(); nodes.len()];
+    // From the root down: what the operands of the nodes seen so far get, the next one last.
+    let mut waiting = vec![Level::default()];
+    for (index, node) in nodes.iter().enumerate().rev() {
+        let level = waiting.pop().unwrap_or_default();
+        let below = Level { depth: level.depth + 1, chained: false };
+        waiting.extend(std::iter::repeat_n(below, node.kind.arity()));
+        let left = left_operand(node, index, starts);
+        if left.and_then(|left| nodes.get(left)).is_some_and(|left| left.kind == node.kind) {
+            let first = waiting.len().saturating_sub(2);
+            if let Some(operand) = waiting.get_mut(first) {
+                *operand = Level { depth: level.depth, chained: true };
+            }
+        }
+        if let Some(place) = levels.get_mut(index) {
+            *place = level;
+        }
     }
-    depths
+    levels
+}
+
+/// The left operand of an infix operator.
+fn left_operand(node: &Node, index: usize, starts: &[usize]) -> Option<usize> {
+    let infix = matches!(node.kind, NodeKind::Infix(_));
+    let right = index.checked_sub(1).filter(|_| infix)?;
+    starts.get(right)?.checked_sub(1)
 }
 
 /// The path that a source stands for (routing section 1.3).
@@ -271,22 +314,23 @@ fn value_of(value: Val<'_>, text: Option<&str>) -> Value {
         Val::NullText => Value::NullProperty,
         Val::Bool(b) => Value::Bool(b),
         Val::Num(n) => Value::Number(n),
-        Val::Text(_) | Val::Built(_) => Value::Text(text.unwrap_or("").to_owned()),
+        Val::Text(_) | Val::Built(_) => Value::Text(clipped(text.unwrap_or(""))),
     }
 }
 
 /// The node that decided: from the root, down into the first operand of an `AND` that is as untrue
 /// as the whole, or of an `OR` that is true.
-fn deciding(nodes: &[Node], values: &[(u32, Val<'_>)]) -> Option<usize> {
-    let starts = operand_starts(nodes);
+fn deciding(nodes: &[Node], starts: &[usize], values: &[(u32, Val<'_>)]) -> Option<usize> {
+    // Values are recorded in the order of the nodes.
     let verdict = |node: usize| {
-        let value = values.iter().find(|(n, _)| *n as usize == node);
-        value.and_then(|(_, value)| value.as_bool())
+        let place = values.binary_search_by_key(&node, |(node, _)| *node as usize).ok()?;
+        values.get(place).and_then(|(_, value)| value.as_bool())
     };
     let mut at = nodes.len().checked_sub(1)?;
     loop {
         let whole = verdict(at);
-        let splits = match nodes.get(at)?.kind {
+        let node = nodes.get(at)?;
+        let splits = match node.kind {
             NodeKind::Infix(Infix::And) => whole != Some(true),
             NodeKind::Infix(Infix::Or) => whole == Some(true),
             _ => false,
@@ -294,9 +338,8 @@ fn deciding(nodes: &[Node], values: &[(u32, Val<'_>)]) -> Option<usize> {
         if !splits {
             return Some(at);
         }
-        let right = at.checked_sub(1)?;
-        let left = starts.get(right)?.checked_sub(1)?;
-        match [left, right].into_iter().find(|operand| verdict(*operand) == whole) {
+        let operands = [left_operand(node, at, starts), at.checked_sub(1)];
+        match operands.into_iter().flatten().find(|operand| verdict(*operand) == whole) {
             Some(operand) => at = operand,
             None => return Some(at),
         }
