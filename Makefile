@@ -47,7 +47,7 @@ lint-python: $(STAMPS)/venv
 
 types: $(STAMPS)/core
 	$(BIN)/mypy python tests bench/load
-	MYPYPATH=bench/micro $(BIN)/mypy bench/micro/callgrind.py bench/micro/router_report.py bench/micro/measuring bench/micro/tests
+	MYPYPATH=bench/micro $(BIN)/mypy bench/micro/callgrind.py bench/micro/router_report.py bench/micro/write_numbers.py bench/micro/measuring bench/micro/tests
 
 stubs: $(STAMPS)/core
 	$(BIN)/python -m mypy.stubtest edgehub._core --concise --mypy-config-file pyproject.toml --allowlist tools/stubtest-allow.txt

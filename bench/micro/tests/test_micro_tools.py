@@ -7,10 +7,11 @@ from pathlib import Path
 
 import callgrind
 import pytest
+import write_numbers
 from measuring.criterion import Timing, read_timing
 from measuring.machine import machine, tool_version
 from measuring.python_side import Rate, Ratio, rate, ratios
-from measuring.scenarios import Scenario
+from measuring.scenarios import RESULTS, Scenario
 from measuring.tables import duration, ratio_table, timing_table
 
 
@@ -90,3 +91,28 @@ def test_machine_facts() -> None:
     assert facts["cores"]
     assert facts["memory_kib"]
     assert tool_version("no-such-tool-here") == "absent"
+
+
+def test_numbers_replace_those_between_the_marks() -> None:
+    begin, end = write_numbers.BEGIN, write_numbers.END
+    assert write_numbers.replaced(f"a\n{begin}old\n{end}b\n", "new\n") == f"a\n{begin}new\n{end}b\n"
+    with pytest.raises(ValueError, match="expected the marks"):
+        write_numbers.replaced(f"a\n{begin}old\n", "new\n")
+
+
+def test_recorded_results_can_be_written_into_the_pages() -> None:
+    results = sorted(RESULTS.glob("*-router.json"))
+    assert results
+    for path in results:
+        result = json.loads(path.read_text())
+        short, long = write_numbers.page(result, path.name), write_numbers.full(result, path.name)
+        assert short.count("\n|") > len(write_numbers.SHOWN)
+        assert long.count("\n|") > len(result["rust"])
+
+
+@pytest.mark.parametrize(
+    ("ok", "best_ok", "shown"),
+    [(None, None, ""), (True, True, "ok"), (False, True, "best"), (False, False, "not")],
+)
+def test_verdicts(ok: bool | None, best_ok: bool | None, shown: str) -> None:
+    assert write_numbers.verdict({"ok": ok, "best_ok": best_ok}) == shown

@@ -15,7 +15,7 @@ fn main() -> Result<(), String> {
     let decls = [RouteDecl::new("up", "FROM /messages/* INTO $upstream"), hot];
     // Either every route is right, or nothing compiles and every error is told with its place.
     let routes = RouteSet::compile("gateway-7", &decls)
-        .map_err(|errors| errors.iter().map(|error| format!("{error}\n")).collect::<String>())?;
+        .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))?;
 
     let mut msg = OwnedMessage::default();
     msg.application.push(("temp".into(), Some("31.5".into())));
