@@ -160,8 +160,8 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
 
     #[inline]
     fn passes(&mut self, ops: &[Op]) -> bool {
-        let mut at = 0;
-        while let Some(op) = ops.get(at) {
+        let mut rest = ops;
+        while let [op, next @ ..] = rest {
             let (jumps, skip) = match *op {
                 Op::TestNumber { op, slot, number, when, skip } => {
                     (self.number_holds(op, slot, number) == when, skip as usize)
@@ -169,13 +169,20 @@ impl<'m, 'b, M: MessageView + ?Sized> Machine<'m, 'b, M> {
                 Op::TestText { op, slot, text, when, skip } => {
                     (self.text_holds(op, slot, text) == when, skip as usize)
                 }
-                Op::Test { when, skip } => ((self.pop() == Val::Bool(true)) == when, skip as usize),
+                Op::TestSlot { slot, when, skip } => {
+                    (matches!(self.slot(slot), Val::Bool(true)) == when, skip as usize)
+                }
+                Op::Test { when, skip } => (matches!(self.pop(), Val::Bool(true)) == when, skip as usize),
                 Op::Jump(skip) => (true, skip as usize),
                 other => (true, self.step(other)),
             };
-            at += if jumps { 1 + skip } else { 1 };
+            rest = match (jumps, next.get(skip..)) {
+                (false, _) => next,
+                (true, Some(target)) => target,
+                (true, None) => return false,
+            };
         }
-        at == ops.len()
+        true
     }
 
     #[inline]

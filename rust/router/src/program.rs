@@ -43,7 +43,13 @@ pub(crate) enum Op {
         when: bool,
         skip: u32,
     },
-    /// Jump if the top of the stack, taken off, is true (or, unless `when`, if it is not).
+    /// Jump if a slot is true (or, unless `when`, if it is not).
+    TestSlot {
+        slot: u32,
+        when: bool,
+        skip: u32,
+    },
+    /// The same for the top of the stack, taken off.
     Test {
         when: bool,
         skip: u32,
@@ -81,7 +87,8 @@ impl Op {
             Op::Load(slot)
             | Op::CompareConst { slot, .. }
             | Op::TestNumber { slot, .. }
-            | Op::TestText { slot, .. } => Some(*slot),
+            | Op::TestText { slot, .. }
+            | Op::TestSlot { slot, .. } => Some(*slot),
             _ => None,
         }
     }
@@ -91,6 +98,7 @@ impl Op {
         match self {
             Op::TestNumber { skip, .. }
             | Op::TestText { skip, .. }
+            | Op::TestSlot { skip, .. }
             | Op::Test { skip, .. }
             | Op::Jump(skip) => *skip = ops,
             _ => {}

@@ -94,8 +94,10 @@ fn find_all<'m, M: MessageView + ?Sized>(
         scan::scan(transcoded.as_bytes(), paths, buffers, &mut Mapper { texts: Copy(keep), decoded }, found)
     };
     for buffer in [transcoded, decoded] {
-        buffer.clear();
-        buffer.shrink_to(KEEP_BYTES);
+        if buffer.capacity() > KEEP_BYTES {
+            buffer.clear();
+            buffer.shrink_to(KEEP_BYTES);
+        }
     }
     done.map_or(BodyState::Malformed, |()| BodyState::Read)
 }
@@ -138,12 +140,14 @@ enum Encoding {
 /// Checks content type and encoding; the spellings are exact but for their case.
 fn admit<M: MessageView + ?Sized>(msg: &M) -> Result<Encoding, BodyState> {
     let encoding = match msg.system_property("contentencoding") {
+        Lookup::Text("utf-8") => Encoding::Utf8,
         Lookup::Text(t) if t.eq_ignore_ascii_case("utf-8") => Encoding::Utf8,
         Lookup::Text(t) if t.eq_ignore_ascii_case("utf-16") => Encoding::Utf16,
         Lookup::Text(t) if t.eq_ignore_ascii_case("utf-32") => Encoding::Utf32,
         _ => return Err(BodyState::ContentEncoding),
     };
     match msg.system_property("contenttype") {
+        Lookup::Text("application/json") => Ok(encoding),
         Lookup::Text(t) if t.eq_ignore_ascii_case("application/json") => Ok(encoding),
         _ => Err(BodyState::ContentType),
     }

@@ -43,6 +43,7 @@ impl Names {
     }
 
     /// The place that `name` leads to.
+    #[inline]
     pub(crate) fn get(&self, name: &[u8]) -> Option<u32> {
         match &self.many {
             None => self.few.iter().find(|(known, _)| same(known, name)).map(|(_, node)| *node),

@@ -79,8 +79,9 @@ impl<'s> Reader<'s> {
     }
 
     /// Nothing but blanks and comments may follow the document.
+    #[inline]
     pub(crate) fn finish(self, at: usize) -> Option<()> {
-        (blanks_end(self.src, at)? == self.src.len()).then_some(())
+        (at == self.src.len() || blanks_end(self.src, at)? == self.src.len()).then_some(())
     }
 
     /// Behind a value: takes a comma, or stands before the bracket `close`.

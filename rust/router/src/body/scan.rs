@@ -68,6 +68,7 @@ struct Scan<'a, 'd, 's, 'm, T> {
 impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
     /// Takes the value that begins with the byte `first` at `at`, wanted by the node and what is
     /// below it, in a container at `depth` whose value is at `parent`. As deep as a path is long.
+    #[inline(always)]
     fn value(&mut self, node: u32, parent: usize, at: usize, first: u8, depth: u32) -> Option<usize> {
         let (token, behind) = self.reader.token(&mut self.window, at, first)?;
         let value = self.mapper.map(self.reader, token);
@@ -91,6 +92,7 @@ impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
         }
     }
 
+    #[inline(never)]
     fn object(&mut self, node: &'a PathNode, start: usize, depth: u32) -> Option<usize> {
         let end = if node.names.is_empty() {
             self.reader.skip_rest(&mut self.window, start + 1, true, depth)?
@@ -143,6 +145,7 @@ impl<'a, 's, 'm, T: Texts<'s, 'm>> Scan<'a, '_, 's, 'm, T> {
     }
 
     /// The elements up to the last one wanted are counted, the others skipped at once.
+    #[inline(never)]
     fn array(&mut self, node: &'a PathNode, start: usize, depth: u32) -> Option<usize> {
         let (mut at, mut index) = (start + 1, 0);
         for (wanted, child) in &node.indexes {

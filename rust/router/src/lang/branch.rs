@@ -147,9 +147,13 @@ impl<'b> Brancher<'b> {
         Ok(())
     }
 
-    /// A test in place of a comparison with a number or text.
+    /// A test in place of a slot, or of its comparison with a number or text.
     fn fused(&self, ops: &[Op], when: bool) -> Option<Op> {
-        let [Op::CompareConst { op, slot, constant }] = *ops else { return None };
+        let (op, slot, constant) = match *ops {
+            [Op::Load(slot)] => return Some(Op::TestSlot { slot, when, skip: 0 }),
+            [Op::CompareConst { op, slot, constant }] => (op, slot, constant),
+            _ => return None,
+        };
         match self.builder.program.consts.get(constant as usize)? {
             Const::Num(number) => Some(Op::TestNumber { op, slot, number: *number, when, skip: 0 }),
             Const::Text(_) => Some(Op::TestText { op, slot, text: constant, when, skip: 0 }),

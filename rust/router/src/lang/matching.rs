@@ -117,7 +117,7 @@ fn share(start: usize, clauses: Vec<u32>, builder: &mut Builder) {
         None => builder.share_condition(start, clauses),
     };
     // A test that fails goes beyond the end.
-    builder.program.ops.extend([Op::Load(slot), Op::Test { when: false, skip: 1 }]);
+    builder.program.ops.push(Op::TestSlot { slot, when: false, skip: 1 });
 }
 
 /// A routine with the same verdict for every message.

@@ -30,8 +30,6 @@ pub(crate) struct CompiledRoute {
     pub(crate) priority: u32,
     pub(crate) ttl_secs: u32,
     pub(crate) routine: Routine,
-    /// Slots and text constants that must be equal; moved to the index.
-    equalities: Vec<(u32, u32)>,
     /// The verdict, if it is the same for every message.
     pub(crate) fixed: Option<Verdict>,
 }
@@ -124,6 +122,8 @@ struct Compiler {
     builder: Builder,
     sharing: Sharing,
     routes: Vec<CompiledRoute>,
+    /// Slots and text constants that must be equal, by place in the declaration.
+    equalities: Vec<Vec<(u32, u32)>>,
     patterns: Vec<Pattern>,
     endpoints: Vec<Endpoint>,
     endpoint_ids: HashMap<String, u32>,
@@ -161,8 +161,8 @@ impl Compiler {
             ttl_secs: decl.ttl_secs,
             routine: matching.routine,
             fixed: self.builder.program.fixed_verdict(matching.routine),
-            equalities: matching.equalities,
         };
+        self.equalities.push(matching.equalities);
         self.routes.push(route);
         self.patterns.push(pattern);
         Ok(())
@@ -188,8 +188,9 @@ impl Compiler {
                 index.add(rank as u32, pattern);
             }
         }
-        let equalities: Vec<_> =
-            self.routes.iter_mut().map(|route| std::mem::take(&mut route.equalities)).collect();
+        let mut by_index = std::mem::take(&mut self.equalities);
+        let of_route = |route: &CompiledRoute| by_index.get_mut(route.index as usize).map(std::mem::take);
+        let equalities: Vec<_> = self.routes.iter().map(of_route).map(Option::unwrap_or_default).collect();
         index.index(&self.builder.program, &equalities);
         RouteSet {
             decls: decls.to_vec(),
