@@ -12,7 +12,7 @@ ARGS ?=
 ROUTER_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python crash bench bench-router bench-hub memory load lock settings fuzz clean
+.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python crash bench bench-router bench-hub memory load lock settings conformance fuzz clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -97,6 +97,9 @@ lock: $(STAMPS)/venv ## Renew the lock files of the Python side
 
 settings: $(STAMPS)/core ## Write docs/configuration.md from the table of settings
 	$(BIN)/python -m edgehub.config.document
+
+conformance: ## Write docs/conformance.md from the vectors and the tests that run them
+	$(PYTHON) tools/conformance.py
 
 fuzz: ## Fuzz one target for a minute: make fuzz TARGET=mqtt_decode (needs nightly and cargo-fuzz)
 	cargo +nightly fuzz run --fuzz-dir fuzz $(TARGET) -- -max_total_time=60
