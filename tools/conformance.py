@@ -19,9 +19,9 @@ VECTORS = ROOT / "tests" / "vectors"
 HEAD = """<!-- Generated: make conformance -->
 # Conformance
 
-Behaviour that clients can see is written down as data, one row for each case, and every row is run; none is skipped. Where a row
-differs from the reference on purpose it says so, and [deviations.md](deviations.md) gives the reason. A file is read by each language
-that implements what it is about.
+Behaviour that clients can see is written down as data, one row for each case, and every row is run; none is
+skipped. Where a row differs from the reference on purpose it says so, and [deviations.md](deviations.md)
+gives the reason. A file is read by each language that implements what it is about.
 
 | file | rows | about | run by |
 |---|---|---|---|

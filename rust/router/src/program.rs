@@ -183,6 +183,15 @@ impl Program {
         Routine { start: start as u32, end: self.ops.len() as u32 }
     }
 
+    /// A constant that is a text.
+    #[inline]
+    pub(crate) fn text(&self, constant: u32) -> &str {
+        match self.consts.get(constant as usize) {
+            Some(Const::Text(text)) => text,
+            _ => "",
+        }
+    }
+
     /// The operations of a [`Load::Shared`].
     pub(crate) fn shared(&self, routine: Routine) -> &[Op] {
         self.shared.get(routine.start as usize..routine.end as usize).unwrap_or(&[])

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use crate::machine::Machine;
 use crate::message::MessageView;
-use crate::program::{Const, Program};
+use crate::program::Program;
 use crate::text_table::{Case, TextTable};
 
 /// Routes that ask one operand for equality before a table pays.
@@ -66,11 +66,7 @@ impl Bucket {
             self.tables.push(EqualityTable { slot, by_text: TextTable::new(Case::Exact) });
             self.tables.len() - 1
         });
-        let text = match program.consts.get(text as usize) {
-            Some(Const::Text(text)) => text,
-            _ => "",
-        };
-        self.tables[at].by_text.get_or_insert_with(text, Vec::new)
+        self.tables[at].by_text.get_or_insert_with(program.text(text), Vec::new)
     }
 
     /// The routes to look at, in the order of their ranks, if they are the same for every message.
