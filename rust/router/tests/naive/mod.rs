@@ -8,7 +8,7 @@
 //! Where the crate differs from the reference on purpose, so does the oracle: `%` and unary minus on
 //! body values work as on numbers, a body value may stand on either side of `AND` and `OR`, and a half
 //! of a surrogate pair becomes U+FFFD, for a Rust string cannot hold it.
-#![allow(dead_code, reason = "each test binary uses a part")]
+#![allow(dead_code, unused_imports, reason = "each test binary uses a part")]
 
 mod body;
 mod date;
