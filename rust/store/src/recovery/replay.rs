@@ -347,6 +347,9 @@ mod tests {
         let mut replay = Replay::default();
         assert!(apply(&mut replay, &batch(0, 2)));
         assert_eq!(replay.orphaned, 2);
+        let losses = replay.losses();
+        let told: Vec<_> = losses.iter().map(|loss| (&*loss.endpoint, loss.first_seq, loss.count)).collect();
+        assert_eq!(told, [("", 0, 2)]);
         replay.drop_unreachable();
         assert!(replay.into_table().iter().all(Option::is_none));
     }
