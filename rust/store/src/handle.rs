@@ -114,8 +114,9 @@ impl Queue {
         self.inner.release_all();
     }
 
-    /// Reads a leased message again, for another attempt to deliver it; false when it is not leased (any more). Expiry
-    /// is not checked: [`Leased::expires_at`] tells.
+    /// Reads a leased message again, for another attempt to deliver it; false when it is not leased (any more), or
+    /// its record is damaged: [`Queue::ack_lost`] tells which, and counts it. Expiry is not checked:
+    /// [`Leased::expires_at`] tells.
     ///
     /// # Errors
     /// [`StoreError::Io`].

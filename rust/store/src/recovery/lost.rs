@@ -27,7 +27,7 @@ impl LostNumbers {
         match self.ranges.last_mut() {
             Some(last) if full || last.end == first => {
                 last.end = end;
-                last.count += count;
+                last.count = last.count.saturating_add(count);
             }
             _ => self.ranges.push(Range { first, end, count }),
         }
@@ -43,7 +43,7 @@ impl LostNumbers {
     }
 
     pub fn total(&self) -> u64 {
-        self.ranges.iter().map(|range| range.count).sum()
+        self.ranges.iter().fold(0, |total, range| range.count.saturating_add(total))
     }
 
     pub fn ranges(&self) -> &[Range] {

@@ -288,7 +288,10 @@ impl RecoveryRun<'_> {
         self.report.orphaned = self.replay.orphaned;
         self.report.entries = entries as u64;
         let losses = self.replay.losses();
-        self.report.lost = losses.iter().map(|loss| loss.count).sum();
+        self.report.lost = losses.iter().fold(0, |lost, loss| loss.count.saturating_add(lost));
+        if self.report.lost > 0 {
+            log::error!("damage took {} messages, counted once per queue", self.report.lost);
+        }
         let queues = self.replay.into_table();
         self.report.queues = queues.iter().flatten().filter(|queue| !queue.is_removed()).count() as u64;
         Recovered { report: self.report, segments, queues, entries, losses, end }
