@@ -101,6 +101,9 @@ class HubCollector(Collector):
     def _own(self, core: CoreTotals) -> Iterator[Metric]:
         """What the reference does not have."""
         yield self._counter("route_matches", "Messages that matched a route", ("route",), core.routes)
+        yield self._counter(
+            "queue_lost", "Messages lost by a queue", ("endpoint", "priority", "cause"), core.lost
+        )
         for name, n in sorted(core.counters.items()):
             yield self._counter(f"core_{_NAME.sub('_', name)}", "Counter of the core", (), [(n,)])
         for prefix, values in (("connections", core.connections), ("store", core.store)):

@@ -11,6 +11,7 @@ Layout of the dictionary; every key may be absent, unknown keys are ignored:
 | `unack` | `[(reason, from, output, n)]`, messages refused because they could not be stored |
 | `routes` | `[(name, n)]`, messages that matched a route of the configuration in force |
 | `queues` | `[(endpoint, priority, length)]`, now |
+| `lost` | `[(endpoint, priority, cause, n)]`, messages that left a queue undelivered |
 | `connections` | `{name: int}`, now |
 | `store` | `{name: int}`, now; bytes, segments |
 
@@ -43,6 +44,7 @@ class CoreTotals(msgspec.Struct, frozen=True, kw_only=True):
     unack: list[tuple[str, str, str, int]] = []
     routes: list[tuple[str, int]] = []
     queues: list[tuple[str, int, int]] = []
+    lost: list[tuple[str, int, str, int]] = []
     connections: dict[str, int] = {}
     store: dict[str, int] = {}
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
 use edgehub_router::{RouteDecl, RouteError, RouteSet};
-use edgehub_store::{Queue, QueueId, QueueListener, Store, StoreError};
+use edgehub_store::{LossCause, Queue, QueueId, QueueListener, Store, StoreError};
 use edgehub_types::UnixMs;
 use parking_lot::{Mutex, RwLock};
 
@@ -328,6 +328,19 @@ impl Hub {
             .iter()
             .map(|queue| (queue.endpoint().to_owned(), queue.priority(), queue.len()))
             .collect()
+    }
+
+    /// Endpoint, priority, cause and number of the messages that left a queue undelivered, where there are some.
+    /// Endpoints that are removed are not in it.
+    pub fn queue_losses(&self) -> Vec<(String, u32, &'static str, u64)> {
+        let mut rows = Vec::new();
+        for queue in self.store.queues() {
+            let lost = LossCause::ALL.map(|cause| (cause.name(), queue.lost(cause)));
+            for (cause, count) in lost.into_iter().filter(|(_, count)| *count > 0) {
+                rows.push((queue.endpoint().to_owned(), queue.priority(), cause, count));
+            }
+        }
+        rows
     }
 
     pub(crate) fn tell_store_failed(&self, error: &StoreError) {

@@ -290,6 +290,8 @@ fn a_rejected_batch_loses_only_the_message_that_is_bad() {
     }
     assert_eq!(take(&world, 10), []);
     assert_eq!(dropped(&world, "rejected_upstream"), 1);
+    let endpoint = world.hub.queue_lengths()[0].0.clone();
+    assert_eq!(world.hub.queue_losses(), [(endpoint, 2_000_000_000, "rejected", 1)]);
     assert_eq!(world.hub.queue_lengths()[0].2, 0);
 }
 

@@ -19,6 +19,16 @@ fn take(world: &World) -> Result<Vec<(u64, String, usize)>, StoreError> {
     Ok(batches.into_iter().map(|batch| (batch.token, batch.sender, batch.count)).collect())
 }
 
+/// Causes and numbers of what was lost on the way.
+fn lost(world: &World) -> Vec<(&'static str, u64)> {
+    world.hub.queue_losses().into_iter().map(|(_, _, cause, count)| (cause, count)).collect()
+}
+
+fn dropped(world: &World, reason: &str) -> u64 {
+    let rows = world.hub.stats().dropped.snapshot();
+    rows.iter().filter(|(labels, _)| labels[0] == reason).map(|(_, count)| count).sum()
+}
+
 fn publish(world: &mut World, device: &str, body: &[u8]) {
     let id = world.device(device);
     world.publish(id, &format!("devices/{device}/messages/events/"), body, 1);
@@ -42,6 +52,7 @@ fn what_comes_behind_a_window_of_expired_messages_goes_at_once() {
     let rest = take(&world).unwrap();
     world.hub.upstream_settle(rest[0].0, Outcome::Delivered);
     assert_eq!(world.hub.queue_lengths()[0].2, 0);
+    assert_eq!((lost(&world), dropped(&world, "ttl_expiry")), (vec![("expired", 2)], 2));
 }
 
 #[test]
@@ -60,16 +71,43 @@ fn a_route_that_left_and_came_back_with_a_full_window_goes_on() {
     assert_eq!(batches.iter().map(|batch| batch.1.as_str()).collect::<Vec<_>>(), ["c"]);
 }
 
-#[test]
-fn a_message_that_cannot_be_read_stops_its_sender_alone_and_loses_nothing() {
-    let storage = Arc::new(FaultyStorage::new());
+/// A world whose store reads every message from a disk that a test can damage.
+fn world_on(storage: &Arc<FaultyStorage>) -> World {
     let store = StoreConfig {
         sync: SyncPolicy::None,
         background_thread: false,
         tail_cache_bytes: 0,
         ..StoreConfig::small()
     };
-    let mut world = World::with_store(Media::Disk(storage.clone()), store, |_| {});
+    World::with_store(Media::Disk(storage.clone()), store, |_| {})
+}
+
+#[test]
+fn a_message_that_rots_while_it_waits_is_lost_and_counted() {
+    let storage = Arc::new(FaultyStorage::new());
+    let mut world = world_on(&storage);
+    world.routes(UP);
+    for body in ["1", "rotten", "3"] {
+        publish(&mut world, "a", body.as_bytes());
+    }
+    // All are leased, none is read again for a batch yet.
+    assert_eq!(world.hub.upstream_take(10, 262_144, 0, world.now().unix).unwrap(), []);
+    let name = storage.list().unwrap().into_iter().find(|name| name.starts_with("journal-")).unwrap();
+    let mut content = storage.content(&name).unwrap();
+    let at = content.windows(6).position(|bytes| bytes == b"rotten").unwrap();
+    content[at] ^= 1;
+    storage.set_content(&name, &content);
+    let batches = take(&world).unwrap();
+    assert_eq!(batches.iter().map(|batch| batch.2).collect::<Vec<_>>(), [2]);
+    world.hub.upstream_settle(batches[0].0, Outcome::Delivered);
+    assert_eq!(world.hub.queue_lengths()[0].2, 0);
+    assert_eq!((lost(&world), dropped(&world, "damaged")), (vec![("damaged", 1)], 1));
+}
+
+#[test]
+fn a_message_that_cannot_be_read_stops_its_sender_alone_and_loses_nothing() {
+    let storage = Arc::new(FaultyStorage::new());
+    let mut world = world_on(&storage);
     world.routes(UP);
     for (device, body) in [("a", "1"), ("a", "unreadable"), ("a", "3"), ("b", "1")] {
         publish(&mut world, device, body.as_bytes());

@@ -17,6 +17,7 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, P
     totals.set_item("dropped", dropped(py, hub)?)?;
     totals.set_item("unack", rows(py, &stats.unacked, |labels| labels)?)?;
     totals.set_item("queues", hub.queue_lengths())?;
+    totals.set_item("lost", hub.queue_losses())?;
     totals.set_item("routes", hub.routing_table().matches())?;
     totals.set_item("counters", counters(py, hub)?)?;
     totals.set_item("connections", connections(py, hub)?)?;
@@ -24,14 +25,27 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, P
     Ok(totals)
 }
 
-/// The store drops what is expired where it would have been leased, without looking at its sender.
+/// With what the store drops where it would have been leased: it does not look at the sender.
 fn dropped<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyList>> {
-    let list = rows(py, &hub.stats().dropped, |labels| labels)?;
-    let expired = hub.store().stats().expired;
-    if expired > 0 {
-        list.append(row(py, (vec!["ttl_expiry".to_owned(), String::new(), String::new()], expired))?)?;
+    let mut rows = hub.stats().dropped.snapshot();
+    let stats = hub.store().stats();
+    for (reason, count) in [("ttl_expiry", stats.expired), ("damaged", stats.damaged)] {
+        add_to(&mut rows, [reason, "", ""], count);
     }
+    let list = PyList::empty(py);
+    rows.into_iter().try_for_each(|labelled| list.append(row(py, labelled)?))?;
     Ok(list)
+}
+
+/// Adds to the row with these labels. Each set of labels may be in a family only once.
+fn add_to(rows: &mut Vec<Row>, labels: [&str; 3], count: u64) {
+    if count == 0 {
+        return;
+    }
+    match rows.iter_mut().find(|(known, _)| *known == labels) {
+        Some((_, total)) => *total += count,
+        None => rows.push((labels.map(str::to_owned).to_vec(), count)),
+    }
 }
 
 /// Each row: the label values, then the count.
@@ -112,6 +126,7 @@ fn store<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> {
         ("unsynced_bytes", stats.unsynced_bytes),
         ("expired", stats.expired),
         ("damaged", stats.damaged),
+        ("given_up", stats.given_up),
         ("recovered", stats.recovered),
     ] {
         store.set_item(name, value)?;

@@ -8,6 +8,7 @@ use edgehub_types::UnixMs;
 use crate::StoreError;
 use crate::batch::QueueId;
 use crate::lease::Leased;
+use crate::ledger::LossCause;
 use crate::queue::QueueInner;
 use crate::shared::Shared;
 
@@ -50,7 +51,13 @@ impl Queue {
 
     /// Messages dropped since the store was opened because their time had passed.
     pub fn expired(&self) -> u64 {
-        self.inner.expired()
+        self.lost(LossCause::Expired)
+    }
+
+    /// Messages that left the queue undelivered for this cause since the store was opened, and those that opening it
+    /// found damaged.
+    pub fn lost(&self, cause: LossCause) -> u64 {
+        self.inner.lost.get(cause)
     }
 
     /// Whether there are messages that nobody leases (they may turn out to be expired). One atomic read.
@@ -95,14 +102,21 @@ impl Queue {
         self.shared.settle(&self.inner, changes);
     }
 
+    /// Marks a leased message as done that was not delivered and never will be, and counts it as lost. False, and
+    /// nothing is counted, where [`Queue::ack`] does nothing.
+    pub fn ack_lost(&self, seq: u64, epoch: u32, cause: LossCause) -> bool {
+        self.shared.ack_lost(&self.inner, seq, epoch, cause)
+    }
+
     /// The consumer went away: what it leased and did not acknowledge is ready again, in order, and
     /// acknowledgements with its epoch are ignored from now on. The listener is not called.
     pub fn release_all(&self) {
         self.inner.release_all();
     }
 
-    /// Reads a leased message again, for another attempt to deliver it; false when it is not leased (any more). Expiry
-    /// is not checked: [`Leased::expires_at`] tells.
+    /// Reads a leased message again, for another attempt to deliver it; false when it is not leased (any more), or
+    /// its record is damaged: [`Queue::ack_lost`] tells which, and counts it. Expiry is not checked:
+    /// [`Leased::expires_at`] tells.
     ///
     /// # Errors
     /// [`StoreError::Io`].

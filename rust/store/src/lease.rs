@@ -7,7 +7,8 @@ use parking_lot::Mutex;
 
 use crate::StoreError;
 use crate::format::RecordView;
-use crate::queue::{Budget, Changes, Choice, Planned, QueueInner};
+use crate::ledger::LossCause;
+use crate::queue::{Budget, Choice, Planned, QueueInner};
 use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::stats::add;
@@ -211,17 +212,20 @@ impl Shared {
         left: &mut Left,
         deliver: &mut impl FnMut(Leased<'_>) -> bool,
     ) -> Option<&'s Planned> {
-        for planned in &scratch.plan {
-            let Some((expires_at, payload)) = scratch.message(planned, queue.id.0) else {
-                self.discard_damaged(queue, planned.seq);
-                continue;
-            };
-            if expires_at <= now {
-                if let Some(changes) = queue.discard(&self.segments, planned.seq) {
-                    self.settle(queue, Changes { expired: 1, ..changes });
+        let fate = |planned: &Planned| scratch.fate(planned, queue.id.0, now);
+        let mut rest = scratch.plan.as_slice();
+        while let Some((planned, later)) = rest.split_first() {
+            let (expires_at, payload) = match fate(planned) {
+                Ok(message) => message,
+                Err(cause) => {
+                    // What goes for the same cause goes under one lock.
+                    let more = later.iter().take_while(|other| fate(other).err() == Some(cause)).count();
+                    let (lost, kept) = rest.split_at(1 + more);
+                    self.discard(queue, lost, cause);
+                    rest = kept;
+                    continue;
                 }
-                continue;
-            }
+            };
             let redelivered = planned.entry.is_released();
             if !deliver(Leased { seq: planned.seq, epoch, expires_at, redelivered, payload }) {
                 return Some(planned);
@@ -229,17 +233,19 @@ impl Shared {
             left.done += 1;
             left.msgs -= 1;
             left.bytes = left.bytes.saturating_sub(planned.entry.len() as usize);
+            rest = later;
         }
         None
     }
 
     /// Nothing to be done when it was acknowledged or removed meanwhile: then its segment may be gone.
-    fn discard_damaged(&self, queue: &Arc<QueueInner>, seq: u64) {
-        if let Some(changes) = queue.discard(&self.segments, seq) {
-            log::error!("{}: message {seq} cannot be read any more, it is skipped", queue.id);
-            add(&self.counters.damaged, 1);
-            self.settle(queue, changes);
+    fn discard(&self, queue: &Arc<QueueInner>, planned: &[Planned], cause: LossCause) {
+        let changes = queue.discard(&self.segments, planned, cause);
+        if let Some(lost) = changes.lost.filter(|lost| lost.cause == LossCause::Damaged) {
+            let (id, count, first) = (queue.id, lost.count, lost.first_seq);
+            log::error!("{id}: {count} messages from {first} on cannot be read any more, they are skipped");
         }
+        self.settle(queue, changes);
     }
 
     /// See [`crate::Queue::read`].
@@ -265,6 +271,12 @@ impl Shared {
 }
 
 impl Scratch {
+    /// The message, or why it cannot be handed out.
+    fn fate(&self, planned: &Planned, queue: u32, now: UnixMs) -> Result<(UnixMs, &[u8]), LossCause> {
+        let message = self.message(planned, queue).ok_or(LossCause::Damaged)?;
+        if message.0 <= now { Err(LossCause::Expired) } else { Ok(message) }
+    }
+
     /// Expiry for this queue and payload of a loaded record; `None` when it is damaged.
     fn message(&self, planned: &Planned, queue: u32) -> Option<(UnixMs, &[u8])> {
         let at = planned.at? as usize;

@@ -9,6 +9,7 @@
 //! - Nothing is committed before it is as durable as the [`SyncPolicy`] says, and nothing can be leased before it is committed.
 //! - Numbers in a queue rise by one, begin with 0 and are never given twice; checkpoints never move back.
 //! - A message is not delivered after its expiry.
+//! - What leaves a queue undelivered is counted there by cause ([`Queue::lost`], [`Store::losses`]).
 //! - After a failed write or sync the store takes nothing more ([`StoreError::Poisoned`]).
 //! - The store opens whatever is damaged, and says what was lost ([`Recovery`]); or it says why not.
 //!
@@ -26,6 +27,7 @@ mod index;
 mod journal;
 mod keeper;
 mod lease;
+mod ledger;
 mod open;
 mod queue;
 mod recovery;
@@ -47,6 +49,7 @@ pub use config::{
 pub use error::StoreError;
 pub use handle::Queue;
 pub use lease::Leased;
+pub use ledger::{LOSSES_KEPT, Loss, LossCause};
 pub use recovery::Recovery;
 pub use shared::QueueListener;
 pub use stats::StoreStats;

@@ -11,6 +11,7 @@ use crate::config::{Media, StoreConfig, SyncPolicy};
 use crate::journal::{Content, Journal};
 use crate::keeper::{Gather, Keeper};
 use crate::lease::ScratchPool;
+use crate::ledger::{Ledger, Loss};
 use crate::recovery::{Recovered, Recovery, recover};
 use crate::segment::SegmentSet;
 use crate::shared::{Health, Load, Shared};
@@ -74,12 +75,15 @@ fn assemble(
         health: Health::default(),
         load: Load::default(),
         counters: Counters::default(),
+        ledger: Ledger::default(),
         scratches: ScratchPool::default(),
         listener: OnceLock::new(),
         config,
     };
     shared.load.index_entries.store(found.entries, Ordering::Relaxed);
     add(&shared.counters.recovered, found.entries as u64);
+    let at = shared.clock.unix();
+    found.losses.into_iter().for_each(|loss| shared.ledger.note(Loss { at, ..loss }));
     shared
 }
 

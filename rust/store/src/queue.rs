@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::batch::{BatchInner, QueueId, Slot};
 use crate::index::{Entry, SeqIndex};
+use crate::ledger::{LossCause, LossCounts, Lost};
 use crate::segment::{SegmentMeta, SegmentSet};
 
 /// What happened to a queue and must be told to the rest of the store once its lock is free.
@@ -18,8 +19,8 @@ use crate::segment::{SegmentMeta, SegmentSet};
 pub(crate) struct Changes {
     /// Entries that left the index.
     pub popped: usize,
-    /// Messages that were found expired.
-    pub expired: u64,
+    /// Messages that the store dropped.
+    pub lost: Option<Lost>,
     /// The checkpoint moved and nobody knows yet.
     pub newly_dirty: bool,
 }
@@ -43,7 +44,7 @@ pub(crate) struct QueueInner {
     state: Mutex<QueueState>,
     ready: AtomicU64,
     len: AtomicU64,
-    expired: AtomicU64,
+    pub lost: LossCounts,
     leasing: AtomicBool,
 }
 
@@ -90,7 +91,7 @@ impl QueueInner {
             state: Mutex::new(QueueState { index, removed, ..QueueState::default() }),
             ready: AtomicU64::new(len),
             len: AtomicU64::new(len),
-            expired: AtomicU64::new(0),
+            lost: LossCounts::default(),
             leasing: AtomicBool::new(false),
         }
     }
@@ -101,15 +102,6 @@ impl QueueInner {
 
     pub fn has_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire) > 0
-    }
-
-    /// Messages dropped because their time had passed.
-    pub fn expired(&self) -> u64 {
-        self.expired.load(Ordering::Relaxed)
-    }
-
-    pub fn count_expired(&self, count: u64) {
-        self.expired.fetch_add(count, Ordering::Relaxed);
     }
 
     pub fn is_removed(&self) -> bool {
@@ -154,11 +146,14 @@ impl QueueInner {
 
     /// Marks one leased message as done, unless the lease is over.
     pub fn ack(&self, segments: &SegmentSet, seq: u64, epoch: u32) -> Changes {
+        self.finish(segments, seq, epoch).unwrap_or_default()
+    }
+
+    /// Like [`QueueInner::ack`]; `None` when the message was not leased any more.
+    pub fn finish(&self, segments: &SegmentSet, seq: u64, epoch: u32) -> Option<Changes> {
         let mut state = self.state.lock();
-        if state.epoch != epoch || !self.complete(&mut state, segments, seq) {
-            return Changes::default();
-        }
-        Self::pop(&mut state)
+        let done = state.epoch == epoch && self.complete(&mut state, segments, seq);
+        done.then(|| Self::pop(&mut state))
     }
 
     /// Like [`QueueInner::ack`] for many.
@@ -173,10 +168,17 @@ impl QueueInner {
         Self::pop(&mut state)
     }
 
-    /// Marks a leased message that turned out to be expired or unreadable as done; `None` when it is already.
-    pub fn discard(&self, segments: &SegmentSet, seq: u64) -> Option<Changes> {
+    /// Marks leased messages that turned out to be expired or unreadable as done, unless they are already.
+    pub fn discard(&self, segments: &SegmentSet, planned: &[Planned], cause: LossCause) -> Changes {
         let mut state = self.state.lock();
-        self.complete(&mut state, segments, seq).then(|| Self::pop(&mut state))
+        let (mut first_seq, mut count) = (0, 0);
+        for Planned { seq, .. } in planned {
+            if self.complete(&mut state, segments, *seq) {
+                first_seq = if count == 0 { *seq } else { first_seq };
+                count += 1;
+            }
+        }
+        Changes { lost: Lost::some(cause, first_seq, count), ..Self::pop(&mut state) }
     }
 
     fn complete(&self, state: &mut QueueState, segments: &SegmentSet, seq: u64) -> bool {
@@ -204,7 +206,7 @@ impl QueueInner {
         }
         state.cursor = state.cursor.saturating_sub(popped);
         let newly_dirty = !std::mem::replace(&mut state.dirty, true);
-        Changes { popped, expired: 0, newly_dirty }
+        Changes { popped, lost: None, newly_dirty }
     }
 
     /// Ends all leases: what is not done is ready again, in order.
@@ -229,7 +231,7 @@ impl QueueInner {
         plan: &mut Vec<Planned>,
     ) -> Choice {
         let mut state = self.state.lock();
-        let (mut bytes, mut skipped, mut expired) = (0, 0, 0);
+        let (mut bytes, mut skipped, mut expired, mut first_expired) = (0, 0, 0, 0);
         while plan.len() < budget.msgs && skipped + expired < SKIP_MAX {
             let Some(entry) = state.index.get(state.cursor) else { break };
             let len = entry.len() as usize;
@@ -237,6 +239,7 @@ impl QueueInner {
                 skipped += 1;
             } else if entry.is_expired(now) {
                 let at = state.cursor;
+                first_expired = if expired == 0 { state.index.seq_at(at) } else { first_expired };
                 Self::set_done(&mut state, segments, at);
                 expired += 1;
             } else if bytes + len <= budget.bytes || (plan.is_empty() && len <= budget.single) {
@@ -252,7 +255,8 @@ impl QueueInner {
         self.set_len(|len| len - expired);
         let changes = if expired + skipped > 0 { Self::pop(&mut state) } else { Changes::default() };
         let unfinished = skipped + expired == SKIP_MAX;
-        Choice { epoch: state.epoch, changes: Changes { expired, ..changes }, unfinished }
+        let lost = Lost::some(LossCause::Expired, first_expired, expired);
+        Choice { epoch: state.epoch, changes: Changes { lost, ..changes }, unfinished }
     }
 
     /// Puts back what was chosen from `seq` on and not delivered, unless all leases ended meanwhile.
@@ -290,15 +294,17 @@ impl QueueInner {
         while expired < max && state.index.get(expired).is_some_and(|e| e.is_done() || e.is_expired(now)) {
             expired += 1;
         }
+        let first = first_wanted(&state.index);
         let fresh = (0..expired).filter(|at| Self::set_done(&mut state, segments, *at)).count() as u64;
         self.set_ready(|ready| ready - fresh);
         self.set_len(|len| len - fresh);
-        Changes { expired: fresh, ..Self::pop(&mut state) }
+        Changes { lost: Lost::some(LossCause::Expired, first, fresh), ..Self::pop(&mut state) }
     }
 
-    /// Drops all messages below `below`; returns how many were wanted and what left the index.
-    pub fn remove(&self, segments: &SegmentSet, below: u64) -> (u64, usize) {
+    /// Drops all messages below `below`; returns those that were wanted, and how many left the index.
+    pub fn remove(&self, segments: &SegmentSet, below: u64) -> (Option<Lost>, usize) {
         let mut state = self.state.lock();
+        let first = first_wanted(&state.index);
         let entries: Vec<Entry> = state.index.iter().filter(|entry| !entry.is_done()).copied().collect();
         for entry in &entries {
             release(&mut state.segment, segments, entry.address);
@@ -311,7 +317,7 @@ impl QueueInner {
         state.removed = true;
         self.set_len(|_| 0);
         self.set_ready(|_| 0);
-        (entries.len() as u64, popped)
+        (Lost::some(LossCause::EndpointRemoved, first, entries.len() as u64), popped)
     }
 
     /// The endpoint is back.
@@ -339,6 +345,12 @@ impl QueueInner {
         let old = self.len.load(Ordering::Relaxed);
         self.len.store(change(old), Ordering::Relaxed);
     }
+}
+
+/// Number of the first message that is not done; 0 when all are.
+fn first_wanted(index: &SeqIndex) -> u64 {
+    let at = index.iter().position(|entry| !entry.is_done());
+    at.map_or(0, |at| index.seq_at(at))
 }
 
 /// Counts one message out of the segment it lies in. Neighbours mostly share one, so the last is remembered.

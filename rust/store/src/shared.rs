@@ -1,7 +1,7 @@
 //! What all handles of one store share.
 //!
 //! Order of the locks, outermost first: keeper, journal, queue table, dirty list, state of a queue. The gather
-//! lock, the tail cache and the segment list are innermost and never held while another is taken.
+//! lock, the tail cache, the segment list and the ledger of losses are innermost and never held while another is taken.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -16,6 +16,7 @@ use crate::format::Checkpoint;
 use crate::journal::{Content, Journal, QueueTable};
 use crate::keeper::{Gather, Keeper};
 use crate::lease::ScratchPool;
+use crate::ledger::{Ledger, LossCause, Lost};
 use crate::queue::{Changes, QueueInner};
 use crate::segment::SegmentSet;
 use crate::stats::{Counters, add};
@@ -66,6 +67,7 @@ pub(crate) struct Shared {
     pub health: Health,
     pub load: Load,
     pub counters: Counters,
+    pub ledger: Ledger,
     pub scratches: ScratchPool,
     pub listener: OnceLock<Arc<dyn QueueListener>>,
 }
@@ -183,11 +185,18 @@ impl Shared {
         let mut woken = std::mem::take(&mut batch.woken);
         for slot in &batch.slots {
             let Some(Some(queue)) = queues.get(slot.queue.0 as usize - 1) else {
-                lost += u64::from(slot.count);
+                let all = u64::from(slot.count);
+                lost += all;
+                if let Some(all) = Lost::some(LossCause::EndpointRemoved, slot.first_seq, all) {
+                    self.note_dropped_unknown(slot.queue, all);
+                }
                 continue;
             };
             let (ready, dropped) = queue.publish(batch, slot, address);
             lost += dropped;
+            if let Some(dropped) = Lost::some(LossCause::EndpointRemoved, slot.first_seq, dropped) {
+                self.note_dropped(queue, dropped);
+            }
             if ready {
                 woken.push(slot.queue);
             }
@@ -204,7 +213,6 @@ impl Shared {
         add(&self.counters.appended_msgs, batch.records_total() as u64);
         add(&self.counters.appended_entries, batch.entries_total() as u64);
         if lost > 0 {
-            add(&self.counters.removed, lost);
             self.load.index_entries.fetch_sub(lost as usize, Ordering::Relaxed);
         }
     }
@@ -220,9 +228,8 @@ impl Shared {
 
     /// Takes note of what happened in a queue, after its lock was released.
     pub fn settle(&self, queue: &Arc<QueueInner>, changes: Changes) {
-        if changes.expired > 0 {
-            add(&self.counters.expired, changes.expired);
-            queue.count_expired(changes.expired);
+        if let Some(lost) = changes.lost {
+            self.note_dropped(queue, lost);
         }
         if changes.newly_dirty {
             self.dirty.lock().push(Arc::clone(queue));

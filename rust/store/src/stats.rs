@@ -36,12 +36,14 @@ pub struct StoreStats {
     pub index_entries: u64,
     /// Bytes accepted and not yet synced.
     pub unsynced_bytes: u64,
-    /// Entries dropped because their time had passed.
+    /// Entries that the store dropped because their time had passed.
     pub expired: u64,
     /// Entries dropped because their endpoint was removed.
     pub removed: u64,
-    /// Entries whose record could not be read any more.
+    /// Entries whose record could not be read any more; what a recovery found is in [`crate::Recovery`].
     pub damaged: u64,
+    /// Entries that consumers gave up, for whatever cause ([`crate::Queue::ack_lost`]).
+    pub given_up: u64,
     /// Entries found at start.
     pub recovered: u64,
     /// Checkpoints written.
@@ -63,6 +65,7 @@ pub(crate) struct Counters {
     pub expired: AtomicU64,
     pub removed: AtomicU64,
     pub damaged: AtomicU64,
+    pub given_up: AtomicU64,
     pub recovered: AtomicU64,
     pub checkpoints: AtomicU64,
 }
@@ -84,6 +87,7 @@ impl Counters {
             expired: get(&self.expired),
             removed: get(&self.removed),
             damaged: get(&self.damaged),
+            given_up: get(&self.given_up),
             recovered: get(&self.recovered),
             checkpoints: get(&self.checkpoints),
             ..StoreStats::default()

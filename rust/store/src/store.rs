@@ -14,11 +14,12 @@ use crate::format::{put_queue_defined, put_queue_removed};
 use crate::handle::Queue;
 use crate::index::SeqIndex;
 use crate::journal::Journal;
+use crate::ledger::Loss;
 use crate::open::open;
 use crate::queue::QueueInner;
 use crate::recovery::Recovery;
 use crate::shared::{QueueListener, Shared};
-use crate::stats::{StoreStats, add};
+use crate::stats::StoreStats;
 use crate::thread::ThreadGuard;
 
 /// Persistent queues over one journal. A cheap handle; the last one to go ends the store's thread without a
@@ -183,6 +184,12 @@ impl Store {
         }
     }
 
+    /// The last [`crate::LOSSES_KEPT`] losses since the store was opened, oldest first, with those that opening it
+    /// found. Messages that one step of the store dropped from one queue are one loss.
+    pub fn losses(&self) -> Vec<Loss> {
+        self.shared.ledger.list()
+    }
+
     /// Commits what gathered, writes the checkpoints, syncs, and ends the store's thread. Later calls that would
     /// write fail with [`StoreError::Closed`]. A second call does nothing.
     ///
@@ -223,8 +230,9 @@ impl Shared {
 
     fn drop_queue(&self, queue: &QueueInner, below: u64) -> u64 {
         let (dropped, popped) = queue.remove(&self.segments, below);
-        add(&self.counters.removed, dropped);
         self.load.index_entries.fetch_sub(popped, Ordering::Relaxed);
-        dropped
+        let Some(dropped) = dropped else { return 0 };
+        self.note_dropped(queue, dropped);
+        dropped.count
     }
 }

@@ -221,7 +221,7 @@ impl Shared {
         let queues: Vec<_> = self.queues.read().iter().flatten().cloned().collect();
         for queue in queues {
             let changes = queue.expire_front(&self.segments, unix, SWEEP_MSGS_MAX);
-            if changes.expired as usize >= SWEEP_MSGS_MAX {
+            if changes.lost.is_some_and(|lost| lost.count as usize >= SWEEP_MSGS_MAX) {
                 keeper.next_sweep = now;
             }
             self.settle(&queue, changes);

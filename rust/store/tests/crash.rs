@@ -198,6 +198,7 @@ impl World {
         let disk = self.rig.disk.after_power_cut(cut);
         self.rig = Rig::on(disk, self.rig.config.clone(), self.rig.clock.clone());
         assert_eq!(self.rig.report.quarantined, 0, "what was not durable is torn, not damaged");
+        assert_eq!(self.rig.report.lost, 0);
         assert_eq!(self.rig.report.orphaned, 0);
         self.open_queues();
         let now = self.rig.now();

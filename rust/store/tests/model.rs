@@ -236,6 +236,7 @@ impl World {
         drop(queues);
         let rig = rig.killed();
         assert_eq!((rig.report.quarantined, rig.report.torn_bytes, rig.report.orphaned), (0, 0, 0));
+        assert_eq!(rig.report.lost, 0, "no numbers are missing without damage");
         let mut world = Self { rig, queues: Vec::new(), model: Vec::new(), counter };
         world.open_queues();
         for (queue, model) in world.queues.iter().zip(&mut model) {

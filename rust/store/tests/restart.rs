@@ -93,6 +93,7 @@ fn numbers_go_on_when_the_newest_messages_are_gone_before_the_oldest() {
         assert!(rig.store.stats().unlinked >= 2, "segments in between are gone");
         let mut rig = rig.killed();
         assert_eq!(rig.report.quarantined, 0, "and nobody takes that for damage");
+        assert_eq!(rig.report.lost, 0);
         let a = queue(&rig, "a");
         rig.append(&[&a], &[b"next"]);
         assert_eq!(seqs(&drain(&a, rig.now())), [0, 7]);

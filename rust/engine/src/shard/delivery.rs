@@ -1,7 +1,7 @@
 //! Messages on their way to modules: leases of the input queues become PUBLISH packets in the window.
 
 use edgehub_mqtt::{QoS, encode_publish_header};
-use edgehub_store::{Leased, Queue};
+use edgehub_store::{Leased, LossCause, Queue};
 use edgehub_types::{MessageView, MonoTime, SystemProperty};
 
 use super::Shard;
@@ -178,7 +178,7 @@ impl Run<'_> {
         let bytes = self.out_bytes_max.saturating_sub(out.len());
         let Session { bindings, in_flight, .. } = session;
         let binding = &bindings[index];
-        let mut settled = Vec::new();
+        let (mut settled, mut lost) = (Vec::new(), Vec::new());
         let count = queue.lease(now, room, bytes, |leased| {
             let delivery =
                 Delivery { queue: queue_index, seq: leased.seq, epoch: leased.epoch, sent: self.now };
@@ -189,16 +189,20 @@ impl Run<'_> {
             };
             match self.encode(binding, &leased, queue.priority(), out, next_id) {
                 Encoded::AwaitsAck => {}
-                Encoded::Settled => {
+                Encoded::Settled => settled.push((leased.seq, leased.epoch)),
+                Encoded::Lost(cause) => {
                     // One that could not be written after all: nothing will acknowledge it.
                     packet_id.and_then(|id| in_flight.ack(id));
-                    settled.push((leased.seq, leased.epoch));
+                    lost.push((leased.seq, leased.epoch, cause));
                 }
             }
             true
         })?;
         for (seq, epoch) in settled {
             queue.ack(seq, epoch);
+        }
+        for (seq, epoch, cause) in lost {
+            queue.ack_lost(seq, epoch, cause);
         }
         Ok(count)
     }
@@ -217,12 +221,12 @@ impl Run<'_> {
             Err(error) => {
                 log::error!("message {} of {} is damaged: {error}", leased.seq, binding.endpoint.id());
                 stats.dropped.add(&["damaged", "", ""], 1);
-                return Encoded::Settled;
+                return Encoded::Lost(LossCause::Damaged);
             }
         };
         let Some(qos) = binding.qos else {
             stats.dropped.add(&["rejected", message.head.device, ""], 1);
-            return Encoded::Settled;
+            return Encoded::Lost(LossCause::Rejected);
         };
         let qos = qos.min(wanted_qos(&message));
         self.bag.clear();
@@ -234,7 +238,7 @@ impl Run<'_> {
         {
             log::error!("message {} of {} cannot be sent: {error}", leased.seq, binding.endpoint.id());
             stats.dropped.add(&["not_encodable", message.head.device, ""], 1);
-            return Encoded::Settled;
+            return Encoded::Lost(LossCause::Rejected);
         }
         out.extend_from_slice(message.body);
         count_sent(self.tally, stats, &message, &binding.endpoint, priority);
@@ -244,7 +248,10 @@ impl Run<'_> {
 
 enum Encoded {
     AwaitsAck,
+    /// Sent, and nobody acknowledges it.
     Settled,
+    /// Never to be sent.
+    Lost(LossCause),
 }
 
 /// Quality of service that the message asks for: property `mqtt-qos`, else 1 (M-031).

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use edgehub_store::{Queue, StoreError};
+use edgehub_store::{LossCause, Queue, StoreError};
 use edgehub_types::{MessageView, SystemProperty, UnixMs};
 
 use super::amqp::{BATCH_MESSAGE_FORMAT, encode_batch_entry, encode_message};
@@ -180,7 +180,7 @@ impl Dispatcher {
                 });
                 for pending in damaged {
                     stats.dropped.add(&["damaged", "", ""], 1);
-                    queue.ack(pending.seq, pending.epoch);
+                    queue.ack_lost(pending.seq, pending.epoch, LossCause::Damaged);
                 }
                 if count? == 0 {
                     break;
@@ -242,8 +242,7 @@ impl Dispatcher {
             }
             let queue = &self.queues[pending.queue];
             let taken = if pending.expires_at <= now {
-                stats.dropped.add(&["ttl_expiry", name, ""], 1);
-                Added::Gone
+                Added::Gone(LossCause::Expired)
             } else {
                 match builder.add(queue, pending, limits.batch_bytes_max) {
                     Ok(taken) => taken,
@@ -255,8 +254,8 @@ impl Dispatcher {
                 break;
             }
             sender.waiting.pop_front();
-            if taken == Added::Gone {
-                queue.ack(pending.seq, pending.epoch);
+            if let Added::Gone(cause) = taken {
+                give_up(queue, pending, cause, name, stats);
                 self.leased -= 1;
             }
         }
@@ -281,8 +280,10 @@ impl Dispatcher {
         match outcome {
             Outcome::Delivered => self.acknowledge(&name, &items, stats),
             Outcome::Rejected if items.len() == 1 => {
-                stats.dropped.add(&["rejected_upstream", &name, ""], 1);
-                self.ack_items(&items);
+                for item in &items {
+                    give_up(&self.queues[item.queue], *item, LossCause::Rejected, &name, stats);
+                }
+                self.leased -= items.len();
             }
             Outcome::Rejected => self.put_back(&name, &items, items.len()),
             Outcome::Retry => self.put_back(&name, &items, 0),
@@ -348,6 +349,18 @@ impl Dispatcher {
     }
 }
 
+/// Drops a message, and counts it if it was still there.
+fn give_up(queue: &Queue, pending: Pending, cause: LossCause, sender: &str, stats: &Stats) {
+    if !queue.ack_lost(pending.seq, pending.epoch, cause) {
+        return;
+    }
+    match cause {
+        LossCause::Expired => stats.dropped.add(&["ttl_expiry", sender, ""], 1),
+        LossCause::Rejected => stats.dropped.add(&["rejected_upstream", sender, ""], 1),
+        other => stats.dropped.add(&[other.name(), "", ""], 1),
+    }
+}
+
 fn sender_name(message: &MessageView<'_>) -> String {
     if message.head.module.is_empty() {
         message.head.device.to_owned()
@@ -361,8 +374,8 @@ enum Added {
     Yes,
     /// Does not fit any more.
     Full,
-    /// Not in the store any more, or not readable.
-    Gone,
+    /// Never goes upstream: expired, not in the store any more, or not readable.
+    Gone(LossCause),
 }
 
 #[derive(Default)]
@@ -376,7 +389,7 @@ struct BatchBuilder {
 
 impl BatchBuilder {
     fn add(&mut self, queue: &Queue, pending: Pending, bytes_max: usize) -> Result<Added, StoreError> {
-        let mut added = Added::Gone;
+        let mut added = Added::Gone(LossCause::Damaged);
         queue.read(pending.seq, |leased| {
             if let Ok(message) = MessageView::decode(leased.payload) {
                 added = self.add_message(&message, leased.payload.len(), bytes_max);

@@ -2,6 +2,7 @@
 //!
 //! The rules are in `docs/store-format.md`, section 9.
 
+mod lost;
 mod replay;
 mod scan;
 
@@ -13,6 +14,7 @@ use edgehub_types::{Storage, StorageFile};
 use crate::StoreError;
 use crate::format::{SEGMENT_HEADER_BYTES_MAX, SegmentHeader, SegmentHeaderError};
 use crate::journal::{LogEnd, QueueTable};
+use crate::ledger::Loss;
 use crate::segment::{Segment, SegmentMeta};
 use replay::Replay;
 use scan::{Found, Scan, find_origin, nonzero_bytes};
@@ -44,6 +46,10 @@ pub struct Recovery {
     pub quarantined_bytes: u64,
     /// Messages that belong to a queue whose definition is damaged; dropped.
     pub orphaned: u64,
+    /// Messages that damage took, counted once per queue, orphaned ones included. They count again at the next start like
+    /// the damage itself. At most: one that was acknowledged out of order counts as well. The last batches of the log
+    /// are not in it if nothing tells any more what they held.
+    pub lost: u64,
 }
 
 /// A store as found.
@@ -52,6 +58,7 @@ pub(crate) struct Recovered {
     pub segments: Vec<Arc<Segment>>,
     pub queues: QueueTable,
     pub entries: usize,
+    pub losses: Vec<Loss>,
     pub end: LogEnd,
 }
 
@@ -85,7 +92,7 @@ pub(crate) fn recover(storage: &dyn Storage) -> Result<Recovered, StoreError> {
     let (parts, unplaced) = recovery.place_parts(parts)?;
     let next_base = parts.iter().map(|part| crate::format::align8(part.base + part.len)).max().unwrap_or(0);
     let durable = recovery.durable(&parts);
-    let parts = recovery.read_log(parts, durable)?;
+    let parts = recovery.read_log(parts, &unplaced, durable)?;
     recovery.put_aside(&unplaced, parts.last())?;
     storage.sync_dir().map_err(StoreError::io("sync", "the folder"))?;
     let log_end = parts.last().map_or(0, |part| part.base + part.end);
@@ -182,7 +189,12 @@ impl RecoveryRun<'_> {
     }
 
     /// Reads all batches in order and returns the segments up to the torn end, if there is one.
-    fn read_log(&mut self, mut parts: Vec<Part>, durable: u64) -> Result<Vec<Part>, StoreError> {
+    fn read_log(
+        &mut self,
+        mut parts: Vec<Part>,
+        unplaced: &[Part],
+        durable: u64,
+    ) -> Result<Vec<Part>, StoreError> {
         for part in &parts {
             self.replay.define_all(part.header.as_ref().map_or(&[], |header| &header.queues));
         }
@@ -194,6 +206,8 @@ impl RecoveryRun<'_> {
                 kept = at;
                 break;
             }
+            let rows = part.header.as_ref().map(|header| header.queues.as_slice());
+            self.replay.enter(rows, is_next(part, before.last(), unplaced));
             let torn = self.read_part(part, later, durable);
             if torn {
                 // Without its header and without a batch it is no place that the log can be said to end in.
@@ -216,9 +230,6 @@ impl RecoveryRun<'_> {
 
     /// Reads one segment; true when the log is torn in it.
     fn read_part(&mut self, part: &mut Part, later: &[Part], durable: u64) -> bool {
-        if let Some(header) = &part.header {
-            self.replay.apply_rows(&header.queues);
-        }
         let next = later.first();
         // Another segment's addresses are never this one's, and a header says where the log went on from.
         let limit = next.map_or(part.len, |next| part.len.min(next.base.saturating_sub(part.base)));
@@ -276,9 +287,14 @@ impl RecoveryRun<'_> {
         self.report.records = self.replay.records;
         self.report.orphaned = self.replay.orphaned;
         self.report.entries = entries as u64;
+        let losses = self.replay.losses();
+        self.report.lost = losses.iter().fold(0, |lost, loss| loss.count.saturating_add(lost));
+        if self.report.lost > 0 {
+            log::error!("damage took {} messages, counted once per queue", self.report.lost);
+        }
         let queues = self.replay.into_table();
         self.report.queues = queues.iter().flatten().filter(|queue| !queue.is_removed()).count() as u64;
-        Recovered { report: self.report, segments, queues, entries, end }
+        Recovered { report: self.report, segments, queues, entries, losses, end }
     }
 }
 
@@ -287,6 +303,18 @@ impl RecoveryRun<'_> {
 fn follows(part: &Part, before: Option<&Part>, durable: u64) -> bool {
     let prev_end = part.header.as_ref().map_or(0, |header| header.prev_end);
     prev_end <= durable || before.is_some_and(|before| before.base + before.end == prev_end)
+}
+
+/// Whether no spent segment was between two, so that numbers missing between them are lost. A segment that is there and
+/// cannot be read was not spent.
+fn is_next(part: &Part, before: Option<&Part>, unplaced: &[Part]) -> bool {
+    let from = before.map_or(0, |before| before.number);
+    let unreadable = unplaced.iter().any(|other| (from..part.number).contains(&other.number));
+    unreadable
+        || before.is_some_and(|before| match &part.header {
+            Some(header) => before.base + before.end == header.prev_end,
+            None => before.number + 1 == part.number,
+        })
 }
 
 /// Bytes that a scan would still come across.

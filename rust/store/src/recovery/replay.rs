@@ -3,11 +3,15 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use edgehub_types::UnixMs;
+
+use super::lost::LostNumbers;
 use crate::batch::QueueId;
 use crate::config::{ENDPOINT_BYTES_MAX, QUEUES_MAX};
 use crate::format::{BATCH_HEADER_BYTES, BatchView, QueueRow, RecordView};
 use crate::index::{Entry, SeqIndex};
 use crate::journal::QueueTable;
+use crate::ledger::{Loss, LossCause};
 use crate::queue::QueueInner;
 
 #[derive(Default)]
@@ -18,12 +22,18 @@ struct ReplayQueue {
     /// Numbers that the batch at hand still has to give to this queue, and the next of them.
     left: u32,
     seq: u64,
+    lost: LostNumbers,
+    /// The segment at hand may follow spent ones, and nothing yet said which numbers they had: those that are missing
+    /// before the next one are not known to be lost.
+    adrift: bool,
 }
 
 /// The queues as far as the log was read.
 #[derive(Default)]
 pub(super) struct Replay {
     queues: Vec<ReplayQueue>,
+    /// [`ReplayQueue::adrift`] of queues that are not known yet.
+    adrift: bool,
     pub batches: u64,
     pub records: u64,
     /// Messages of queues whose definition is lost.
@@ -34,7 +44,8 @@ impl Replay {
     fn queue(&mut self, id: u32) -> Option<&mut ReplayQueue> {
         let at = (id as usize).checked_sub(1).filter(|at| *at < QUEUES_MAX)?;
         if at >= self.queues.len() {
-            self.queues.resize_with(at + 1, ReplayQueue::default);
+            let adrift = self.adrift;
+            self.queues.resize_with(at + 1, || ReplayQueue { adrift, ..ReplayQueue::default() });
         }
         self.queues.get_mut(at)
     }
@@ -55,12 +66,29 @@ impl Replay {
         }
     }
 
+    /// Begins a segment, with the queues in its header if it can be read. `follows` = no spent segment was
+    /// between it and the one before: numbers that are missing then are lost.
+    pub fn enter(&mut self, rows: Option<&[QueueRow]>, follows: bool) {
+        if let Some(rows) = rows {
+            self.apply_rows(rows, follows);
+            self.set_adrift(false);
+        } else if !follows {
+            self.set_adrift(true);
+        }
+    }
+
+    fn set_adrift(&mut self, adrift: bool) {
+        self.adrift = adrift;
+        self.queues.iter_mut().for_each(|queue| queue.adrift = adrift);
+    }
+
     /// Takes over the state that a segment header found when it was written.
-    pub fn apply_rows(&mut self, rows: &[QueueRow]) {
+    fn apply_rows(&mut self, rows: &[QueueRow], follows: bool) {
         for row in rows {
             let Some(queue) = self.queue(row.id) else { continue };
             queue.checkpoint(row.head_seq);
-            queue.index.advance_to(row.next_seq);
+            queue.adrift |= !follows;
+            queue.skip_to(row.next_seq);
             if row.removed {
                 queue.remove(row.next_seq);
             } else {
@@ -74,6 +102,11 @@ impl Replay {
         if !self.expect(batch) {
             self.queues.iter_mut().for_each(|queue| queue.left = 0);
             return false;
+        }
+        for range in batch.ranges() {
+            if let Some(queue) = self.queue(range.queue) {
+                queue.skip_to(range.first_seq);
+            }
         }
         let start = batch.header.address + BATCH_HEADER_BYTES as u64;
         for (offset, bytes, record) in batch.records() {
@@ -137,7 +170,10 @@ impl Replay {
         queue.seq += 1;
         if queue.removed || queue.definition.is_none() {
             queue.index.advance_to(seq + 1);
-            self.orphaned += u64::from(!queue.removed);
+            if !queue.removed {
+                queue.lost.note(seq, seq + 1, 1);
+                self.orphaned += 1;
+            }
         } else {
             queue.index.push(seq, entry);
         }
@@ -159,11 +195,18 @@ impl Replay {
         for queue in &mut self.queues {
             let known = queue.definition.as_ref().is_some_and(|key| seen.insert(key.clone()));
             if !known {
-                self.orphaned += queue.index.len() as u64;
+                let orphans = queue.index.len() as u64;
+                self.orphaned += orphans;
+                queue.lost.note(queue.index.head(), queue.index.next(), orphans);
                 queue.definition = None;
                 queue.index.clear();
             }
         }
+    }
+
+    /// What damage took, queue by queue. The time is for others to fill in.
+    pub fn losses(&self) -> Vec<Loss> {
+        (1..).zip(&self.queues).flat_map(|(id, queue)| queue.losses(QueueId(id))).collect()
     }
 
     /// The queues, ready for use.
@@ -171,7 +214,9 @@ impl Replay {
         let numbered = (1..).zip(self.queues);
         let inner = numbered.map(|(id, queue)| {
             let (endpoint, priority) = queue.definition?;
-            Some(Arc::new(QueueInner::new(QueueId(id), endpoint, priority, queue.index, queue.removed)))
+            let inner = QueueInner::new(QueueId(id), endpoint, priority, queue.index, queue.removed);
+            inner.lost.add(LossCause::Damaged, queue.lost.total());
+            Some(Arc::new(inner))
         });
         inner.collect()
     }
@@ -186,19 +231,42 @@ impl ReplayQueue {
             self.index.pop_done();
         }
         self.index.advance_to(head_seq);
+        self.lost.forget_below(head_seq);
+    }
+
+    /// Leaves out the numbers up to `seq`, which are lost unless they may have been in a spent segment.
+    fn skip_to(&mut self, seq: u64) {
+        let next = self.index.next();
+        let known = !std::mem::take(&mut self.adrift) && !self.removed;
+        if known && seq > next {
+            self.lost.note(next, seq, seq - next);
+        }
+        self.index.advance_to(seq);
+    }
+
+    fn losses(&self, queue: QueueId) -> impl Iterator<Item = Loss> {
+        let (endpoint, priority) = self.definition.clone().unwrap_or_else(|| (Arc::from(""), 0));
+        self.lost.ranges().iter().map(move |range| Loss {
+            queue,
+            endpoint: Arc::clone(&endpoint),
+            priority,
+            first_seq: range.first,
+            count: range.count,
+            cause: LossCause::Damaged,
+            at: UnixMs(0),
+        })
     }
 
     fn remove(&mut self, below: u64) {
         self.index.clear();
         self.index.advance_to(below);
+        self.lost.forget_below(below);
         self.removed = true;
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use edgehub_types::UnixMs;
-
     use super::*;
     use crate::batch::{Batch, Placement, Target};
     use crate::format::{BatchHeader, put_queue_defined, put_queue_removed};
@@ -279,6 +347,9 @@ mod tests {
         let mut replay = Replay::default();
         assert!(apply(&mut replay, &batch(0, 2)));
         assert_eq!(replay.orphaned, 2);
+        let losses = replay.losses();
+        let told: Vec<_> = losses.iter().map(|loss| (&*loss.endpoint, loss.first_seq, loss.count)).collect();
+        assert_eq!(told, [("", 0, 2)]);
         replay.drop_unreachable();
         assert!(replay.into_table().iter().all(Option::is_none));
     }

@@ -23,6 +23,7 @@ CORE: dict[str, object] = {
     "unack": [("storage_failure", "leaf", "", 1)],
     "routes": [("up", 9)],
     "queues": [("iothub", 2000000000, 12)],
+    "lost": [("iothub", 5, "expired", 6)],
     "connections": {"open": 2},
     "store": {"bytes": 4096},
 }
@@ -114,6 +115,7 @@ def test_what_the_reference_does_not_have() -> None:
     assert bench.value("core_qos0_dropped_total") == 4
     assert bench.value("connections_open") == 2
     assert bench.value("route_matches_total", route="up") == 9
+    assert bench.value("queue_lost_total", endpoint="iothub", priority="5", cause="expired") == 6
     assert bench.value("store_bytes") == 4096
 
 
