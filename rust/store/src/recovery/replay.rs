@@ -22,7 +22,7 @@ struct ReplayQueue {
 
 /// The queues as far as the log was read.
 #[derive(Default)]
-pub(super) struct Replay {
+pub(crate) struct Replay {
     queues: Vec<ReplayQueue>,
     pub batches: u64,
     pub records: u64,
@@ -148,6 +148,11 @@ impl Replay {
         self.queues.iter().flat_map(|queue| queue.index.iter())
     }
 
+    /// Queues that are defined and not removed.
+    pub fn present(&self) -> usize {
+        self.queues.iter().filter(|queue| queue.definition.is_some() && !queue.removed).count()
+    }
+
     /// Next number of every queue.
     pub fn seqs(&self) -> Vec<u64> {
         self.queues.iter().map(|queue| queue.index.next()).collect()
@@ -166,15 +171,31 @@ impl Replay {
         }
     }
 
-    /// The queues, ready for use.
+    /// The queues by id, ready for use.
     pub fn into_table(self) -> QueueTable {
-        let numbered = (1..).zip(self.queues);
-        let inner = numbered.map(|(id, queue)| {
-            let (endpoint, priority) = queue.definition?;
-            Some(Arc::new(QueueInner::new(QueueId(id), endpoint, priority, queue.index, queue.removed)))
+        let queues = self.into_queues().map(|queue| {
+            let ReplayedQueue { id, endpoint, priority, index, removed } = queue?;
+            Some(Arc::new(QueueInner::new(id, endpoint, priority, index, removed)))
         });
-        inner.collect()
+        queues.collect()
     }
+
+    /// The queues by id; `None` for an id without definition.
+    pub fn into_queues(self) -> impl Iterator<Item = Option<ReplayedQueue>> {
+        (1..).zip(self.queues).map(|(id, ReplayQueue { definition, index, removed, .. })| {
+            let (endpoint, priority) = definition?;
+            Some(ReplayedQueue { id: QueueId(id), endpoint, priority, index, removed })
+        })
+    }
+}
+
+/// A queue as the log left it.
+pub(crate) struct ReplayedQueue {
+    pub id: QueueId,
+    pub endpoint: Arc<str>,
+    pub priority: u32,
+    pub index: SeqIndex,
+    pub removed: bool,
 }
 
 impl ReplayQueue {
