@@ -74,7 +74,9 @@ mod tests {
     #[test]
     fn neighbours_are_one_finding() {
         let mut findings = Findings::default();
-        [0, 8, 24].into_iter().for_each(|offset| findings.add(damage(offset)));
+        for offset in [0, 8, 24] {
+            findings.add(damage(offset));
+        }
         findings.add(Finding { kind: FindingKind::Torn, ..damage(32) });
         let found: Vec<_> = findings.iter().map(|finding| (finding.offset, finding.bytes)).collect();
         assert_eq!(found, [(0, 16), (24, 8), (32, 8)]);
@@ -83,7 +85,9 @@ mod tests {
     #[test]
     fn beyond_the_limit_they_are_counted() {
         let mut findings = Findings::default();
-        (0..FINDINGS_MAX as u64 + 3).for_each(|at| findings.add(damage(at * 16)));
+        for at in 0..FINDINGS_MAX as u64 + 3 {
+            findings.add(damage(at * 16));
+        }
         assert_eq!((findings.iter().count(), findings.more), (FINDINGS_MAX, 3));
     }
 }
