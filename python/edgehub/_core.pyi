@@ -631,8 +631,8 @@ class StoreInspector:
         """Findings beyond those."""
 
     @property
-    def vanished(self) -> int:
-        """Segments that went before they could be opened, at every attempt."""
+    def missed(self) -> int:
+        """Segments that came or went while the folder was read, at every attempt; messages may be missing."""
 
     @property
     def is_sound(self) -> bool:

@@ -7,9 +7,12 @@ mod common;
 use std::io;
 use std::sync::Arc;
 
-use common::{NEVER, Rig, START, config, drain, lease};
+use common::{NEVER, Rig, START, Tickets, config, drain, lease};
 use edgehub_store::inspect::{FindingKind, Inspection, QueueInfo, SegmentState};
-use edgehub_store::{FileStorage, Media, Queue, Store, StoreConfig, StoreError, SyncPolicy};
+use edgehub_store::{
+    Batch, Commit, CommitWaiter, FileStorage, Media, Queue, Store, StoreConfig, StoreError, SyncPolicy,
+    Target,
+};
 use edgehub_testkit::{Dice, FaultyStorage, PowerCut, VirtualClock};
 use edgehub_types::{Storage, StorageFile, UnixMs};
 use parking_lot::Mutex;
@@ -250,9 +253,74 @@ fn a_segment_that_goes_meanwhile_makes_a_new_list() {
     assert!(stale.iter().any(|name| !now.contains(name)), "something was unlinked");
     let once = Sealed { disk: rig.disk.clone(), stale: Mutex::new(vec![stale.clone()]) };
     let inspection = Inspection::of_storage(&once).unwrap();
-    assert_eq!((inspection.vanished(), inspection.summary().entries), (0, 0));
+    assert_eq!((inspection.missed(), inspection.summary().entries), (0, 0));
     let always = Sealed { disk: rig.disk.clone(), stale: Mutex::new(vec![stale; 100]) };
-    assert!(Inspection::of_storage(&always).unwrap().vanished() > 0);
+    assert!(Inspection::of_storage(&always).unwrap().missed() > 0);
+}
+
+#[test]
+fn a_list_with_a_hole_is_made_anew() {
+    let rig = filled();
+    let mut names = rig.disk.list().unwrap();
+    names.sort();
+    names.remove(1);
+    let holed = Sealed { disk: rig.disk.clone(), stale: Mutex::new(vec![names]) };
+    let inspection = Inspection::of_storage(&holed).unwrap();
+    assert_eq!((inspection.missed(), inspection.queues()[0].messages), (0, 40));
+}
+
+/// Appends messages that hold their number, and acknowledges most of them: segments come and go.
+fn churn(store: &Store, clock: &VirtualClock) {
+    let queue = store.open_queue("a", 0).unwrap();
+    let waiter: Arc<dyn CommitWaiter> = Arc::new(Tickets::default());
+    let mut batch = Batch::new();
+    for n in 0..1500_u32 {
+        let target = Target { queue: queue.id(), expires_at: NEVER };
+        batch.push(&[target], 300, |out| out.extend_from_slice(&[n as u8; 300])).unwrap();
+        assert_eq!(store.append(&mut batch, &waiter, u64::from(n)).unwrap(), Commit::Done);
+        if n % 40 == 39 {
+            for message in lease(&queue, UnixMs(0), 38) {
+                queue.ack(message.seq, message.epoch);
+            }
+        }
+        clock.advance_ms(50);
+        store.tick();
+    }
+}
+
+/// No message of the queue is missing, and every one is as it was written.
+fn check_live(inspection: &Arc<Inspection>) -> u64 {
+    assert!(inspection.is_sound(), "{:?}", inspection.findings());
+    let Some(info) = inspection.queues().first() else { return 0 };
+    let found = messages(inspection, info);
+    assert!(found.iter().map(|message| message.0).eq(info.head_seq..info.next_seq));
+    assert!(found.iter().all(|(seq, _, payload)| *payload == [*seq as u8; 300]));
+    info.next_seq
+}
+
+#[test]
+fn segments_that_come_and_go_meanwhile_leave_no_hole() {
+    let folder = std::env::temp_dir().join(format!("edgehub-inspect-live-{}", std::process::id()));
+    let clock = Arc::new(VirtualClock::at(START));
+    let media = Media::Disk(Arc::new(FileStorage::open(&folder).unwrap()));
+    let config = config(SyncPolicy::Interval { interval_ms: 100 });
+    let store = Store::open(media, config, Arc::<VirtualClock>::clone(&clock)).unwrap().0;
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| churn(&store, &clock));
+        let mut next_seq = 0;
+        while !writer.is_finished() {
+            let inspection = Inspection::of_folder(&folder).unwrap();
+            if inspection.missed() == 0 {
+                let found = check_live(&inspection);
+                assert!(found >= next_seq, "{found} after {next_seq}");
+                next_seq = found;
+            }
+        }
+    });
+    assert_eq!(check_live(&Inspection::of_folder(&folder).unwrap()), 1500);
+    assert!(store.stats().unlinked > 0);
+    drop(store);
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

@@ -98,7 +98,7 @@ store_app = typer.Typer(
     add_completion=False, no_args_is_help=True, help="Look into a message store.", rich_markup_mode=None
 )
 
-FolderArgument = Annotated[Path | None, typer.Argument(metavar="[DIR]", help="Folder of the store.")]
+FolderArgument = Annotated[Path | None, typer.Argument(metavar="DIR", help="Folder of the store.")]
 QueueArgument = Annotated[str, typer.Argument(metavar="QUEUE", help="Endpoint id, or id:priority.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -120,6 +120,8 @@ def ls(folder: FolderArgument = None, as_json: JsonOption = False) -> None:
         return
     print_tables([report.queue_table(store), report.segment_table(store)])
     typer.echo(report.summary(store))
+    if not store.is_sound:
+        _tell("some of it is damaged; `edgehub store verify` says where")
 
 
 @store_app.command(help=_VERIFY)
@@ -218,8 +220,8 @@ def _open(given: Path | None) -> tuple[Path, StoreInspector]:
         store = StoreInspector(folder)
     except (EdgehubError, StoreError) as error:
         _fail(error)
-    if store.vanished:
-        _tell(f"{store.vanished} segments went while they were read; try again for the whole picture")
+    if store.missed:
+        _tell(f"{store.missed} segments came or went meanwhile; try again for the whole picture")
     return folder, store
 
 

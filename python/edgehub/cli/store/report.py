@@ -161,7 +161,7 @@ def verify_as_json(folder: Path, store: StoreInspector) -> str:
         "tornBytes": store.torn_bytes,
         "orphanedMessages": store.orphaned,
         "findingsMore": store.findings_more,
-        "vanishedSegments": store.vanished,
+        "missedSegments": store.missed,
         "segments": segments_as_json(store),
         "totals": totals(store),
     }

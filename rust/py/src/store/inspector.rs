@@ -51,10 +51,10 @@ impl StoreInspector {
         self.inspection.findings_more()
     }
 
-    /// Segments that went while they were to be opened.
+    /// Segments that came or went while the folder was read.
     #[getter]
-    fn vanished(&self) -> u64 {
-        self.inspection.vanished()
+    fn missed(&self) -> u64 {
+        self.inspection.missed()
     }
 
     #[getter]

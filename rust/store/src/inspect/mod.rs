@@ -26,6 +26,9 @@ use files::{SegmentFiles, open_files};
 pub use messages::{Messages, Stored};
 pub use report::{QueueInfo, SegmentInfo, SegmentState};
 
+/// Damage that is found in every one of these is there.
+const READINGS_MAX: u32 = 3;
+
 /// A segment of the log, to read messages from.
 struct Source {
     base: u64,
@@ -41,11 +44,25 @@ pub struct Inspection {
     segments: Vec<SegmentInfo>,
     findings: Vec<Finding>,
     findings_more: u64,
-    vanished: u64,
+    missed: u64,
     /// As `queues`.
     indexes: Vec<SeqIndex>,
     /// In order of address.
     sources: Vec<Source>,
+}
+
+/// Reads everything; again when something is damaged. Segments that somebody begins and fills while others are
+/// read can look like damage, once.
+fn read(storage: &dyn Storage) -> Result<(Examined, Vec<SegmentInfo>, u64), StoreError> {
+    let mut readings = 1;
+    loop {
+        let SegmentFiles { files, aside, missed } = open_files(storage)?;
+        let examined = examine(files)?;
+        if examined.report.quarantined == 0 || readings == READINGS_MAX {
+            return Ok((examined, aside, missed));
+        }
+        readings += 1;
+    }
 }
 
 impl Inspection {
@@ -70,16 +87,15 @@ impl Inspection {
     /// # Errors
     /// As [`Inspection::of_folder`]; without segments it is empty.
     pub fn of_storage(storage: &dyn Storage) -> Result<Arc<Self>, StoreError> {
-        let SegmentFiles { files, aside, vanished } = open_files(storage)?;
-        let mut examined = examine(files)?;
+        let (mut examined, aside, missed) = read(storage)?;
         let (summary, metas) = examined.count();
         let mut segments = report::segments(&examined, &metas);
         segments.extend(aside);
         segments.sort_by_key(|segment| segment.number);
-        Ok(Arc::new(Self::assemble(examined, summary, segments, vanished)))
+        Ok(Arc::new(Self::assemble(examined, summary, segments, missed)))
     }
 
-    fn assemble(examined: Examined, summary: Recovery, segments: Vec<SegmentInfo>, vanished: u64) -> Self {
+    fn assemble(examined: Examined, summary: Recovery, segments: Vec<SegmentInfo>, missed: u64) -> Self {
         let Examined { parts, replay, findings, salt, .. } = examined;
         let replayed: Vec<ReplayedQueue> = replay.into_queues().flatten().collect();
         let times = times::enqueue_times(&parts, salt, &replayed);
@@ -100,7 +116,7 @@ impl Inspection {
             segments,
             findings: findings.iter().copied().collect(),
             findings_more: findings.more,
-            vanished,
+            missed,
             indexes,
             sources: sources.collect(),
         }
@@ -131,10 +147,10 @@ impl Inspection {
         self.findings_more
     }
 
-    /// Segments that were listed but gone before they could be read, at every attempt. More than 0 means that
-    /// somebody removes segments faster than they can be opened, and that messages may be missing here.
-    pub fn vanished(&self) -> u64 {
-        self.vanished
+    /// Segments that came or went while the folder was read, at every attempt. More than 0 means that somebody
+    /// makes and removes segments faster than they can be opened, and that messages may be missing here.
+    pub fn missed(&self) -> u64 {
+        self.missed
     }
 
     /// Whether everything that had been durable can be read. A torn end is no damage.

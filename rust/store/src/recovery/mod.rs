@@ -190,6 +190,11 @@ impl RecoveryRun {
                 };
                 part.base = base;
                 salt = Some(found);
+                // Whoever writes just now wrote the header before the batch.
+                if let Some(header) = read_header(&*part.file, &part.name, part.len)? {
+                    part.base = header.base;
+                    part.header = Some(header);
+                }
             }
             placed.push(part);
         }

@@ -139,7 +139,7 @@ def test_the_inspector_as_a_library(store: StoreFiles) -> None:
     inspector = StoreInspector(store.folder)
     assert repr(inspector.queues()[0]) == 'StoreQueue(1, "iothub", priority=0, messages=2)'
     assert repr(inspector.segments()[0]).startswith('StoreSegment("journal-000000000001.seg", "last"')
-    assert (inspector.batches, inspector.vanished, inspector.findings_more) == (7, 0, 0)
+    assert (inspector.batches, inspector.missed, inspector.findings_more) == (7, 0, 0)
     peeked = inspector.peek(1, 1)
     assert peeked.__length_hint__() == 1
     assert [repr(message) for message in peeked] == [

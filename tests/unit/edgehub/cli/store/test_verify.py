@@ -31,6 +31,7 @@ def test_damage_has_file_and_offset(run: Run, store: StoreFiles) -> None:
     assert result.exit_code == 1
     assert f"{store.path.name}: " in result.stdout
     assert "are damaged" in result.stdout
+    assert "edgehub store verify" in run("ls", store.folder).stderr
     shown = json.loads(run("verify", store.folder, "--json").stdout)
     [finding] = shown["segments"][0]["findings"]
     assert finding["kind"] == "damaged"
