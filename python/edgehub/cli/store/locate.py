@@ -31,12 +31,20 @@ def locate(given: Path | None, variables: Mapping[str, str] | None = None) -> Pa
     :raises StoreFolderError: there is no store, or no permission to look.
     :raises SettingsError: the settings name no folder that can be used.
     """
+    try:
+        return _find(given, os.environ if variables is None else variables)
+    except PermissionError as error:
+        raise StoreFolderError(f"no permission to read {error.filename}; use the hub's user") from None
+    except OSError as error:
+        raise StoreFolderError(f"{error.filename}: {error.strerror}") from None
+
+
+def _find(given: Path | None, variables: Mapping[str, str]) -> Path:
     if given is not None:
         folders = [given, given / MESSAGES, given / SUB_FOLDER / MESSAGES]
         hint = "; expected files journal-*.seg in it"
     else:
-        environment = os.environ if variables is None else variables
-        setting = load_settings(environment).settings.storage.folder
+        setting = load_settings(variables).settings.storage.folder
         base, warning = choose_base(setting)
         folders = [base / SUB_FOLDER / MESSAGES]
         hint = f" ({warning})" if warning else "; name the folder, or set StorageFolder as for the hub"
@@ -57,10 +65,6 @@ def _has_segments(folder: Path) -> bool:
             return any(entry.name.startswith("journal-") for entry in entries)
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except PermissionError:
-        raise StoreFolderError(f"no permission to read {folder}; use the hub's user") from None
-    except OSError as error:
-        raise StoreFolderError(f"{folder}: {error.strerror}") from None
 
 
 def name_of(queue: StoreQueue, queues: Sequence[StoreQueue]) -> str:

@@ -85,12 +85,18 @@ def test_a_setting_that_names_no_folder_is_told(
 
 def test_no_permission_is_told(run: Run, store: StoreFiles, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(folder: object) -> None:
-        raise PermissionError(13, "Permission denied")
+        raise PermissionError(13, "Permission denied", str(folder))
 
     monkeypatch.setattr("os.scandir", refuse)
     result = run("ls", store.folder)
     assert result.exit_code == 1
-    assert "no permission to read" in result.stderr
+    assert f"no permission to read {store.folder}; use the hub's user" in result.stderr
+
+
+def test_other_faults_of_a_folder_are_told(run: Run, tmp_path: Path) -> None:
+    result = run("ls", tmp_path / ("x" * 300))
+    assert result.exit_code == 1
+    assert "File name too long" in result.stderr
 
 
 def test_a_newer_format_is_refused(run: Run, tmp_path: Path) -> None:
