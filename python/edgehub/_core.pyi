@@ -7,6 +7,7 @@ The router as a library is here too; its public names are those of `edgehub.rout
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from typing import Any, ClassVar, Literal, TypeAlias, final
 
 __all__ = [
@@ -30,6 +31,12 @@ __all__ = [
     "Router",
     "StoreError",
     "StoreFailedEvent",
+    "StoreFinding",
+    "StoreInspector",
+    "StoreMessages",
+    "StoreQueue",
+    "StoreSegment",
+    "StoredMessage",
     "SubscribeEvent",
     "UnsubscribeEvent",
     "UpstreamBatch",
@@ -522,3 +529,143 @@ def aes_gcm_open(key: bytes, nonce: bytes, sealed: bytes, associated: bytes) -> 
 
     :raises CoreError: a key or nonce of another length.
     """
+
+@final
+class StoreQueue:
+    """One queue as the files of a store have it. Times are milliseconds since 1970 UTC.
+
+    A removed one is empty and only keeps its numbering. `messages` are those not acknowledged, expired ones
+    included; `bytes` are those of their records. `head_seq` is the number of the first of them, `next_seq`
+    the one that the next message to come gets. Expiries are rounded up to a second; None if nothing expires.
+    """
+
+    id: int
+    endpoint: str
+    priority: int
+    removed: bool
+    messages: int
+    bytes: int
+    head_seq: int
+    next_seq: int
+    oldest_enqueued_ms: int | None
+    newest_enqueued_ms: int | None
+    first_expiry_ms: int | None
+    last_expiry_ms: int | None
+    never_expiring: int
+
+@final
+class StoreSegment:
+    """One segment file. `unreadable`: the disk could not read all of it."""
+
+    number: int
+    name: str
+    state: Literal["last", "full", "spent", "prepared", "behind", "unreadable", "aside"]
+    bytes: int
+    used_bytes: int
+    base: int
+    created_ms: int | None
+    messages: int
+    unreadable: bool
+
+@final
+class StoreFinding:
+    """Bytes of a segment that are not readable: damaged, or the torn end of what was not yet durable."""
+
+    kind: Literal["damaged", "torn"]
+    segment: int
+    offset: int
+    bytes: int
+
+@final
+class StoredMessage:
+    """A message as stored."""
+
+    @property
+    def seq(self) -> int: ...
+    @property
+    def expires_at_ms(self) -> int | None:
+        """None if it never expires."""
+
+    @property
+    def payload(self) -> bytes: ...
+    def decode(self) -> dict[str, Any]:
+        """`source`, `enqueuedAtMs`, `systemProperties`, `properties` and `body` (bytes).
+
+        :raises ValueError: the payload is no message of the hub.
+        """
+
+@final
+class StoreMessages:
+    """Walks over the messages of a queue; one payload is in memory at a time."""
+
+    def __iter__(self) -> StoreMessages: ...
+    def __next__(self) -> StoredMessage:
+        """The next message. After an error the walk goes on behind the message in question.
+
+        :raises StoreError: it cannot be read any more.
+        """
+
+    def __length_hint__(self) -> int: ...
+
+@final
+class StoreInspector:
+    """What the files of a store hold, read once. Locks and changes nothing: the folder may be in use."""
+
+    def __new__(cls, folder: str | PathLike[str]) -> StoreInspector:
+        """Reads all segments; takes as long as a recovery. Releases the GIL.
+
+        :raises StoreError: not a store, of a newer format, or it cannot be read.
+        """
+
+    def queues(self) -> list[StoreQueue]:
+        """By id, those of removed endpoints too."""
+
+    def segments(self) -> list[StoreSegment]:
+        """By number."""
+
+    def findings(self) -> list[StoreFinding]:
+        """In the order of the log, at most 10,000."""
+
+    @property
+    def findings_more(self) -> int:
+        """Findings beyond those."""
+
+    @property
+    def missed(self) -> int:
+        """Segments that came or went while the folder was read, at every attempt; messages may be missing."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether everything that had been durable can be read. A torn end is no damage."""
+
+    @property
+    def batches(self) -> int:
+        """Good batches."""
+
+    @property
+    def records(self) -> int:
+        """Records in them."""
+
+    @property
+    def orphaned(self) -> int:
+        """Messages of queues whose definition is damaged."""
+
+    @property
+    def torn_bytes(self) -> int:
+        """Bytes at the end of the log that are not whole."""
+
+    @property
+    def damaged_bytes(self) -> int:
+        """Bytes that had been durable and are not readable."""
+
+    def peek(self, queue_id: int, count: int) -> StoreMessages:
+        """The next messages of a queue, at most `count`.
+
+        :raises KeyError: no such queue.
+        """
+
+    def export(self, queue_id: int) -> StoreMessages:
+        """All messages of a queue.
+
+        :raises KeyError: no such queue.
+        """

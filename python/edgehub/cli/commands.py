@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from edgehub.cli.route import route_app
+from edgehub.cli.store import store_app
 
 _HELP = """\
 Open, self-hosted message hub for IoT Edge devices.
@@ -35,12 +36,17 @@ Examples:
   edgehub route explain deployment.json --message message.json
   edgehub route match deployment.json --messages messages.jsonl
 \b
+  # Look into the message store, also while the hub runs:
+  edgehub store ls
+  edgehub store peek iothub
+\b
   # Watch a whole system at work on this machine:
   edgehub demo
 """
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=_HELP, rich_markup_mode=None)
 app.add_typer(route_app, name="route")
+app.add_typer(store_app, name="store")
 
 
 @app.callback(invoke_without_command=True)

@@ -15,6 +15,7 @@ mod metrics;
 mod router;
 mod routes;
 mod seal;
+mod store;
 
 use pyo3::prelude::*;
 
@@ -29,6 +30,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<batch::UpstreamBatch>()?;
     module.add_class::<routes::RouteFault>()?;
     router::register(module)?;
+    store::register(module)?;
     module.add_function(wrap_pyfunction!(routes::check_routes, module)?)?;
     module.add_function(wrap_pyfunction!(seal::aes_gcm_seal, module)?)?;
     module.add_function(wrap_pyfunction!(seal::aes_gcm_open, module)?)?;

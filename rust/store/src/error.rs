@@ -26,6 +26,20 @@ pub enum StoreError {
         /// The system's answer.
         source: io::Error,
     },
+    /// The folder to look at holds no segment of a journal.
+    #[error("{} is not a store: there is no file journal-*.seg in it", folder.display())]
+    NoStore {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A message that was there when the folder was read cannot be read now.
+    #[error("message {seq} of {queue} cannot be read any more: its checksum is wrong")]
+    DamagedMessage {
+        /// The queue.
+        queue: QueueId,
+        /// Number of the message in it.
+        seq: u64,
+    },
     /// Another process (or another store of this one) has the folder open.
     #[error("store folder {} is in use by another process", folder.display())]
     Locked {

@@ -52,8 +52,13 @@ impl Entry {
         self.len_flags |= RELEASED;
     }
 
+    /// Rounded up to a second; `None` = never.
+    pub fn expires_at(self) -> Option<UnixMs> {
+        (self.expiry_s != NEVER_S).then(|| UnixMs(u64::from(self.expiry_s) * 1000))
+    }
+
     pub fn is_expired(self, now: UnixMs) -> bool {
-        self.expiry_s != NEVER_S && u64::from(self.expiry_s) * 1000 <= now.0
+        self.expires_at().is_some_and(|at| at <= now)
     }
 }
 

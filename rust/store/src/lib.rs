@@ -13,6 +13,8 @@
 //! - After a failed write or sync the store takes nothing more ([`StoreError::Poisoned`]).
 //! - The store opens whatever is damaged, and says what was lost ([`Recovery`]); or it says why not.
 //!
+//! [`inspect`] looks at the files of a store without opening it.
+//!
 //! The files are described in `docs/store-format.md`, [`format`](mod@format) reads and writes them. On the hot path there is one write
 //! and one lock per batch, one lock per batch and queue, and no allocation per message.
 
@@ -24,6 +26,7 @@ pub mod format;
 mod group;
 mod handle;
 mod index;
+pub mod inspect;
 mod journal;
 mod keeper;
 mod lease;

@@ -32,6 +32,11 @@ impl SegmentMeta {
         self.live.fetch_add(count, Ordering::Relaxed);
     }
 
+    /// Messages that are wanted.
+    pub fn live(&self) -> u64 {
+        self.live.load(Ordering::Relaxed)
+    }
+
     /// Counts messages as done.
     pub fn drop_live(&self, count: u64) {
         self.live.fetch_sub(count, Ordering::Relaxed);
@@ -44,7 +49,7 @@ impl SegmentMeta {
 
     /// Whether nothing in it is wanted and nothing will be.
     pub fn is_spent(&self) -> bool {
-        self.sealed.load(Ordering::Acquire) && self.live.load(Ordering::Relaxed) == 0
+        self.sealed.load(Ordering::Acquire) && self.live() == 0
     }
 }
 

@@ -207,7 +207,8 @@ def _explanation(router: Router, message: Path) -> Any:
 
 
 def _match_file(router: Router, messages: Path, tally: Tally, as_json: bool) -> None:
-    from edgehub.cli.route.matching import Progress, line_as_json, match_batch
+    from edgehub.cli.progress import Progress
+    from edgehub.cli.route.matching import line_as_json, match_batch
     from edgehub.cli.route.message_lines import batches, open_input
 
     progress = Progress()
@@ -236,14 +237,9 @@ def _tell_wrong_lines(messages: Path, lines: Iterable[Line]) -> None:
 
 
 def _print_tally(router: Router, tally: Tally) -> None:
-    from edgehub.cli.route.tally import plain, print_on_terminal
+    from edgehub.cli.tables import print_tables
 
-    tables = [tally.route_table(router.routes), tally.endpoint_table(router.endpoints)]
-    if sys.stdout.isatty():
-        print_on_terminal(tables)
-    else:
-        for table in tables:
-            typer.echo(plain(table) + "\n")
+    print_tables([tally.route_table(router.routes), tally.endpoint_table(router.endpoints)])
     typer.echo(tally.summary())
 
 

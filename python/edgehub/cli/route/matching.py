@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 from edgehub.router import MessageError, Router
@@ -58,25 +57,3 @@ def line_as_json(line: Line, outcome: Outcome | None) -> str:
         for d in deliveries
     ]
     return _encode({"index": line.index, "verdicts": verdicts, "deliveries": shown})
-
-
-class Progress:
-    """A count on standard error, if that is a terminal."""
-
-    def __init__(self) -> None:
-        self._shown = sys.stderr.isatty()
-        self._written = False
-
-    def tell(self, messages: int) -> None:
-        """Shows how far the run is."""
-        if self._shown:
-            self._written = True
-            sys.stderr.write(f"\r{messages:,} messages ")
-            sys.stderr.flush()
-
-    def clear(self) -> None:
-        """Makes room for other output."""
-        if self._written:
-            self._written = False
-            sys.stderr.write("\r\x1b[K")
-            sys.stderr.flush()

@@ -2,26 +2,30 @@
 //!
 //! The rules are in `docs/store-format.md`, section 9.
 
+mod files;
+mod finding;
 mod lost;
+mod repair;
 mod replay;
 mod scan;
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-use edgehub_types::{Storage, StorageFile};
+use edgehub_types::Storage;
 
 use crate::StoreError;
-use crate::format::{SEGMENT_HEADER_BYTES_MAX, SegmentHeader, SegmentHeaderError};
 use crate::journal::{LogEnd, QueueTable};
 use crate::ledger::Loss;
 use crate::segment::{Segment, SegmentMeta};
-use replay::Replay;
-use scan::{Found, Scan, find_origin, nonzero_bytes};
-
-const HEADER_READ_BYTES: usize = 4096;
-/// Less unused space than this is left at the end of an old segment.
-const CUT_BYTES_MIN: u64 = 64 << 10;
+pub(crate) use files::{Part, SegmentFile, segment_number};
+use files::{open_segments, read_header, read_parts};
+use finding::Findings;
+pub use finding::{FINDINGS_MAX, Finding, FindingKind};
+use repair::repair;
+pub(crate) use replay::{Replay, ReplayedQueue};
+pub(crate) use scan::{Found, Scan};
+use scan::{find_origin, nonzero_bytes};
 
 /// What was found when a store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -62,23 +66,30 @@ pub(crate) struct Recovered {
     pub end: LogEnd,
 }
 
-struct Part {
-    number: u64,
-    name: String,
-    file: Box<dyn StorageFile>,
-    len: u64,
-    base: u64,
-    header: Option<SegmentHeader>,
-    /// Offset behind the last good batch.
-    end: u64,
-    /// The disk could not read all of it; then nothing is cut off.
-    unreadable: bool,
+/// A file in which no batch can be found.
+pub(crate) struct EmptyPart {
+    pub part: Part,
+    /// Bytes up to the last one that is not zero.
+    pub bytes: u64,
+    /// It lies behind the end of the log or has never been written: it was only begun.
+    pub begun: bool,
 }
 
-impl Part {
-    fn data_start(&self) -> u64 {
-        self.header.as_ref().map_or(0, |header| u64::from(header.header_bytes))
-    }
+/// What the files of a folder hold. Nothing was changed to find it out.
+pub(crate) struct Examined {
+    pub report: Recovery,
+    pub replay: Replay,
+    pub salt: u64,
+    /// Every address below had been durable.
+    pub durable: u64,
+    /// The log, in order of address.
+    pub parts: Vec<Part>,
+    /// Behind the torn end of the log.
+    pub dropped: Vec<Part>,
+    pub empty: Vec<EmptyPart>,
+    pub findings: Findings,
+    /// First address that no segment has.
+    next_base: u64,
 }
 
 /// Reads the folder and puts it in order.
@@ -86,46 +97,38 @@ impl Part {
 /// # Errors
 /// [`StoreError::NewerFormat`] before anything was changed; [`StoreError::Io`].
 pub(crate) fn recover(storage: &dyn Storage) -> Result<Recovered, StoreError> {
-    let mut recovery =
-        RecoveryRun { storage, report: Recovery::default(), replay: Replay::default(), salt: 0 };
-    let (parts, next_number) = recovery.read_parts()?;
-    let (parts, unplaced) = recovery.place_parts(parts)?;
-    let next_base = parts.iter().map(|part| crate::format::align8(part.base + part.len)).max().unwrap_or(0);
-    let durable = recovery.durable(&parts);
-    let parts = recovery.read_log(parts, &unplaced, durable)?;
-    recovery.put_aside(&unplaced, parts.last())?;
-    storage.sync_dir().map_err(StoreError::io("sync", "the folder"))?;
-    let log_end = parts.last().map_or(0, |part| part.base + part.end);
-    Ok(recovery.finish(parts, LogEnd { next_number, next_base, end: log_end, ..LogEnd::default() }))
+    let (files, next_number) = open_segments(storage)?;
+    let examined = examine(files)?;
+    repair(storage, &examined)?;
+    Ok(examined.into_recovered(next_number))
 }
 
-struct RecoveryRun<'s> {
-    storage: &'s dyn Storage,
+/// Reads all segments, and changes nothing.
+///
+/// # Errors
+/// [`StoreError::NewerFormat`]; [`StoreError::Io`] when the disk cannot read what it takes to know a segment.
+pub(crate) fn examine(files: Vec<SegmentFile>) -> Result<Examined, StoreError> {
+    let mut run = RecoveryRun::default();
+    let parts = read_parts(files)?;
+    let (parts, unplaced) = run.place_parts(parts)?;
+    let next_base = parts.iter().map(|part| crate::format::align8(part.base + part.len)).max().unwrap_or(0);
+    let durable = run.durable(&parts);
+    let (parts, dropped) = run.read_log(parts, &unplaced, durable);
+    let empty = run.judge_empty(unplaced, parts.last())?;
+    run.replay.drop_unreachable();
+    let RecoveryRun { report, replay, salt, findings } = run;
+    Ok(Examined { report, replay, salt, durable, parts, dropped, empty, findings, next_base })
+}
+
+#[derive(Default)]
+struct RecoveryRun {
     report: Recovery,
     replay: Replay,
     salt: u64,
+    findings: Findings,
 }
 
-impl RecoveryRun<'_> {
-    /// Opens all segments and reads their headers; changes nothing. Also says which number is free.
-    fn read_parts(&self) -> Result<(Vec<Part>, u64), StoreError> {
-        let (mut parts, mut next_number) = (Vec::new(), 1);
-        for name in self.storage.list().map_err(StoreError::io("list", "the folder"))? {
-            let Some((number, readable)) = segment_number(&name) else { continue };
-            next_number = next_number.max(number + 1);
-            if !readable {
-                continue;
-            }
-            let file = self.storage.open(&name, false).map_err(StoreError::io("open", &name))?;
-            let len = file.len().map_err(StoreError::io("measure", &name))?;
-            let header = read_header(&*file, &name, len)?;
-            let base = header.as_ref().map_or(0, |header| header.base);
-            parts.push(Part { number, name, file, len, base, header, end: 0, unreadable: false });
-        }
-        parts.sort_by_key(|part| part.number);
-        Ok((parts, next_number))
-    }
-
+impl RecoveryRun {
     /// Finds out where segments without a readable header belong, and orders all by address. Returns also those in
     /// which there is no batch.
     fn place_parts(&mut self, parts: Vec<Part>) -> Result<(Vec<Part>, Vec<Part>), StoreError> {
@@ -140,6 +143,11 @@ impl RecoveryRun<'_> {
                 };
                 part.base = base;
                 salt = Some(found);
+                // Whoever writes just now wrote the header before the batch.
+                if let Some(header) = read_header(&*part.file, &part.name, part.len)? {
+                    part.base = header.base;
+                    part.header = Some(header);
+                }
             }
             placed.push(part);
         }
@@ -148,27 +156,26 @@ impl RecoveryRun<'_> {
         Ok((placed, unplaced))
     }
 
-    /// Gets files out of the way in which no batch can be found. Behind the end of the log they were only begun.
-    fn put_aside(&mut self, unplaced: &[Part], last: Option<&Part>) -> Result<(), StoreError> {
-        for part in unplaced {
+    /// Measures the files in which no batch can be found. Behind the end of the log they were only begun.
+    fn judge_empty(&mut self, parts: Vec<Part>, last: Option<&Part>) -> Result<Vec<EmptyPart>, StoreError> {
+        let mut empty = Vec::with_capacity(parts.len());
+        for part in parts {
             let bytes = nonzero_bytes(&*part.file, part.len).map_err(StoreError::io("read", &part.name))?;
-            let begun = last.is_none_or(|last| part.number > last.number);
-            if begun || bytes == 0 {
+            let begun = bytes == 0 || last.is_none_or(|last| part.number > last.number);
+            if begun {
                 self.report.torn_bytes += bytes;
-                self.storage.remove(&part.name).map_err(StoreError::io("remove", &part.name))?;
             } else {
                 self.report.quarantined += 1;
-                self.quarantine(&part.name, part.base, bytes);
-                let aside = format!("journal-{:012}.bad", part.number);
-                self.storage.rename(&part.name, &aside).map_err(StoreError::io("rename", &part.name))?;
+                self.quarantine(part.number, 0, bytes);
             }
+            empty.push(EmptyPart { part, bytes, begun });
         }
-        Ok(())
+        Ok(empty)
     }
 
-    fn quarantine(&mut self, name: &str, address: u64, bytes: u64) {
-        log::error!("{name}: {bytes} damaged bytes at address {address} are skipped");
+    fn quarantine(&mut self, segment: u64, offset: u64, bytes: u64) {
         self.report.quarantined_bytes += bytes;
+        self.findings.add(Finding { kind: FindingKind::Damaged, segment, offset, bytes });
     }
 
     /// The address below which everything had been durable. The newest segment knows.
@@ -188,13 +195,8 @@ impl RecoveryRun<'_> {
         durable
     }
 
-    /// Reads all batches in order and returns the segments up to the torn end, if there is one.
-    fn read_log(
-        &mut self,
-        mut parts: Vec<Part>,
-        unplaced: &[Part],
-        durable: u64,
-    ) -> Result<Vec<Part>, StoreError> {
+    /// Reads all batches in order. Returns the segments up to the torn end, if there is one, and those behind it.
+    fn read_log(&mut self, mut parts: Vec<Part>, unplaced: &[Part], durable: u64) -> (Vec<Part>, Vec<Part>) {
         for part in &parts {
             self.replay.define_all(part.header.as_ref().map_or(&[], |header| &header.queues));
         }
@@ -208,24 +210,17 @@ impl RecoveryRun<'_> {
             }
             let rows = part.header.as_ref().map(|header| header.queues.as_slice());
             self.replay.enter(rows, is_next(part, before.last(), unplaced));
-            let torn = self.read_part(part, later, durable);
-            if torn {
+            if self.read_part(part, later, durable) {
                 // Without its header and without a batch it is no place that the log can be said to end in.
                 kept = if part.end > 0 { at + 1 } else { at };
-            }
-            if kept > at {
-                settle_file(part, durable).map_err(StoreError::io("cut", &part.name))?;
-            }
-            if torn {
                 break;
             }
         }
-        for part in parts.drain(kept..) {
-            log::warn!("{}: behind the torn end of the log, removed", part.name);
+        let dropped = parts.split_off(kept);
+        for part in &dropped {
             self.report.torn_bytes += nonzero_bytes(&*part.file, part.len).unwrap_or(part.len);
-            self.storage.remove(&part.name).map_err(StoreError::io("remove", &part.name))?;
         }
-        Ok(parts)
+        (parts, dropped)
     }
 
     /// Reads one segment; true when the log is torn in it.
@@ -253,14 +248,16 @@ impl RecoveryRun<'_> {
                 Found::Rest { address, nonzero } => (address, nonzero),
             };
             if address >= durable {
-                self.report.torn_bytes += bytes + behind(&mut scan);
-                log::warn!("{}: the log is torn at address {address} and ends there", part.name);
+                let bytes = bytes + behind(&mut scan);
+                self.report.torn_bytes += bytes;
+                let (segment, offset) = (part.number, address - part.base);
+                self.findings.add(Finding { kind: FindingKind::Torn, segment, offset, bytes });
                 torn = true;
                 break;
             }
             // What lies side by side is one damage.
             self.report.quarantined += u64::from(damage_end != Some(address));
-            self.quarantine(&part.name, address, bytes);
+            self.quarantine(part.number, address - part.base, bytes);
             damage_end = Some(address + bytes);
             part.end = address + bytes - part.base;
         }
@@ -270,31 +267,44 @@ impl RecoveryRun<'_> {
         }
         torn
     }
+}
 
-    fn finish(mut self, parts: Vec<Part>, mut end: LogEnd) -> Recovered {
-        self.replay.drop_unreachable();
-        let metas: Vec<_> =
-            parts.iter().map(|part| SegmentMeta::new(part.base, part.base + part.end, 0, true)).collect();
-        let entries = count_live(&self.replay, &metas);
-        let segments = parts.into_iter().zip(metas);
-        let segments: Vec<_> = segments
-            .map(|(part, meta)| Arc::new(Segment { meta, name: part.name, file: part.file }))
-            .collect();
-        end.salt = self.salt;
-        end.seqs = self.replay.seqs();
-        self.report.segments = segments.len() as u64;
-        self.report.batches = self.replay.batches;
-        self.report.records = self.replay.records;
-        self.report.orphaned = self.replay.orphaned;
-        self.report.entries = entries as u64;
+impl Examined {
+    /// The report with everything counted, and the entries by segment.
+    pub fn count(&mut self) -> (Recovery, Vec<Arc<SegmentMeta>>) {
+        let metas = self.parts.iter().map(|part| SegmentMeta::new(part.base, part.base + part.end, 0, true));
+        let metas: Vec<_> = metas.collect();
+        let report = &mut self.report;
+        report.entries = count_live(&self.replay, &metas) as u64;
+        report.segments = self.parts.len() as u64;
+        report.batches = self.replay.batches;
+        report.records = self.replay.records;
+        report.orphaned = self.replay.orphaned;
+        report.queues = self.replay.present() as u64;
+        report.lost = self.replay.losses().iter().fold(0, |lost, loss| loss.count.saturating_add(lost));
+        (*report, metas)
+    }
+
+    fn into_recovered(mut self, next_number: u64) -> Recovered {
+        let (report, metas) = self.count();
+        let end = self.parts.last().map_or(0, |part| part.base + part.end);
+        let seqs = self.replay.seqs();
+        let (next_base, salt) = (self.next_base, self.salt);
         let losses = self.replay.losses();
-        self.report.lost = losses.iter().fold(0, |lost, loss| loss.count.saturating_add(lost));
-        if self.report.lost > 0 {
-            log::error!("damage took {} messages, counted once per queue", self.report.lost);
+        if report.lost > 0 {
+            log::error!("damage took {} messages, counted once per queue", report.lost);
         }
-        let queues = self.replay.into_table();
-        self.report.queues = queues.iter().flatten().filter(|queue| !queue.is_removed()).count() as u64;
-        Recovered { report: self.report, segments, queues, entries, losses, end }
+        let end = LogEnd { salt, seqs, next_number, next_base, end };
+        let segments = self.parts.into_iter().zip(metas);
+        let segments = segments.map(|(part, meta)| Segment { meta, name: part.name, file: part.file });
+        Recovered {
+            report,
+            segments: segments.map(Arc::new).collect(),
+            queues: self.replay.into_table(),
+            entries: report.entries as usize,
+            losses,
+            end,
+        }
     }
 }
 
@@ -330,16 +340,6 @@ fn behind(scan: &mut Scan<'_>) -> u64 {
     bytes
 }
 
-/// Cuts what is behind the log and makes durable what was not known to be.
-fn settle_file(part: &Part, durable: u64) -> std::io::Result<()> {
-    let unused = part.len.saturating_sub(part.end);
-    let torn = part.base + part.end >= durable;
-    if !part.unreadable && (unused >= CUT_BYTES_MIN || (torn && unused > 0)) {
-        part.file.set_len(part.end)?;
-    }
-    if torn { part.file.sync_data() } else { Ok(()) }
-}
-
 /// Counts every wanted message in the segment it lies in.
 fn count_live(replay: &Replay, metas: &[Arc<SegmentMeta>]) -> usize {
     let mut entries = 0;
@@ -351,47 +351,6 @@ fn count_live(replay: &Replay, metas: &[Arc<SegmentMeta>]) -> usize {
         }
     }
     entries
-}
-
-/// Number of a segment, and whether it is one to read.
-fn segment_number(name: &str) -> Option<(u64, bool)> {
-    let (digits, kind) = name.strip_prefix("journal-")?.split_once('.')?;
-    let readable = match kind {
-        "seg" => true,
-        "bad" => false,
-        _ => return None,
-    };
-    let right = digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    Some((digits.parse().ok().filter(|_| right)?, readable))
-}
-
-/// The header of a segment; `None` when it is damaged.
-///
-/// # Errors
-/// [`StoreError::NewerFormat`]; [`StoreError::Io`] when the disk cannot read it, which is no reason to take it for
-/// damaged: the fault may pass.
-fn read_header(file: &dyn StorageFile, name: &str, len: u64) -> Result<Option<SegmentHeader>, StoreError> {
-    let read = |bytes: usize| {
-        let mut header = vec![0; bytes];
-        let got = file.read_at(&mut header, 0).map_err(StoreError::io("read", name))?;
-        header.truncate(got);
-        Ok::<_, StoreError>(SegmentHeader::decode(&header))
-    };
-    let mut decoded = read(HEADER_READ_BYTES.min(len as usize))?;
-    if let Err(SegmentHeaderError::Short { needed }) = decoded
-        && needed as u64 <= len
-    {
-        decoded = read(needed.min(SEGMENT_HEADER_BYTES_MAX))?;
-    }
-    match decoded {
-        Ok(header) => Ok(Some(header)),
-        Err(SegmentHeaderError::Newer { found }) => Err(StoreError::NewerFormat {
-            file: name.to_owned(),
-            found,
-            known: crate::format::FORMAT_VERSION,
-        }),
-        Err(_) => Ok(None),
-    }
 }
 
 /// A random number without a source of randomness of our own: the seed of the standard hasher.

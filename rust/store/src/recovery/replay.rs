@@ -30,7 +30,7 @@ struct ReplayQueue {
 
 /// The queues as far as the log was read.
 #[derive(Default)]
-pub(super) struct Replay {
+pub(crate) struct Replay {
     queues: Vec<ReplayQueue>,
     /// [`ReplayQueue::adrift`] of queues that are not known yet.
     adrift: bool,
@@ -184,6 +184,11 @@ impl Replay {
         self.queues.iter().flat_map(|queue| queue.index.iter())
     }
 
+    /// Queues that are defined and not removed.
+    pub fn present(&self) -> usize {
+        self.queues.iter().filter(|queue| queue.definition.is_some() && !queue.removed).count()
+    }
+
     /// Next number of every queue.
     pub fn seqs(&self) -> Vec<u64> {
         self.queues.iter().map(|queue| queue.index.next()).collect()
@@ -209,17 +214,36 @@ impl Replay {
         (1..).zip(&self.queues).flat_map(|(id, queue)| queue.losses(QueueId(id))).collect()
     }
 
-    /// The queues, ready for use.
+    /// The queues by id, ready for use.
     pub fn into_table(self) -> QueueTable {
-        let numbered = (1..).zip(self.queues);
-        let inner = numbered.map(|(id, queue)| {
-            let (endpoint, priority) = queue.definition?;
-            let inner = QueueInner::new(QueueId(id), endpoint, priority, queue.index, queue.removed);
-            inner.lost.add(LossCause::Damaged, queue.lost.total());
+        let queues = self.into_queues().map(|queue| {
+            let ReplayedQueue { id, endpoint, priority, index, removed, lost } = queue?;
+            let inner = QueueInner::new(id, endpoint, priority, index, removed);
+            inner.lost.add(LossCause::Damaged, lost);
             Some(Arc::new(inner))
         });
-        inner.collect()
+        queues.collect()
     }
+
+    /// The queues by id; `None` for an id without definition.
+    pub fn into_queues(self) -> impl Iterator<Item = Option<ReplayedQueue>> {
+        (1..).zip(self.queues).map(|(id, queue)| {
+            let ReplayQueue { definition, index, removed, lost, .. } = queue;
+            let (endpoint, priority) = definition?;
+            Some(ReplayedQueue { id: QueueId(id), endpoint, priority, index, removed, lost: lost.total() })
+        })
+    }
+}
+
+/// A queue as the log left it.
+pub(crate) struct ReplayedQueue {
+    pub id: QueueId,
+    pub endpoint: Arc<str>,
+    pub priority: u32,
+    pub index: SeqIndex,
+    pub removed: bool,
+    /// Messages that damage took.
+    pub lost: u64,
 }
 
 impl ReplayQueue {

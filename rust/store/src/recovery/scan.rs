@@ -64,7 +64,7 @@ impl<'f> Window<'f> {
 }
 
 /// What a scan comes across.
-pub(super) enum Found<'a> {
+pub(crate) enum Found<'a> {
     /// A whole batch.
     Batch(BatchView<'a>),
     /// Something else, with a batch or an announced length behind it.
@@ -79,7 +79,7 @@ pub(super) enum Found<'a> {
 }
 
 /// Walks over the batches of a segment.
-pub(super) struct Scan<'f> {
+pub(crate) struct Scan<'f> {
     window: Window<'f>,
     base: u64,
     salt: u64,

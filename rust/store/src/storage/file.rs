@@ -47,12 +47,7 @@ impl Storage for FileStorage {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in std::fs::read_dir(&self.folder)? {
-            // What is not UTF-8 is not ours.
-            names.extend(entry?.file_name().into_string());
-        }
-        Ok(names)
+        names(&self.folder)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -69,8 +64,8 @@ impl Storage for FileStorage {
 }
 
 #[derive(Debug)]
-struct DiskFile {
-    file: File,
+pub(super) struct DiskFile {
+    pub file: File,
 }
 
 impl StorageFile for DiskFile {
@@ -109,6 +104,16 @@ impl StorageFile for DiskFile {
             other => other,
         }
     }
+}
+
+/// The names in a folder.
+pub(super) fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        // What is not UTF-8 is not ours.
+        names.extend(entry?.file_name().into_string());
+    }
+    Ok(names)
 }
 
 /// Makes a folder and those it lies in, so that they survive a loss of power.

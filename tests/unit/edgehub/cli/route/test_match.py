@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgehub.cli.progress import Progress
 from edgehub.cli.route import message_lines
-from edgehub.cli.route.matching import Progress
-from edgehub.cli.route.tally import print_on_terminal
+from edgehub.cli.tables import print_on_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -1,0 +1,243 @@
+"""The commands `edgehub store ls`, `verify`, `peek` and `export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from edgehub.errors import EdgehubError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from edgehub._core import StoredMessage, StoreInspector, StoreMessages, StoreQueue
+
+OK = 0
+BAD = 1
+PROGRESS_MSGS = 1000
+"""Messages between two signs of life."""
+
+_DIR = """\
+DIR is the folder of a store, or the base folder it lies in; without it, the folder of the hub by its settings
+(StorageFolder). The hub may be running: nothing is locked or changed. What was acknowledged in the last
+moments may still be shown."""
+
+_QUEUE = """\
+QUEUE is the id of the endpoint as `edgehub store ls` shows it, such as `iothub` or `edge1/filter/input1`,
+followed by `:priority` if it has several."""
+
+_LS = f"""\
+List the queues and segments of a message store.
+
+{_DIR}
+
+Exit code 0: all right, 1: the store cannot be read, 2: wrong usage.
+
+Examples:
+
+\b
+  edgehub store ls
+  edgehub store ls /var/lib/edgehub --json
+"""
+
+_VERIFY = f"""\
+Check every checksum of a message store; say what is damaged, with file and offset.
+
+{_DIR}
+
+A torn end, of what was being written at a crash or is just now, is no damage.
+
+Exit code 0: sound, 1: damaged, or the store cannot be read, 2: wrong usage.
+
+Examples:
+
+\b
+  edgehub store verify
+  edgehub store verify /mnt/backup/messages --json
+"""
+
+_PEEK = f"""\
+Show the next messages of a queue. They stay in it.
+
+{_QUEUE}
+
+{_DIR}
+
+Exit code 0: all right, 1: no such queue, or a message cannot be read, 2: wrong usage.
+
+Examples:
+
+\b
+  edgehub store peek iothub
+  edgehub store peek edge1/filter/input1:5 --count 3 --json
+"""
+
+_EXPORT = f"""\
+Write all messages of a queue as JSON, one on each line. They stay in it.
+
+{_QUEUE}
+
+{_DIR}
+
+A line is {{"source", "systemProperties", "properties", "body" or "bodyBase64", "seq", "expiresAt",
+"enqueuedAt"}}; expiresAt is null if the message never expires. A payload that is no message of the hub is
+{{"seq", "expiresAt", "error", "payloadBase64"}}.
+
+Exit code 0: all right, 1: no such queue, or a message cannot be read, 2: wrong usage.
+
+Examples:
+
+\b
+  edgehub store export iothub --output backlog.jsonl
+  edgehub store export iothub /mnt/backup/messages | jq .body
+"""
+
+store_app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help="Look into a message store.", rich_markup_mode=None
+)
+
+FolderArgument = Annotated[Path | None, typer.Argument(metavar="DIR", help="Folder of the store.")]
+QueueArgument = Annotated[str, typer.Argument(metavar="QUEUE", help="Endpoint id, or id:priority.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@store_app.callback()
+def _store() -> None:
+    """Look into a message store."""
+
+
+@store_app.command(help=_LS)
+def ls(folder: FolderArgument = None, as_json: JsonOption = False) -> None:
+    """Lists queues and segments."""
+    from edgehub.cli.store import report
+    from edgehub.cli.tables import print_tables
+
+    place, store = _open(folder)
+    if as_json:
+        typer.echo(report.ls_as_json(place, store))
+        return
+    print_tables([report.queue_table(store), report.segment_table(store)])
+    typer.echo(report.summary(store))
+    if not store.is_sound:
+        _tell("some of it is damaged; `edgehub store verify` says where")
+
+
+@store_app.command(help=_VERIFY)
+def verify(folder: FolderArgument = None, as_json: JsonOption = False) -> None:
+    """Checks all checksums."""
+    from edgehub.cli.store import report
+
+    place, store = _open(folder)
+    lines = [report.verify_as_json(place, store)] if as_json else report.verify_as_lines(store)
+    for line in lines:
+        typer.echo(line)
+    raise typer.Exit(OK if store.is_sound else BAD)
+
+
+@store_app.command(help=_PEEK)
+def peek(
+    queue: QueueArgument,
+    folder: FolderArgument = None,
+    count: Annotated[int, typer.Option(min=1, help="Messages to show.")] = 10,
+    as_json: JsonOption = False,
+) -> None:
+    """Shows the next messages."""
+    from edgehub.cli.store.lines import message_as_json, message_as_text
+
+    _, store = _open(folder)
+    walk = _Walk(store.peek(_queue(store, queue).id, count))
+    for message in walk:
+        typer.echo(message_as_json(message) if as_json else message_as_text(message))
+    raise typer.Exit(BAD if walk.unread else OK)
+
+
+@store_app.command(help=_EXPORT)
+def export(
+    queue: QueueArgument,
+    folder: FolderArgument = None,
+    output: Annotated[Path | None, typer.Option(help="File; default: standard output.")] = None,
+) -> None:
+    """Writes all messages."""
+    _, store = _open(folder)
+    walk = _Walk(store.export(_queue(store, queue).id))
+    try:
+        written = _export(walk, output)
+    except EdgehubError as error:
+        _fail(error)
+    if output is not None:
+        _tell(f"{written:,} message{'' if written == 1 else 's'} written to {output}")
+    raise typer.Exit(BAD if walk.unread else OK)
+
+
+def _export(walk: _Walk, output: Path | None) -> int:
+    from edgehub.cli.progress import Progress
+    from edgehub.cli.store.lines import message_as_json
+    from edgehub.cli.store.output import open_output
+
+    progress, written = Progress(), 0
+    try:
+        with open_output(output) as file:
+            for message in walk:
+                file.write(message_as_json(message) + "\n")
+                written += 1
+                if written % PROGRESS_MSGS == 0:
+                    progress.tell(written)
+    finally:
+        progress.clear()
+    return written
+
+
+class _Walk:
+    """Messages of a queue; those that cannot be read are told of, counted and left out."""
+
+    def __init__(self, messages: StoreMessages) -> None:
+        self._messages = messages
+        self.unread = 0
+
+    def __iter__(self) -> Iterator[StoredMessage]:
+        from edgehub._core import StoreError
+
+        while True:
+            try:
+                message = next(self._messages, None)
+            except StoreError as error:
+                self.unread += 1
+                _tell(str(error))
+                continue
+            if message is None:
+                return
+            yield message
+
+
+def _open(given: Path | None) -> tuple[Path, StoreInspector]:
+    from edgehub._core import StoreError, StoreInspector
+    from edgehub.cli.store.locate import locate
+
+    try:
+        folder = locate(given)
+        store = StoreInspector(folder)
+    except (EdgehubError, StoreError) as error:
+        _fail(error)
+    if store.missed:
+        _tell(f"{store.missed} segments came or went meanwhile; try again for the whole picture")
+    return folder, store
+
+
+def _queue(store: StoreInspector, given: str) -> StoreQueue:
+    from edgehub.cli.store.locate import choose_queue
+
+    try:
+        return choose_queue(store.queues(), given)
+    except EdgehubError as error:
+        _fail(error)
+
+
+def _tell(text: str) -> None:
+    typer.echo(f"edgehub: {text}", err=True)
+
+
+def _fail(error: object) -> NoReturn:
+    _tell(str(error))
+    raise typer.Exit(BAD) from None

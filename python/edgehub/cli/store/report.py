@@ -1,0 +1,202 @@
+"""Queues, segments and damage, as JSON for tools and as text for people."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from edgehub.cli.store.locate import name_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgehub._core import StoreInspector, StoreQueue, StoreSegment
+    from edgehub.cli.tables import Table
+
+TIME_MAX_MS = 253_402_300_799_999
+"""End of the year 9999; later times are shown as this."""
+
+
+def iso_time(ms: int | None) -> str | None:
+    """ISO 8601 in UTC with milliseconds; None stays."""
+    if ms is None:
+        return None
+    ms = min(ms, TIME_MAX_MS)
+    whole = datetime.fromtimestamp(ms // 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{whole}.{ms % 1000:03}Z"
+
+
+def printable(text: str) -> str:
+    """Text that cannot move the cursor of a terminal."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def queue_as_json(queue: StoreQueue) -> dict[str, Any]:
+    """One queue."""
+    return {
+        "id": queue.id,
+        "endpoint": queue.endpoint,
+        "priority": queue.priority,
+        "removed": queue.removed,
+        "messages": queue.messages,
+        "bytes": queue.bytes,
+        "headSeq": queue.head_seq,
+        "nextSeq": queue.next_seq,
+        "oldestEnqueuedAt": iso_time(queue.oldest_enqueued_ms),
+        "newestEnqueuedAt": iso_time(queue.newest_enqueued_ms),
+        "firstExpiresAt": iso_time(queue.first_expiry_ms),
+        "lastExpiresAt": iso_time(queue.last_expiry_ms),
+        "neverExpiring": queue.never_expiring,
+    }
+
+
+def segments_as_json(store: StoreInspector) -> list[dict[str, Any]]:
+    """Segments with what is wrong in them."""
+    findings: dict[int, list[dict[str, Any]]] = {}
+    for found in store.findings():
+        shown = {"kind": found.kind, "offset": found.offset, "bytes": found.bytes}
+        findings.setdefault(found.segment, []).append(shown)
+    return [_segment_as_json(segment, findings.get(segment.number, [])) for segment in store.segments()]
+
+
+def _segment_as_json(segment: StoreSegment, findings: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "number": segment.number,
+        "name": segment.name,
+        "state": segment.state,
+        "bytes": segment.bytes,
+        "usedBytes": segment.used_bytes,
+        "createdAt": iso_time(segment.created_ms),
+        "messages": segment.messages,
+        "unreadable": segment.unreadable,
+        "findings": findings,
+    }
+
+
+def totals(store: StoreInspector) -> dict[str, Any]:
+    """Sums over all queues and segments."""
+    queues, segments = store.queues(), store.segments()
+    return {
+        "queues": sum(not queue.removed for queue in queues),
+        "messages": sum(queue.messages for queue in queues),
+        "segments": len(segments),
+        "bytes": sum(segment.bytes for segment in segments),
+        "usedBytes": sum(segment.used_bytes for segment in segments),
+    }
+
+
+def ls_as_json(folder: Path, store: StoreInspector) -> str:
+    """`edgehub store ls --json`."""
+    queues = [queue_as_json(queue) for queue in store.queues()]
+    segments = segments_as_json(store)
+    shown = {"folder": str(folder), "queues": queues, "segments": segments, "totals": totals(store)}
+    return json.dumps(shown, ensure_ascii=False, indent=2)
+
+
+def queue_table(store: StoreInspector) -> Table:
+    """Queues, removed ones last."""
+    queues = store.queues()
+    rows = [_queue_row(queue, name_of(queue, queues)) for queue in sorted(queues, key=_by_place)]
+    header = ("queue", "messages", "bytes", "head", "next", "oldest", "newest", "first expiry", "last expiry")
+    return header, rows
+
+
+def _by_place(queue: StoreQueue) -> tuple[bool, str, int]:
+    return queue.removed, queue.endpoint, queue.priority
+
+
+def _queue_row(queue: StoreQueue, name: str) -> list[str]:
+    numbers = (queue.messages, queue.bytes, queue.head_seq, queue.next_seq)
+    enqueued = (queue.oldest_enqueued_ms, queue.newest_enqueued_ms)
+    shown = printable(name) + (" (removed)" if queue.removed else "")
+    expiries = [_shown_expiry(queue, ms) for ms in (queue.first_expiry_ms, queue.last_expiry_ms)]
+    return [
+        shown,
+        *(f"{number:,}" for number in numbers),
+        *(iso_time(ms) or "-" for ms in enqueued),
+        *expiries,
+    ]
+
+
+def _shown_expiry(queue: StoreQueue, ms: int | None) -> str:
+    return iso_time(ms) or ("never" if queue.messages else "-")
+
+
+def segment_table(store: StoreInspector) -> Table:
+    """Segments by number."""
+    rows = [
+        [
+            segment.name,
+            segment.state,
+            f"{segment.bytes:,}",
+            f"{segment.used_bytes:,}",
+            f"{segment.messages:,}",
+            iso_time(segment.created_ms) or "-",
+        ]
+        for segment in store.segments()
+    ]
+    return ("segment", "state", "bytes", "used", "messages", "created"), rows
+
+
+def summary(store: StoreInspector) -> str:
+    """Sums in one line."""
+    sums = totals(store)
+    texts = (_counted(sums[name], name[:-1]) for name in ("queues", "messages", "segments"))
+    return f"{', '.join(texts)}, {sums['bytes']:,} bytes of files, {sums['usedBytes']:,} used"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" + ("" if count == 1 else "s")
+
+
+def verify_as_json(folder: Path, store: StoreInspector) -> str:
+    """`edgehub store verify --json`."""
+    shown = {
+        "folder": str(folder),
+        "sound": store.is_sound,
+        "batches": store.batches,
+        "records": store.records,
+        "damagedBytes": store.damaged_bytes,
+        "tornBytes": store.torn_bytes,
+        "orphanedMessages": store.orphaned,
+        "findingsMore": store.findings_more,
+        "missedSegments": store.missed,
+        "segments": segments_as_json(store),
+        "totals": totals(store),
+    }
+    return json.dumps(shown, ensure_ascii=False, indent=2)
+
+
+def verify_as_lines(store: StoreInspector) -> list[str]:
+    """`edgehub store verify`: what is wrong, then the verdict."""
+    lines = [summary(store) + f", {_counted(store.records, 'record')} checked", *_finding_lines(store)]
+    lines += [
+        f"{segment.name}: the disk cannot read all of it"
+        for segment in store.segments()
+        if segment.unreadable
+    ]
+    lines += [
+        f"{segment.name}: {NOTES[segment.state]}" for segment in store.segments() if segment.state in NOTES
+    ]
+    if store.orphaned:
+        lines.append(f"{_counted(store.orphaned, 'message')} of queues whose definition is damaged")
+    return [*lines, "sound" if store.is_sound else f"damaged: {_counted(store.damaged_bytes, 'byte')} lost"]
+
+
+NOTES = {
+    "behind": "behind the end of the log; the next start of the hub removes it",
+    "unreadable": "nothing in it can be read; the next start of the hub puts it aside",
+    "aside": "put aside by an earlier start of the hub; never read again, free to delete",
+}
+
+
+def _finding_lines(store: StoreInspector) -> list[str]:
+    names = {segment.number: segment.name for segment in store.segments()}
+    texts = {"damaged": "are damaged", "torn": "are not whole: the end of the log, not damage"}
+    lines = [
+        f"{names[finding.segment]}: {_counted(finding.bytes, 'byte')} at offset {finding.offset:,} "
+        f"{texts[finding.kind]}"
+        for finding in store.findings()
+    ]
+    return [*lines, f"{store.findings_more:,} more damaged places"] if store.findings_more else lines

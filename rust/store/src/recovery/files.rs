@@ -1,0 +1,107 @@
+//! The files of segments and their headers.
+
+use edgehub_types::{Storage, StorageFile};
+
+use crate::StoreError;
+use crate::format::{SEGMENT_HEADER_BYTES_MAX, SegmentHeader, SegmentHeaderError};
+
+const HEADER_READ_BYTES: usize = 4096;
+
+/// A file that a segment should be in.
+pub(crate) struct SegmentFile {
+    pub number: u64,
+    pub name: String,
+    pub file: Box<dyn StorageFile>,
+}
+
+/// A segment as read.
+pub(crate) struct Part {
+    pub number: u64,
+    pub name: String,
+    pub file: Box<dyn StorageFile>,
+    pub len: u64,
+    pub base: u64,
+    pub header: Option<SegmentHeader>,
+    /// Offset behind the last good batch.
+    pub end: u64,
+    /// The disk could not read all of it; then nothing is cut off.
+    pub unreadable: bool,
+}
+
+impl Part {
+    pub fn data_start(&self) -> u64 {
+        self.header.as_ref().map_or(0, |header| u64::from(header.header_bytes))
+    }
+}
+
+/// Opens all segments. Also says which number is free.
+pub(super) fn open_segments(storage: &dyn Storage) -> Result<(Vec<SegmentFile>, u64), StoreError> {
+    let (mut files, mut next_number) = (Vec::new(), 1);
+    for name in storage.list().map_err(StoreError::io("list", "the folder"))? {
+        let Some((number, readable)) = segment_number(&name) else { continue };
+        next_number = next_number.max(number + 1);
+        if readable {
+            let file = storage.open(&name, false).map_err(StoreError::io("open", &name))?;
+            files.push(SegmentFile { number, name, file });
+        }
+    }
+    Ok((files, next_number))
+}
+
+/// Reads the headers.
+pub(super) fn read_parts(files: Vec<SegmentFile>) -> Result<Vec<Part>, StoreError> {
+    let mut parts = Vec::with_capacity(files.len());
+    for SegmentFile { number, name, file } in files {
+        let len = file.len().map_err(StoreError::io("measure", &name))?;
+        let header = read_header(&*file, &name, len)?;
+        let base = header.as_ref().map_or(0, |header| header.base);
+        parts.push(Part { number, name, file, len, base, header, end: 0, unreadable: false });
+    }
+    parts.sort_by_key(|part| part.number);
+    Ok(parts)
+}
+
+/// Number of a segment, and whether it is one to read.
+pub(crate) fn segment_number(name: &str) -> Option<(u64, bool)> {
+    let (digits, kind) = name.strip_prefix("journal-")?.split_once('.')?;
+    let readable = match kind {
+        "seg" => true,
+        "bad" => false,
+        _ => return None,
+    };
+    let right = digits.len() == 12 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    Some((digits.parse().ok().filter(|_| right)?, readable))
+}
+
+/// The header of a segment; `None` when it is damaged.
+///
+/// # Errors
+/// [`StoreError::NewerFormat`]; [`StoreError::Io`] when the disk cannot read it, which is no reason to take it for
+/// damaged: the fault may pass.
+pub(super) fn read_header(
+    file: &dyn StorageFile,
+    name: &str,
+    len: u64,
+) -> Result<Option<SegmentHeader>, StoreError> {
+    let read = |bytes: usize| {
+        let mut header = vec![0; bytes];
+        let got = file.read_at(&mut header, 0).map_err(StoreError::io("read", name))?;
+        header.truncate(got);
+        Ok::<_, StoreError>(SegmentHeader::decode(&header))
+    };
+    let mut decoded = read(HEADER_READ_BYTES.min(len as usize))?;
+    if let Err(SegmentHeaderError::Short { needed }) = decoded
+        && needed as u64 <= len
+    {
+        decoded = read(needed.min(SEGMENT_HEADER_BYTES_MAX))?;
+    }
+    match decoded {
+        Ok(header) => Ok(Some(header)),
+        Err(SegmentHeaderError::Newer { found }) => Err(StoreError::NewerFormat {
+            file: name.to_owned(),
+            found,
+            known: crate::format::FORMAT_VERSION,
+        }),
+        Err(_) => Ok(None),
+    }
+}
