@@ -181,7 +181,7 @@ mod tests {
         else {
             panic!("expected a run")
         };
-        assert_eq!((options.mode, options.messages), (Mode::None, 2_000_000));
+        assert_eq!((options.mode, options.messages), (Mode::None, 1_000_000));
         assert_eq!(options.folder, std::env::temp_dir());
     }
 

@@ -53,7 +53,7 @@ pub const SCENARIOS: [Scenario; 4] = [
         payload_bytes: 100,
         batch_msgs: 100,
         outstanding_max: 20_000,
-        messages: 2_000_000,
+        messages: 1_000_000,
         work: Work::Append,
     },
     Scenario {
