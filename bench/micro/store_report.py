@@ -110,7 +110,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=positive, default=3, help="runs of each contender (3)")
-    parser.add_argument("--scale", type=fraction, default=1.0, help="messages as a fraction of the usual (1)")
+    parser.add_argument("--scale", type=fraction, default=1.0, help="messages of edgehub, 1 = the usual (1)")
+    parser.add_argument("--peer-scale", type=fraction, default=0.2, help="messages of the others (0.2)")
     parser.add_argument(
         "--backlog-messages", type=positive, default=FULL_BACKLOG, help="backlog of edgehub (10 million)"
     )
@@ -131,7 +132,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(arguments)
     started = datetime.datetime.now(datetime.UTC)
     document = facts(started, options.dir)
-    sizes = Sizes(options.scale, options.backlog_messages, options.peer_backlog_messages)
+    sizes = Sizes(options.scale, options.peer_scale, options.backlog_messages, options.peer_backlog_messages)
     try:
         program = build_store_bench([peer for peer in PEERS if peer not in options.without])
         runs = plan(listing(program), sizes, options.only)
@@ -144,7 +145,7 @@ def main(arguments: Sequence[str]) -> int:
     rows = collect(measured)
     judged = judge(rows)
     sys.stdout.write(f"{store_table(rows)}\n\n{bar_table(judged)}\n\n")
-    document |= {"scale": options.scale, "runs": measured, "bars": [judged_json(one) for one in judged]}
+    document |= {"runs": measured, "bars": [judged_json(one) for one in judged]}
     output = options.output or default_output(started)
     output.write_text(json.dumps(document, indent=1) + "\n")
     sys.stdout.write(f"written to {output}\n")

@@ -30,11 +30,13 @@ class Sizes:
     """How many messages.
 
     :param scale: messages of a run as a fraction of the scenario's own number; backlogs excepted.
+    :param peer_scale: the same for the others, which take much longer.
     :param backlog: messages in the backlog of this project's store.
-    :param peer_backlog: messages in the backlog of the others, which take much longer to fill.
+    :param peer_backlog: messages in the backlog of the others.
     """
 
     scale: float
+    peer_scale: float
     backlog: int
     peer_backlog: int
 
@@ -68,7 +70,7 @@ def listing(program: Path) -> Figures:
 def wanted_modes(scenario: Figures, contender: Figures) -> list[str]:
     """The modes that say something.
 
-    A backlog is opened the same way in all modes; of the modes with and without a window only `group` has one.
+    A backlog is opened the same way in all modes; of the modes of edgehub only `group` has a window.
     """
     modes: list[str] = contender["modes"]
     if scenario["backlog"]:
@@ -83,7 +85,7 @@ def messages_of(scenario: Figures, contender: str, sizes: Sizes) -> int:
     if scenario["backlog"]:
         return sizes.peer_backlog if contender in PEERS else sizes.backlog
     usual: int = scenario["messages"]
-    return max(1, round(usual * sizes.scale))
+    return max(1, round(usual * (sizes.peer_scale if contender in PEERS else sizes.scale)))
 
 
 def plan(listed: Figures, sizes: Sizes, only: str = "") -> list[Run]:

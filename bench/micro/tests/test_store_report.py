@@ -26,7 +26,7 @@ LISTED = {
         {"name": "sqlite", "modes": ["transaction"], "built": False},
     ],
 }
-SIZES = Sizes(scale=0.1, backlog=50, peer_backlog=7)
+SIZES = Sizes(scale=0.1, peer_scale=0.02, backlog=50, peer_backlog=7)
 
 
 def figures(scenario: str, contender: str, mode: str, rate: float, **more: float) -> dict[str, Any]:
@@ -53,11 +53,11 @@ def test_a_round_has_what_was_built_in_the_modes_that_matter() -> None:
     assert plan(LISTED, SIZES) == [
         Run("append_100B", "edgehub", "none", 100),
         Run("append_100B", "edgehub", "group", 100),
-        Run("append_100B", "rocksdb", "reference", 100),
-        Run("append_100B", "rocksdb", "put", 100),
+        Run("append_100B", "rocksdb", "reference", 20),
+        Run("append_100B", "rocksdb", "put", 20),
         Run("group_1000_outstanding", "edgehub", "group", 50),
-        Run("group_1000_outstanding", "rocksdb", "reference", 50),
-        Run("group_1000_outstanding", "rocksdb", "put", 50),
+        Run("group_1000_outstanding", "rocksdb", "reference", 10),
+        Run("group_1000_outstanding", "rocksdb", "put", 10),
         Run("open_backlog", "edgehub", "none", 50),
         Run("open_backlog", "rocksdb", "reference", 7),
     ]

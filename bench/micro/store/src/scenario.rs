@@ -53,7 +53,7 @@ pub const SCENARIOS: [Scenario; 4] = [
         payload_bytes: 100,
         batch_msgs: 100,
         outstanding_max: 20_000,
-        messages: 1_000_000,
+        messages: 5_000_000,
         work: Work::Append,
     },
     Scenario {
@@ -62,7 +62,7 @@ pub const SCENARIOS: [Scenario; 4] = [
         payload_bytes: 100,
         batch_msgs: 20,
         outstanding_max: 1_000,
-        messages: 500_000,
+        messages: 2_000_000,
         work: Work::Append,
     },
     Scenario {
@@ -71,7 +71,7 @@ pub const SCENARIOS: [Scenario; 4] = [
         payload_bytes: 1024,
         batch_msgs: 100,
         outstanding_max: 1_000,
-        messages: 300_000,
+        messages: 1_000_000,
         work: Work::Steady,
     },
     Scenario {
