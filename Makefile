@@ -10,9 +10,10 @@ CARGO_TEST_FLAGS ?=
 PYTEST_FLAGS ?=
 ARGS ?=
 ROUTER_ARGS ?=
+STORE_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python crash bench bench-router bench-hub memory load lock settings conformance fuzz clean
+.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python crash bench bench-router bench-store bench-hub memory load lock settings conformance fuzz clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,7 +48,7 @@ lint-python: $(STAMPS)/venv
 
 types: $(STAMPS)/core
 	$(BIN)/mypy python tests bench/load
-	MYPYPATH=bench/micro $(BIN)/mypy bench/micro/callgrind.py bench/micro/router_report.py bench/micro/write_numbers.py bench/micro/measuring bench/micro/tests
+	MYPYPATH=bench/micro $(BIN)/mypy bench/micro/callgrind.py bench/micro/router_report.py bench/micro/store_report.py bench/micro/write_numbers.py bench/micro/measuring bench/micro/tests
 
 stubs: $(STAMPS)/core
 	$(BIN)/python -m mypy.stubtest edgehub._core --concise --mypy-config-file pyproject.toml --allowlist tools/stubtest-allow.txt
@@ -76,11 +77,15 @@ $(STAMPS)/bench: $(STAMPS)/core requirements/bench.lock
 	$(PIP) install --no-deps --require-hashes -r requirements/bench.lock
 	@touch $@
 
-bench: bench-router bench-hub ## Both benchmarks, one after the other
+bench: bench-router bench-store bench-hub ## All benchmarks, one after the other
 
 bench-router: $(STAMPS)/bench ## Time and count the router beside its bars; results to bench/results (ROUTER_ARGS="--skip callgrind")
 	@sh tools/preflight.sh valgrind
 	$(BIN)/python bench/micro/router_report.py $(ROUTER_ARGS)
+
+bench-store: ## The store beside RocksDB, SQLite and its bars; results to bench/results (STORE_ARGS="--dir /data --repeats 5")
+	@sh tools/preflight.sh rocksdb sqlite
+	$(PYTHON) bench/micro/store_report.py $(STORE_ARGS)
 
 bench-hub: $(STAMPS)/core load ## Compare with mosquitto in one run; results to bench/results
 	@sh tools/preflight.sh mosquitto

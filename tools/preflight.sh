@@ -31,6 +31,8 @@ fi
 for extra in "$@"; do
     case "$extra" in
     valgrind) command -v valgrind >/dev/null 2>&1 || missing="$missing valgrind" ;;
+    rocksdb) [ -f /usr/include/rocksdb/c.h ] || missing="$missing librocksdb-dev" ;;
+    sqlite) pkg-config --exists sqlite3 2>/dev/null || missing="$missing libsqlite3-dev" ;;
     mosquitto) command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto" ;;
     esac
 done
