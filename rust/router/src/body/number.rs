@@ -1,6 +1,7 @@
 //! Numbers of a body: those of JSON, and the octal, hexadecimal and sloppy ones that are read too.
 
 use crate::body::reader::BROKEN;
+use crate::number::short_decimal;
 
 /// Bytes that belong to a number once it has begun.
 fn is_number_byte(b: u8) -> bool {
@@ -14,39 +15,7 @@ pub(crate) fn parse(run: &[u8]) -> Option<f64> {
     {
         return other_base(run);
     }
-    plain_value(run).or_else(|| std::str::from_utf8(run).ok()?.parse().ok())
-}
-
-/// Digits whose value, and the power of ten below it, `f64` holds exactly, so that their quotient is
-/// rounded once.
-const EXACT_DIGITS: usize = 15;
-
-const POWERS_OF_TEN: [f64; EXACT_DIGITS + 1] =
-    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-
-/// Value of a run of a few digits, with or without a point.
-#[inline]
-fn plain_value(run: &[u8]) -> Option<f64> {
-    let unsigned = run.strip_prefix(b"-").unwrap_or(run);
-    let (mut value, mut points, mut fraction) = (0_u64, 0, 0);
-    if unsigned.len() > EXACT_DIGITS {
-        return None;
-    }
-    for byte in unsigned {
-        if byte.is_ascii_digit() {
-            value = value.wrapping_mul(10).wrapping_add(u64::from(byte & 0xf));
-            fraction += points;
-        } else if *byte == b'.' && points == 0 {
-            points = 1;
-        } else {
-            return None;
-        }
-    }
-    if unsigned.len() == points {
-        return None;
-    }
-    let value = value.cast_signed() as f64 / POWERS_OF_TEN.get(fraction)?;
-    Some(if unsigned.len() < run.len() { -value } else { value })
+    short_decimal(run).or_else(|| std::str::from_utf8(run).ok()?.parse().ok())
 }
 
 /// A leading zero makes a number octal, `0x` hexadecimal; both are signed 64-bit.
