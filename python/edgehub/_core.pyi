@@ -238,6 +238,7 @@ class Engine:
         sync: str = "group",
         sync_interval_ms: int = 1000,
         sync_min_interval_ms: int = 0,
+        spill_index_entries: int | None = None,
         io_threads: int = 0,
         low_memory: bool = False,
         pooled_buffers: bool = True,
@@ -252,6 +253,8 @@ class Engine:
 
         :param storage_dir: existing folder, or None for a store in memory.
         :param sync: `group`, `interval` or `none`.
+        :param spill_index_entries: with more queued messages, old ones go to compressed files; None chooses
+            by `low_memory`.
         :param io_threads: 0 chooses by the number of usable cores.
         :raises ConfigError: an option is out of range.
         :raises StoreError: the store cannot be opened.

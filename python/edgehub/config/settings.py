@@ -114,6 +114,14 @@ class StorageSettings:
         unit="ms",
         own=True,
     )
+    spill_index_entries: int | None = setting(
+        "StoreSpillIndexEntries",
+        optional(integer(1, 1_000_000)),
+        None,
+        "Queued messages, once for each queue, that are kept at hand (16 bytes of memory each); with more, old "
+        "ones are moved to compressed files. Unset: 500,000, or 65,536 with `OptimizeForPerformance=false`.",
+        own=True,
+    )
     default_ttl_secs: int = setting(
         "timeToLiveSecs",
         INT,

@@ -32,7 +32,7 @@ pub(crate) struct Engine {
 impl Engine {
     #[new]
     #[pyo3(signature = (*, edge_device_id, storage_dir=None, sync="group", sync_interval_ms=1000,
-        sync_min_interval_ms=0, io_threads=0, low_memory=false, pooled_buffers=true,
+        sync_min_interval_ms=0, spill_index_entries=None, io_threads=0, low_memory=false, pooled_buffers=true,
         packet_bytes_max=262_144, connect_timeout_ms=60_000, keep_alive_max_ms=600_000,
         ack_timeout_ms=30_000, connections_max=4096, listen_backlog=200))]
     #[allow(clippy::too_many_arguments)] // one keyword per setting; Python has no other way
@@ -43,6 +43,7 @@ impl Engine {
         sync: &str,
         sync_interval_ms: u64,
         sync_min_interval_ms: u64,
+        spill_index_entries: Option<usize>,
         io_threads: usize,
         low_memory: bool,
         pooled_buffers: bool,
@@ -56,6 +57,9 @@ impl Engine {
         let mut store_config = if low_memory { StoreConfig::small() } else { StoreConfig::default() };
         store_config.sync = sync_policy(sync, sync_interval_ms)?;
         store_config.sync_min_interval_ms = sync_min_interval_ms;
+        if let Some(entries) = spill_index_entries {
+            store_config.spill.index_entries = entries;
+        }
         let defaults = EngineConfig::default();
         let pool_bytes_max = match (pooled_buffers, low_memory) {
             (false, _) => 0,

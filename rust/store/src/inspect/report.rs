@@ -29,7 +29,7 @@ pub struct QueueInfo {
     pub bytes: u64,
     /// Those of the messages that are in spill files.
     pub spilled: u64,
-    /// Bytes of the queue's spill files on disk.
+    /// Bytes of the queue's spill files on disk, whatever their state.
     pub spill_bytes: u64,
     /// Number of the first message, or of the next one to come when there is none. With messages in spill files it is the
     /// checkpoint: the first message may have a higher number.

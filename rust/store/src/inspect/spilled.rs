@@ -129,7 +129,7 @@ pub(super) struct SpilledQueue {
     pub messages: u64,
     /// Of their entries, uncompressed.
     pub bytes: u64,
-    /// Of the files, those included in which nothing is wanted any more.
+    /// Of its files, whatever their state.
     pub file_bytes: u64,
     /// Rounded up to a second.
     pub first_expiry: Option<UnixMs>,
@@ -146,7 +146,6 @@ fn rounded(expires_at: UnixMs) -> Option<UnixMs> {
 
 impl SpilledQueue {
     fn add_part(&mut self, source: usize, part: &SpillPart) {
-        self.file_bytes += part.len;
         let head_seq = self.head_seq;
         for block in part.list.blocks.iter().filter(|block| block.end_seq > head_seq) {
             let messages = part.left_in(block, head_seq);
@@ -225,12 +224,17 @@ pub(super) fn spilled(
     let mut found = Spilled { queues: queues.iter().map(begun).collect(), ..Spilled::default() };
     let kept = |part: &SpillPart| matches!(part.fate, SpillFate::Keep | SpillFate::Cut);
     for (at, part) in parts.iter().enumerate() {
-        let place = queues.binary_search_by_key(&part.queue, |queue| queue.id).ok().filter(|_| kept(part));
-        let Some((queue, replayed)) = place.and_then(|at| found.queues.get_mut(at).zip(queues.get(at)))
-        else {
+        let place = queues.binary_search_by_key(&part.queue, |queue| queue.id).ok();
+        let place = place.and_then(|at| found.queues.get_mut(at).zip(queues.get(at)));
+        let Some((queue, replayed)) = place else {
             found.files.push(SpillInfo::of_part(part, 0));
             continue;
         };
+        queue.file_bytes += part.len;
+        if !kept(part) {
+            found.files.push(SpillInfo::of_part(part, 0));
+            continue;
+        }
         let before = queue.messages;
         queue.add_part(at, part);
         found.files.push(SpillInfo::of_part(part, queue.messages - before));
