@@ -34,7 +34,7 @@ impl fmt::Display for QueueId {
 pub struct Target {
     /// The queue.
     pub queue: QueueId,
-    /// When it must no longer be delivered; [`UnixMs::MAX`] = never.
+    /// When it must no longer be delivered, in the time of the store ([`crate::Store::now`]); [`UnixMs::MAX`] = never.
     pub expires_at: UnixMs,
 }
 

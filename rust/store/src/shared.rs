@@ -21,6 +21,7 @@ use crate::queue::{Changes, QueueInner};
 use crate::segment::SegmentSet;
 use crate::stats::{Counters, add};
 use crate::tail::TailCache;
+use crate::time::StoreTime;
 use crate::upkeep::Upkeep;
 
 /// Learns what happens in a store. Called without locks, from the thread that appended or from the store's own:
@@ -56,7 +57,9 @@ pub(crate) struct Shared {
     pub policy: SyncPolicy,
     pub in_memory: bool,
     pub storage: Arc<dyn Storage>,
+    /// For timers and stamps. What expires is in [`Shared::time`].
     pub clock: Arc<dyn Clock>,
+    pub time: StoreTime,
     pub segments: SegmentSet,
     pub tail: TailCache,
     pub journal: Mutex<Journal>,
@@ -116,7 +119,7 @@ impl Shared {
         if journal.fits(bytes, content) {
             return Ok(());
         }
-        let rolled = journal.roll(bytes as u64, &self.segments, &self.queues.read(), self.clock.unix().0);
+        let rolled = journal.roll(bytes as u64, &self.segments, &self.queues.read(), self.time.stamp());
         self.health.disk_full.store(rolled.is_err(), Ordering::Relaxed);
         rolled.map_err(|error| if error.is_retryable() { error } else { self.set_poison(error) })
     }
@@ -175,7 +178,7 @@ impl Shared {
         let mut own = std::mem::take(&mut journal.control);
         let room = self.make_room(journal, own.sealed_bytes_max(journal.checkpoints.len()), content);
         let written = room.and_then(|()| {
-            let address = journal.seal(&mut own, 0, self.clock.unix().0);
+            let address = journal.seal(&mut own, 0, self.time.stamp_batch());
             self.write(journal, address, &own.buf)
         });
         own.clear();

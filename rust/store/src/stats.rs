@@ -48,6 +48,8 @@ pub struct StoreStats {
     pub recovered: u64,
     /// Checkpoints written.
     pub checkpoints: u64,
+    /// Steps of the wall clock.
+    pub clock_steps: u64,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +70,7 @@ pub(crate) struct Counters {
     pub given_up: AtomicU64,
     pub recovered: AtomicU64,
     pub checkpoints: AtomicU64,
+    pub clock_steps: AtomicU64,
 }
 
 impl Counters {
@@ -90,6 +93,7 @@ impl Counters {
             given_up: get(&self.given_up),
             recovered: get(&self.recovered),
             checkpoints: get(&self.checkpoints),
+            clock_steps: get(&self.clock_steps),
             ..StoreStats::default()
         }
     }

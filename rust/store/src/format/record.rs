@@ -10,6 +10,8 @@ pub const MESSAGE_KIND: u8 = 1;
 pub const QUEUE_DEFINED_KIND: u8 = 2;
 /// Kind of a record that removes a queue.
 pub const QUEUE_REMOVED_KIND: u8 = 3;
+/// Kind of a record that says how far the wall clock is ahead.
+pub const CLOCK_KIND: u8 = 5;
 
 pub(crate) const RECORD_HEAD_BYTES: usize = 12;
 pub(crate) const TARGET_BYTES: usize = 12;
@@ -40,6 +42,11 @@ pub enum RecordView<'a> {
         /// First number that is not affected.
         below: u64,
     },
+    /// How the wall clock stands.
+    Clock {
+        /// Wall clock minus store time from here on, milliseconds.
+        wall_skew_ms: i64,
+    },
 }
 
 impl<'a> RecordView<'a> {
@@ -66,6 +73,7 @@ impl<'a> RecordView<'a> {
                 Some(Self::QueueDefined { id, priority, endpoint: str::from_utf8(reader.rest()).ok()? })
             }
             QUEUE_REMOVED_KIND => Some(Self::QueueRemoved { id: reader.u32()?, below: reader.u64()? }),
+            CLOCK_KIND => Some(Self::Clock { wall_skew_ms: reader.i64()? }),
             _ => None,
         }
     }
@@ -150,4 +158,12 @@ pub(crate) fn put_queue_removed(buf: &mut Vec<u8>, id: u32, below: u64) {
     buf.extend_from_slice(&id.to_le_bytes());
     buf.extend_from_slice(&below.to_le_bytes());
     finish_record(buf, start, QUEUE_REMOVED_KIND, 0);
+}
+
+/// Appends a record that says how far the wall clock is ahead of store time.
+pub(crate) fn put_clock(buf: &mut Vec<u8>, wall_skew_ms: i64) {
+    let start = buf.len();
+    buf.extend_from_slice(&[0; RECORD_HEAD_BYTES]);
+    buf.extend_from_slice(&wall_skew_ms.to_le_bytes());
+    finish_record(buf, start, CLOCK_KIND, 0);
 }

@@ -15,9 +15,11 @@ use std::sync::Arc;
 use edgehub_types::Storage;
 
 use crate::StoreError;
+use crate::format::SegmentHeader;
 use crate::journal::{LogEnd, QueueTable};
 use crate::ledger::Loss;
 use crate::segment::{Segment, SegmentMeta};
+use crate::time::LastSeen;
 pub(crate) use files::{Part, SegmentFile, segment_number};
 use files::{open_segments, read_header, read_parts};
 use finding::Findings;
@@ -63,6 +65,9 @@ pub(crate) struct Recovered {
     pub queues: QueueTable,
     pub entries: usize,
     pub losses: Vec<Loss>,
+    /// Whether there are messages that expire.
+    pub expiring: bool,
+    pub seen: LastSeen,
     pub end: LogEnd,
 }
 
@@ -79,6 +84,8 @@ pub(crate) struct EmptyPart {
 pub(crate) struct Examined {
     pub report: Recovery,
     pub replay: Replay,
+    /// What the end of the log tells of the time.
+    pub seen: LastSeen,
     pub salt: u64,
     /// Every address below had been durable.
     pub durable: u64,
@@ -116,14 +123,15 @@ pub(crate) fn examine(files: Vec<SegmentFile>) -> Result<Examined, StoreError> {
     let (parts, dropped) = run.read_log(parts, &unplaced, durable);
     let empty = run.judge_empty(unplaced, parts.last())?;
     run.replay.drop_unreachable();
-    let RecoveryRun { report, replay, salt, findings } = run;
-    Ok(Examined { report, replay, salt, durable, parts, dropped, empty, findings, next_base })
+    let RecoveryRun { report, replay, seen, salt, findings } = run;
+    Ok(Examined { report, replay, seen, salt, durable, parts, dropped, empty, findings, next_base })
 }
 
 #[derive(Default)]
 struct RecoveryRun {
     report: Recovery,
     replay: Replay,
+    seen: LastSeen,
     salt: u64,
     findings: Findings,
 }
@@ -209,6 +217,7 @@ impl RecoveryRun {
                 break;
             }
             let rows = part.header.as_ref().map(|header| header.queues.as_slice());
+            self.seen.enter(part.header.as_ref().map(SegmentHeader::stamp));
             self.replay.enter(rows, is_next(part, before.last(), unplaced));
             if self.read_part(part, later, durable) {
                 // Without its header and without a batch it is no place that the log can be said to end in.
@@ -238,6 +247,7 @@ impl RecoveryRun {
         while let Some(found) = scan.next() {
             let (address, bytes) = match found {
                 Found::Batch(batch) if self.replay.apply(&batch) => {
+                    self.seen.pass(&batch);
                     part.end = batch.header.address + u64::from(batch.header.bytes) - part.base;
                     continue;
                 }
@@ -291,6 +301,7 @@ impl Examined {
         let seqs = self.replay.seqs();
         let (next_base, salt) = (self.next_base, self.salt);
         let losses = self.replay.losses();
+        let (seen, expiring) = (self.seen, self.replay.entries().any(|entry| entry.expires_at().is_some()));
         if report.lost > 0 {
             log::error!("damage took {} messages, counted once per queue", report.lost);
         }
@@ -303,6 +314,8 @@ impl Examined {
             queues: self.replay.into_table(),
             entries: report.entries as usize,
             losses,
+            expiring,
+            seen,
             end,
         }
     }

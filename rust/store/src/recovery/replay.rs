@@ -156,6 +156,7 @@ impl Replay {
                     queue.remove(below);
                 }
             }
+            RecordView::Clock { .. } => {}
             RecordView::Message { .. } => {
                 for (id, expires_at) in record.targets() {
                     self.apply_target(id, Entry::new(address, len, expires_at));

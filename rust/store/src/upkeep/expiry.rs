@@ -17,10 +17,10 @@ impl Shared {
             return;
         }
         upkeep.next_sweep = now.plus_ms(SWEEP_MS);
-        let unix = self.clock.unix();
+        let at = self.time.now();
         let queues: Vec<_> = self.queues.read().iter().flatten().cloned().collect();
         for queue in queues {
-            let changes = queue.expire_front(&self.segments, unix, SWEEP_MSGS_MAX);
+            let changes = queue.expire_front(&self.segments, at, SWEEP_MSGS_MAX);
             if changes.lost.is_some_and(|lost| lost.count as usize >= SWEEP_MSGS_MAX) {
                 upkeep.next_sweep = now;
             }
