@@ -15,7 +15,7 @@ const UP: &[(&str, &str)] = &[("up", "FROM /* INTO $upstream")];
 
 /// Token, sender and number of messages of each batch.
 fn take(world: &World) -> Result<Vec<(u64, String, usize)>, StoreError> {
-    let batches = world.hub.upstream_take(10, 262_144, 10, world.now().unix)?;
+    let batches = world.hub.upstream_take(10, 262_144, 10)?;
     Ok(batches.into_iter().map(|batch| (batch.token, batch.sender, batch.count)).collect())
 }
 
@@ -91,7 +91,7 @@ fn a_message_that_rots_while_it_waits_is_lost_and_counted() {
         publish(&mut world, "a", body.as_bytes());
     }
     // All are leased, none is read again for a batch yet.
-    assert_eq!(world.hub.upstream_take(10, 262_144, 0, world.now().unix).unwrap(), []);
+    assert_eq!(world.hub.upstream_take(10, 262_144, 0).unwrap(), []);
     let name = storage.list().unwrap().into_iter().find(|name| name.starts_with("journal-")).unwrap();
     let mut content = storage.content(&name).unwrap();
     let at = content.windows(6).position(|bytes| bytes == b"rotten").unwrap();
@@ -113,7 +113,7 @@ fn a_message_that_cannot_be_read_stops_its_sender_alone_and_loses_nothing() {
         publish(&mut world, device, body.as_bytes());
     }
     // All are leased, none is read again for a batch yet.
-    assert_eq!(world.hub.upstream_take(10, 262_144, 0, world.now().unix).unwrap(), []);
+    assert_eq!(world.hub.upstream_take(10, 262_144, 0).unwrap(), []);
     let name = storage.list().unwrap().into_iter().find(|name| name.starts_with("journal-")).unwrap();
     let content = storage.content(&name).unwrap();
     let at = content.windows(10).position(|bytes| bytes == b"unreadable").unwrap() as u64;
