@@ -17,8 +17,9 @@ use crate::stats::add;
 const PLAUSIBLE_FROM: UnixMs = UnixMs(1_704_067_200_000);
 /// A wall clock that is off by more than this since the last look was stepped; by less, it is being slewed.
 const STEP_MS: u64 = 1000;
-/// When nothing else was written for so long, the time is: a machine that is switched off daily gets older too.
-const MARK_MS: u64 = 3_600_000;
+/// When nothing else was written for so long and messages wait, the time is: they get older also on a machine that is
+/// switched off often and does not know how late it is.
+const MARK_MS: u64 = 300_000;
 
 /// Store time and what it has to do with the other clocks, as a segment header tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -160,12 +161,13 @@ impl StoreTime {
         (step_ms.unsigned_abs() > STEP_MS).then_some(step_ms)
     }
 
-    /// Whether the log is to be told: of a wall clock that is not where the log has it, or of the time alone.
-    fn wants_note(&self) -> bool {
+    /// Whether the log is to be told: of a wall clock that is not where the log has it, or, for messages that wait, of
+    /// the time alone.
+    fn wants_note(&self, waiting: bool) -> bool {
         let noted_ms = self.noted_skew_ms.load(Ordering::Relaxed);
         let off_ms = self.wall_skew_ms.load(Ordering::Relaxed).saturating_sub(noted_ms);
         let silent_ms = self.now().0.saturating_sub(self.written_at.load(Ordering::Relaxed));
-        off_ms.unsigned_abs() > STEP_MS || silent_ms >= MARK_MS
+        off_ms.unsigned_abs() > STEP_MS || (waiting && silent_ms >= MARK_MS)
     }
 }
 
@@ -180,7 +182,8 @@ impl Shared {
             add(&self.counters.clock_steps, 1);
             log::warn!("the wall clock was stepped by {step_ms} ms; messages keep the time they have left");
         }
-        if !self.time.wants_note() {
+        let waiting = self.load.index_entries.load(Ordering::Relaxed) > 0;
+        if !self.time.wants_note(waiting) {
             return Ok(());
         }
         later(self.note_clock())?;
@@ -295,9 +298,9 @@ mod tests {
             assert_eq!((time.look(), time.now()), (None, UnixMs(500)));
         }
         assert_eq!(time.wall_of(UnixMs(500)), UnixMs(THEN + 1200));
-        assert!(time.wants_note(), "1200 ms off from what the log has");
+        assert!(time.wants_note(false), "1200 ms off from what the log has");
         clock.step_unix(UnixMs(0));
-        assert_eq!(time.look(), Some(-(THEN as i64 + 1200)));
+        assert_eq!(time.look(), Some(-(THEN.cast_signed() + 1200)));
         assert_eq!(time.wall_of(UnixMs(500)), UnixMs(0));
     }
 
@@ -306,10 +309,10 @@ mod tests {
         let clock = Arc::new(VirtualClock::at(UnixMs(THEN)));
         let time = StoreTime::starting_at(UnixMs(THEN), Arc::<VirtualClock>::clone(&clock));
         clock.advance_ms(MARK_MS - 1);
-        assert!(!time.wants_note());
+        assert!(!time.wants_note(true));
         clock.advance_ms(1);
-        assert!(time.wants_note());
+        assert!(time.wants_note(true) && !time.wants_note(false));
         time.stamp_batch();
-        assert!(!time.wants_note());
+        assert!(!time.wants_note(true));
     }
 }
