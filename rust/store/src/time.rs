@@ -1,6 +1,6 @@
 //! Store time: what expiries are in. It runs with the boot clock and never steps, whatever the wall clock does.
 //!
-//! The rules are in `docs/store-format.md`, section 12.
+//! The rules are in `docs/store-format.md`, section 13.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
