@@ -62,6 +62,11 @@ impl Entry {
     }
 }
 
+/// From when on an entry with that expiry is expired: the index knows seconds.
+pub(crate) fn expired_from(expires_at: UnixMs) -> UnixMs {
+    Entry::new(0, 0, expires_at).expires_at().unwrap_or(UnixMs::MAX)
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Gap {
     at: u64,
@@ -106,6 +111,11 @@ impl SeqIndex {
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
         self.entries.iter_mut()
+    }
+
+    /// Position of the first entry whose record does not lie below an address. Entries are in order of address.
+    pub fn first_from(&self, address: u64) -> usize {
+        self.entries.partition_point(|entry| entry.address < address)
     }
 
     /// Appends the entry of number `seq`, which is not below [`SeqIndex::next`].
@@ -252,6 +262,7 @@ mod tests {
                     prop_assert_eq!(index.position(*seq), Some(at));
                     prop_assert_eq!(index.seq_at(at), *seq);
                     prop_assert_eq!(index.get(at).unwrap().address, *seq);
+                    prop_assert_eq!(index.first_from(*seq), at);
                 }
                 for seq in index.head()..index.next() + 2 {
                     prop_assert_eq!(index.position(seq).is_some(), map.contains_key(&seq));

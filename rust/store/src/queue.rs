@@ -3,6 +3,8 @@
 //! `entries[..cursor]` are leased or done, `entries[cursor..]` are ready (or done, when a consumer that went
 //! away had acknowledged them out of order). The checkpoint is the number of the first entry.
 
+mod expiry;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

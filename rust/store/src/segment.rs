@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use edgehub_types::StorageFile;
+use edgehub_types::{StorageFile, UnixMs};
 use parking_lot::RwLock;
 
 /// What queues need to know of a segment. Apart from the file, so that a queue that remembers it
@@ -15,12 +15,21 @@ pub(crate) struct SegmentMeta {
     /// First address that is not its own.
     pub limit: u64,
     live: AtomicU64,
+    latest_expiry_ms: AtomicU64,
+    rest_until_ms: AtomicU64,
     sealed: AtomicBool,
 }
 
 impl SegmentMeta {
     pub fn new(base: u64, limit: u64, live: u64, sealed: bool) -> Arc<Self> {
-        Arc::new(Self { base, limit, live: AtomicU64::new(live), sealed: AtomicBool::new(sealed) })
+        Arc::new(Self {
+            base,
+            limit,
+            live: AtomicU64::new(live),
+            latest_expiry_ms: AtomicU64::new(0),
+            rest_until_ms: AtomicU64::new(0),
+            sealed: AtomicBool::new(sealed),
+        })
     }
 
     pub fn contains(&self, address: u64) -> bool {
@@ -40,6 +49,23 @@ impl SegmentMeta {
     /// Counts messages as done.
     pub fn drop_live(&self, count: u64) {
         self.live.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// There are messages that live until then.
+    pub fn note_expiry(&self, latest: UnixMs) {
+        self.latest_expiry_ms.fetch_max(latest.0, Ordering::Relaxed);
+    }
+
+    /// There is nothing to drop before this store time.
+    pub fn rest_until(&self, ms: u64) {
+        self.rest_until_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Whether something in it is wanted of which all has expired.
+    pub fn is_overdue(&self, now: UnixMs) -> bool {
+        self.live() > 0
+            && self.latest_expiry_ms.load(Ordering::Relaxed) <= now.0
+            && self.rest_until_ms.load(Ordering::Relaxed) <= now.0
     }
 
     /// Nothing is appended to the segment any more.
@@ -102,6 +128,13 @@ impl SegmentSet {
             !take
         });
         taken
+    }
+
+    /// The first segments, at most `max`, in which all messages have expired, and some are wanted.
+    pub fn overdue(&self, now: UnixMs, max: usize) -> Vec<Arc<SegmentMeta>> {
+        let list = self.list.read();
+        let metas = list.iter().map(|segment| &segment.meta).filter(|meta| meta.is_overdue(now));
+        metas.take(max).map(Arc::clone).collect()
     }
 
     /// Where the first spent one ends.

@@ -13,6 +13,7 @@ use crate::StoreError;
 use crate::batch::{BatchInner, CHECKPOINTS_PER_BATCH, QueueId};
 use crate::config::{StoreConfig, SyncPolicy};
 use crate::format::Checkpoint;
+use crate::index::expired_from;
 use crate::journal::{Content, Journal, QueueTable};
 use crate::keeper::{Gather, Keeper};
 use crate::lease::ScratchPool;
@@ -192,6 +193,7 @@ impl Shared {
         let segment = self.segments.find(address);
         let entries = batch.entries_total() as u64;
         if let Some(segment) = &segment {
+            segment.meta.note_expiry(expired_from(batch.latest_expiry));
             segment.meta.add_live(entries);
         }
         let mut lost = 0;

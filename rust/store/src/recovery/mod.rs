@@ -12,7 +12,7 @@ mod scan;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-use edgehub_types::Storage;
+use edgehub_types::{Storage, UnixMs};
 
 use crate::StoreError;
 use crate::format::SegmentHeader;
@@ -353,13 +353,14 @@ fn behind(scan: &mut Scan<'_>) -> u64 {
     bytes
 }
 
-/// Counts every wanted message in the segment it lies in.
+/// Counts every wanted message in the segment it lies in, and notes until when it lives.
 fn count_live(replay: &Replay, metas: &[Arc<SegmentMeta>]) -> usize {
     let mut entries = 0;
     for entry in replay.entries() {
         entries += 1;
         let at = metas.partition_point(|meta| meta.base <= entry.address);
         if let Some(meta) = at.checked_sub(1).and_then(|at| metas.get(at)) {
+            meta.note_expiry(entry.expires_at().unwrap_or(UnixMs::MAX));
             meta.add_live(1);
         }
     }
