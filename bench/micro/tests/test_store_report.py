@@ -152,9 +152,9 @@ def test_an_expiry_is_shown_beside_the_time_before() -> None:
     rows = collect([figures("ttl", "edgehub", "none", 4e6, **quiet, **expiring)])
     before, during = expiry_table(rows).splitlines()[1:]
     assert before.startswith("ttl, edgehub none, nothing expires")
-    assert before.endswith("5 us")
+    assert before.endswith("5.00 us")
     assert during.startswith("ttl, edgehub none, 1,000 expire")
-    assert during.endswith("2 ms")
+    assert during.endswith("2.00 ms")
 
 
 def test_a_failed_run_says_which(tmp_path: Path) -> None:
