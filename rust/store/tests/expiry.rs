@@ -3,8 +3,12 @@
 
 mod common;
 
-use common::{Got, Rig, config, lease, seqs};
-use edgehub_store::{LossCause, Queue, StoreConfig, SyncPolicy};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use common::{Got, NEVER, Rig, config, drain, lease, seqs};
+use edgehub_store::{Batch, CommitWaiter, LossCause, Queue, Store, StoreConfig, SyncPolicy, Target};
 use edgehub_types::UnixMs;
 
 const SECOND: u64 = 1000;
@@ -76,6 +80,7 @@ fn a_lease_at_the_front_holds_nothing_back() {
         run(&rig, 3 * SECOND);
         assert!(rig.store.stats().segments <= 3, "{:?}", rig.store.stats());
         assert_eq!((queue.len(), queue.expired()), (2, MANY - 2), "what is leased stays");
+        assert_eq!(rig.store.stats().index_entries, 2);
         assert!(!queue.has_ready());
         ack(&queue, &held);
         assert_eq!((queue.len(), queue.expired()), (0, MANY - 2));
@@ -186,7 +191,78 @@ fn a_million_messages_go_in_few_losses() {
     run(&rig, 2 * SECOND);
     // The first and the last segment hold messages that stay.
     assert!(queue.len() < 1_000_000 * 3 / segments, "{}", queue.len());
+    assert!(rig.store.stats().index_entries < queue.len() + 5000, "{:?}", rig.store.stats());
     assert!(rig.store.losses().len() <= 5, "{:?}", rig.store.losses());
     assert_eq!(seqs(&lease(&queue, rig.now(), usize::MAX)), [0, 1_000_001]);
     assert_eq!((queue.expired(), rig.store.stats().expired), (1_000_000, 1_000_000));
+}
+
+/// Appends messages by their number, most of which live for a second.
+fn send(store: &Store, waiter: &Arc<dyn CommitWaiter>, queue: &Queue, messages: u64) {
+    let mut batch = Batch::new();
+    for number in 0..messages {
+        let expires_at = if is_mortal(number) { UnixMs(store.now().0 + SECOND) } else { NEVER };
+        let target = [Target { queue: queue.id(), expires_at }];
+        batch.push(&target, 8, |out| out.extend_from_slice(&number.to_le_bytes())).unwrap();
+        while batch.len_msgs() == 7 && store.append(&mut batch, waiter, 0).is_err() {
+            std::thread::yield_now();
+        }
+    }
+    assert!(store.append(&mut batch, waiter, 0).is_ok());
+}
+
+/// Whole stretches of messages that do not expire, so that segments of both kinds come about.
+fn is_mortal(number: u64) -> bool {
+    !(number / 500).is_multiple_of(8)
+}
+
+/// Leases, acknowledges most, and gives the rest back from time to time. Returns what it acknowledged.
+fn receive(store: &Store, queue: &Queue, done: &AtomicBool) -> Vec<Got> {
+    let (mut kept, mut round) = (Vec::new(), 0);
+    while !done.load(Ordering::SeqCst) {
+        let got = lease(queue, store.now(), 20);
+        let (first, rest) = got.split_at(got.len() * 2 / 3);
+        ack(queue, if round % 2 == 0 { first } else { rest });
+        kept.extend_from_slice(if round % 2 == 0 { first } else { rest });
+        if round % 10 == 0 {
+            queue.release_all();
+        }
+        round += 1;
+        std::thread::sleep(std::time::Duration::from_micros(200));
+    }
+    queue.release_all();
+    kept
+}
+
+#[test]
+fn sender_consumer_and_sweep_side_by_side_lose_and_keep_nothing() {
+    const MESSAGES: u64 = 200_000;
+    let rig = Rig::in_memory(StoreConfig { segment_bytes: 16 << 10, ..config(SyncPolicy::None) });
+    let queue = rig.store.open_queue("a", 0).unwrap();
+    let (sent, done) = (AtomicBool::new(false), AtomicBool::new(false));
+    let mut got = std::thread::scope(|scope| {
+        let sender = scope.spawn(|| {
+            send(&rig.store, &rig.waiter, &queue, MESSAGES);
+            sent.store(true, Ordering::SeqCst);
+        });
+        let consumer = scope.spawn(|| receive(&rig.store, &queue, &done));
+        while !sent.load(Ordering::SeqCst) {
+            rig.pass(300);
+        }
+        sender.join().unwrap();
+        run(&rig, 3 * SECOND);
+        done.store(true, Ordering::SeqCst);
+        consumer.join().unwrap()
+    });
+    run(&rig, 15 * SECOND);
+    got.append(&mut drain(&queue, rig.now()));
+    let numbers: Vec<u64> =
+        got.iter().map(|got| u64::from_le_bytes(got.payload[..8].try_into().unwrap())).collect();
+    let distinct: HashSet<u64> = numbers.iter().copied().collect();
+    assert_eq!(distinct.len(), numbers.len(), "nothing is acknowledged twice");
+    assert!((0..MESSAGES).all(|number| is_mortal(number) || distinct.contains(&number)));
+    assert_eq!(queue.expired() + numbers.len() as u64, MESSAGES);
+    let stats = rig.store.stats();
+    assert_eq!((stats.live_messages, stats.index_entries), (0, 0));
+    assert!(stats.expired > MESSAGES / 2, "{stats:?}");
 }

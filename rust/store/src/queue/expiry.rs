@@ -12,41 +12,79 @@ use crate::segment::SegmentSet;
 /// Entries looked at under one lock: some ten microseconds.
 const LOOK_MAX: usize = 2048;
 
+/// What came of one part of a range.
+struct Part {
+    changes: Changes,
+    /// Nothing in it is wanted any more.
+    clean: bool,
+    /// Address of the next part.
+    next: Option<u64>,
+}
+
 impl QueueInner {
     /// Drops the expired messages whose records lie in a range of addresses and that nobody leases. A sender that waits for
     /// the queue gets it after every [`LOOK_MAX`] entries.
     pub fn expire_range(&self, segments: &SegmentSet, range: Range<u64>, now: UnixMs) -> Changes {
-        let mut changes = Changes::default();
-        let mut from = range.start;
-        loop {
-            let (some, next) = self.expire_some(segments, from..range.end, now);
-            changes.absorb(some);
-            let Some(next) = next else { return changes };
-            from = next;
+        let (mut changes, mut clean) = (Changes::default(), true);
+        let Some(range) = self.ready_in(&range) else { return changes };
+        let mut from = Some(range.start);
+        while let Some(start) = from {
+            let part = self.expire_some(segments, start..range.end, now);
+            changes.absorb(part.changes);
+            clean &= part.clean;
+            from = part.next;
+        }
+        if clean {
+            changes.popped += self.cut(range);
+        }
+        changes
+    }
+
+    /// The part of a range from the first entry that nobody leases to the last one there is now: what is published
+    /// meanwhile lies behind. `None` when there is none.
+    fn ready_in(&self, range: &Range<u64>) -> Option<Range<u64>> {
+        let state = self.state.lock();
+        let found = state.index.lying_in(range);
+        let first = found.start.max(state.cursor);
+        let last = found.end.checked_sub(1).filter(|last| first <= *last)?;
+        Some(state.index.get(first)?.address..state.index.get(last)?.address + 1)
+    }
+
+    /// One part. What a lease passed meanwhile is not looked at, and may be wanted.
+    fn expire_some(&self, segments: &SegmentSet, range: Range<u64>, now: UnixMs) -> Part {
+        let mut state = self.state.lock();
+        let found = state.index.lying_in(&range);
+        let from = found.start.max(state.cursor);
+        let stop = found.end.min(from + LOOK_MAX);
+        let (mut first, mut count, mut clean) = (0, 0, found.start >= state.cursor);
+        for at in from..stop {
+            let Some(entry) = state.index.get(at).filter(|entry| !entry.is_done()) else { continue };
+            if entry.is_expired(now) {
+                Self::set_done(&mut state, segments, at);
+                first = if count == 0 { state.index.seq_at(at) } else { first };
+                count += 1;
+            } else {
+                clean = false;
+            }
+        }
+        let next = state.index.get(stop).filter(|_| stop < found.end).map(|entry| entry.address);
+        self.set_ready(|ready| ready - count);
+        self.set_len(|len| len - count);
+        let changes = if count > 0 { Self::pop(&mut state) } else { Changes::default() };
+        MutexGuard::unlock_fair(state);
+        Part {
+            changes: Changes { lost: Lost::some(LossCause::Expired, first, count), ..changes },
+            clean,
+            next,
         }
     }
 
-    /// One part of it, and the address to go on from.
-    fn expire_some(&self, segments: &SegmentSet, range: Range<u64>, now: UnixMs) -> (Changes, Option<u64>) {
+    /// Takes entries out of the index of which none is wanted: behind a front that is held for long it would fill up
+    /// with them.
+    fn cut(&self, range: Range<u64>) -> usize {
         let mut state = self.state.lock();
-        let from = state.index.first_from(range.start).max(state.cursor);
-        let to = state.index.first_from(range.end);
-        let stop = to.min(from + LOOK_MAX);
-        let (mut first, mut count) = (0, 0);
-        for at in from..stop {
-            if state.index.get(at).is_some_and(|entry| entry.is_expired(now))
-                && Self::set_done(&mut state, segments, at)
-            {
-                first = if count == 0 { state.index.seq_at(at) } else { first };
-                count += 1;
-            }
-        }
-        let next = state.index.get(stop).filter(|_| stop < to).map(|entry| entry.address);
-        self.set_ready(|ready| ready - count);
-        self.set_len(|len| len - count);
-        let popped = if count > 0 { Self::pop(&mut state) } else { Changes::default() };
-        MutexGuard::unlock_fair(state);
-        (Changes { lost: Lost::some(LossCause::Expired, first, count), ..popped }, next)
+        let found = state.index.lying_in(&range);
+        if found.start < state.cursor { 0 } else { state.index.cut(found) }
     }
 }
 
@@ -72,6 +110,7 @@ mod tests {
     use super::*;
     use crate::batch::QueueId;
     use crate::index::{Entry, SeqIndex};
+    use crate::queue::Budget;
 
     /// A queue with an entry at every eighth address; those of `live` do not expire.
     fn queue(entries: u64, live: &[u64]) -> QueueInner {
@@ -86,12 +125,13 @@ mod tests {
     #[test]
     fn the_lock_is_given_back_after_so_many_entries() {
         let (queue, segments) = (queue(5000, &[0]), SegmentSet::default());
-        let (changes, next) = queue.expire_some(&segments, 0..u64::MAX, UnixMs(1000));
-        assert_eq!(next, Some(LOOK_MAX as u64 * 8));
+        let Part { changes, clean, next } = queue.expire_some(&segments, 0..u64::MAX, UnixMs(1000));
+        assert_eq!((clean, next), (false, Some(LOOK_MAX as u64 * 8)));
         let lost = changes.lost.unwrap();
         assert_eq!((lost.first_seq, lost.count, changes.popped), (1, LOOK_MAX as u64 - 1, 0));
         let rest = queue.expire_range(&segments, LOOK_MAX as u64 * 8..u64::MAX, UnixMs(1000));
-        assert_eq!(rest.lost.map(|lost| lost.count), Some(5000 - LOOK_MAX as u64));
+        let more = 5000 - LOOK_MAX as u64;
+        assert_eq!((rest.lost.map(|lost| lost.count), rest.popped as u64), (Some(more), more));
         assert_eq!(queue.len(), 1);
     }
 
@@ -106,10 +146,23 @@ mod tests {
     }
 
     #[test]
+    fn a_range_ends_with_the_last_entry_of_now() {
+        let (queue, segments) = (queue(10, &[]), SegmentSet::default());
+        assert_eq!(queue.ready_in(&(12..u64::MAX)), Some(16..73));
+        assert_eq!(queue.ready_in(&(80..u64::MAX)), None);
+        let budget = Budget { msgs: 4, bytes: 100, single: 100 };
+        queue.plan(&segments, UnixMs(0), budget, &mut Vec::new());
+        assert_eq!(queue.ready_in(&(0..800)), Some(32..73), "what is leased is left out");
+        assert_eq!(queue.ready_in(&(0..32)), None);
+        assert_eq!(queue.expire_range(&segments, 0..800, UnixMs(1000)).popped, 6);
+        assert_eq!(queue.len(), 4);
+    }
+
+    #[test]
     fn a_front_that_is_done_is_passed() {
         let (queue, segments) = (queue(10, &[]), SegmentSet::default());
         queue.expire_range(&segments, 16..80, UnixMs(1000));
         let changes = queue.expire_range(&segments, 0..16, UnixMs(1000));
-        assert_eq!((changes.popped, changes.newly_dirty), (10, true));
+        assert_eq!((changes.popped, changes.newly_dirty), (2, true), "the others went before");
     }
 }
