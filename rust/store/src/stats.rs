@@ -50,6 +50,12 @@ pub struct StoreStats {
     pub checkpoints: u64,
     /// Steps of the wall clock.
     pub clock_steps: u64,
+    /// Entries moved to spill files.
+    pub spilled: u64,
+    /// Spill files now.
+    pub spill_files: u64,
+    /// Their bytes.
+    pub spill_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -71,6 +77,7 @@ pub(crate) struct Counters {
     pub recovered: AtomicU64,
     pub checkpoints: AtomicU64,
     pub clock_steps: AtomicU64,
+    pub spilled: AtomicU64,
 }
 
 impl Counters {
@@ -94,6 +101,7 @@ impl Counters {
             recovered: get(&self.recovered),
             checkpoints: get(&self.checkpoints),
             clock_steps: get(&self.clock_steps),
+            spilled: get(&self.spilled),
             ..StoreStats::default()
         }
     }

@@ -182,7 +182,9 @@ impl Shared {
             add(&self.counters.clock_steps, 1);
             log::warn!("the wall clock was stepped by {step_ms} ms; messages keep the time they have left");
         }
-        let waiting = self.load.index_entries.load(Ordering::Relaxed) > 0;
+        let load = &self.load;
+        let waiting =
+            load.index_entries.load(Ordering::Relaxed) + load.spill_files.load(Ordering::Relaxed) > 0;
         if !self.time.wants_note(waiting) {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use std::ops::Range;
 use edgehub_types::UnixMs;
 use parking_lot::MutexGuard;
 
-use super::{Changes, QueueInner};
+use super::{Changes, QueueInner, QueueState, release};
 use crate::ledger::{LossCause, Lost};
 use crate::segment::SegmentSet;
 
@@ -35,7 +35,7 @@ impl QueueInner {
             from = part.next;
         }
         if clean {
-            changes.popped += self.cut(range);
+            changes.popped += self.cut(&range);
         }
         changes
     }
@@ -43,48 +43,70 @@ impl QueueInner {
     /// The part of a range from the first entry that nobody leases to the last one there is now: what is published
     /// meanwhile lies behind. `None` when there is none.
     fn ready_in(&self, range: &Range<u64>) -> Option<Range<u64>> {
-        let state = self.state.lock();
-        let found = state.index.lying_in(range);
-        let first = found.start.max(state.cursor);
+        let mut state = self.state.lock();
+        let (found, cursor) = state.lying_in(range);
+        let first = found.start.max(cursor);
         let last = found.end.checked_sub(1).filter(|last| first <= *last)?;
-        Some(state.index.get(first)?.address..state.index.get(last)?.address + 1)
+        let index = state.newest();
+        Some(index.get(first)?.address..index.get(last)?.address + 1)
     }
 
     /// One part. What a lease passed meanwhile is not looked at, and may be wanted.
     fn expire_some(&self, segments: &SegmentSet, range: Range<u64>, now: UnixMs) -> Part {
         let mut state = self.state.lock();
-        let found = state.index.lying_in(&range);
-        let from = found.start.max(state.cursor);
+        let (found, cursor) = state.lying_in(&range);
+        let from = found.start.max(cursor);
         let stop = found.end.min(from + LOOK_MAX);
-        let (mut first, mut count, mut clean) = (0, 0, found.start >= state.cursor);
+        let (mut first, mut count, mut clean) = (0, 0, found.start >= cursor);
         for at in from..stop {
-            let Some(entry) = state.index.get(at).filter(|entry| !entry.is_done()) else { continue };
-            if entry.is_expired(now) {
-                Self::set_done(&mut state, segments, at);
-                first = if count == 0 { state.index.seq_at(at) } else { first };
-                count += 1;
-            } else {
+            let index = state.newest();
+            let Some(entry) = index.get_mut(at).filter(|entry| !entry.is_done()) else { continue };
+            if !entry.is_expired(now) {
                 clean = false;
+                continue;
             }
+            entry.set_done();
+            let entry = *entry;
+            first = if count == 0 { index.seq_at(at) } else { first };
+            count += 1;
+            release(&mut state.segment, segments, entry);
         }
-        let next = state.index.get(stop).filter(|_| stop < found.end).map(|entry| entry.address);
+        let next = state.newest().get(stop).filter(|_| stop < found.end).map(|entry| entry.address);
         self.set_ready(|ready| ready - count);
         self.set_len(|len| len - count);
         let changes = if count > 0 { Self::pop(&mut state) } else { Changes::default() };
         MutexGuard::unlock_fair(state);
-        Part {
-            changes: Changes { lost: Lost::some(LossCause::Expired, first, count), ..changes },
-            clean,
-            next,
-        }
+        let changes = Changes { lost: Lost::some(LossCause::Expired, first, count), ..changes };
+        Part { changes, clean, next }
     }
 
     /// Takes entries out of the index of which none is wanted: behind a front that is held for long it would fill up
     /// with them.
-    fn cut(&self, range: Range<u64>) -> usize {
+    fn cut(&self, range: &Range<u64>) -> usize {
         let mut state = self.state.lock();
-        let found = state.index.lying_in(&range);
-        if found.start < state.cursor { 0 } else { state.index.cut(found) }
+        let (found, cursor) = state.lying_in(range);
+        if found.start < cursor {
+            return 0;
+        }
+        if state.cold.left > 0 && found.start == 0 {
+            // The front of the queue is elsewhere.
+            state.cold.back.drop_front(found.end);
+            return found.end;
+        }
+        state.newest().cut(found)
+    }
+}
+
+impl QueueState {
+    /// Positions in the newest part of the index of the entries whose records lie in a range of the journal, and the first
+    /// position that is not leased.
+    fn lying_in(&mut self, range: &Range<u64>) -> (Range<usize>, usize) {
+        let cursor = if self.cold.left > 0 { 0 } else { self.cursor };
+        let limit_seq = self.cold.limit_seq;
+        let index = self.newest();
+        // What is below points to spill files, or is done.
+        let first = index.lower_bound(limit_seq);
+        (index.lying_in(first, range), cursor)
     }
 }
 
@@ -93,6 +115,8 @@ impl Changes {
     pub fn absorb(&mut self, next: Self) {
         self.popped += next.popped;
         self.newly_dirty |= next.newly_dirty;
+        self.fetched += next.fetched;
+        self.spent |= next.spent;
         self.lost = match (self.lost, next.lost) {
             (Some(lost), Some(more)) => {
                 let first_seq = lost.first_seq.min(more.first_seq);

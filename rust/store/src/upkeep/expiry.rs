@@ -44,6 +44,8 @@ impl Shared {
         if more {
             upkeep.next_sweep = now;
         }
+        self.expire_files(at);
+        self.blocks.rest();
     }
 
     /// True when there may be more at the front.

@@ -6,6 +6,8 @@
 mod expiry;
 mod reclaim;
 mod spare;
+mod spent;
+mod spill;
 
 use std::sync::Arc;
 
@@ -14,6 +16,8 @@ use edgehub_types::MonoTime;
 use crate::StoreError;
 use crate::segment::Segment;
 use crate::shared::Shared;
+use spent::Spent;
+use spill::PendingSpill;
 
 /// Time between two rounds when nothing is in a hurry.
 const REST_MS: u64 = 100;
@@ -29,6 +33,10 @@ pub(crate) struct Upkeep {
     more: bool,
     next_sweep: MonoTime,
     spare_retry_at: Option<MonoTime>,
+    spill: Option<PendingSpill>,
+    spill_retry_at: MonoTime,
+    /// Spill files on the way out.
+    spent: Vec<Spent>,
 }
 
 impl Shared {
@@ -59,8 +67,13 @@ impl Shared {
     /// The store is poisoned.
     fn upkeep_round(&self, upkeep: &mut Upkeep, now: MonoTime) -> Result<(), StoreError> {
         self.prepare_spare(upkeep, now)?;
+        self.spill(upkeep, now)?;
         self.reclaim(upkeep)?;
-        self.sweep(upkeep, now);
+        self.reclaim_spilled(upkeep);
+        // A step of spilling relies on nobody else dropping what it copied.
+        if upkeep.spill.is_none() {
+            self.sweep(upkeep, now);
+        }
         self.relieve();
         Ok(())
     }
