@@ -7,8 +7,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{Got, NEVER, Rig, config, drain, lease, seqs};
-use edgehub_store::{Batch, CommitWaiter, LossCause, Queue, Store, StoreConfig, SyncPolicy, Target};
+use common::{Got, NEVER, Rig, SPILL_ALL, config, drain, lease, seqs};
+use edgehub_store::{
+    Batch, CommitWaiter, LossCause, Queue, SpillConfig, Store, StoreConfig, SyncPolicy, Target,
+};
 use edgehub_types::UnixMs;
 
 const SECOND: u64 = 1000;
@@ -234,15 +236,13 @@ fn receive(store: &Store, queue: &Queue, done: &AtomicBool) -> Vec<Got> {
     kept
 }
 
-#[test]
-fn sender_consumer_and_sweep_side_by_side_lose_and_keep_nothing() {
-    const MESSAGES: u64 = 200_000;
-    let rig = Rig::in_memory(StoreConfig { segment_bytes: 16 << 10, ..config(SyncPolicy::None) });
+/// Sender, consumer and sweep at the same time.
+fn side_by_side(rig: &Rig, messages: u64) {
     let queue = rig.store.open_queue("a", 0).unwrap();
     let (sent, done) = (AtomicBool::new(false), AtomicBool::new(false));
     let mut got = std::thread::scope(|scope| {
         let sender = scope.spawn(|| {
-            send(&rig.store, &rig.waiter, &queue, MESSAGES);
+            send(&rig.store, &rig.waiter, &queue, messages);
             sent.store(true, Ordering::SeqCst);
         });
         let consumer = scope.spawn(|| receive(&rig.store, &queue, &done));
@@ -250,19 +250,61 @@ fn sender_consumer_and_sweep_side_by_side_lose_and_keep_nothing() {
             rig.pass(300);
         }
         sender.join().unwrap();
-        run(&rig, 3 * SECOND);
+        run(rig, 3 * SECOND);
         done.store(true, Ordering::SeqCst);
         consumer.join().unwrap()
     });
-    run(&rig, 15 * SECOND);
+    run(rig, 15 * SECOND);
     got.append(&mut drain(&queue, rig.now()));
     let numbers: Vec<u64> =
         got.iter().map(|got| u64::from_le_bytes(got.payload[..8].try_into().unwrap())).collect();
     let distinct: HashSet<u64> = numbers.iter().copied().collect();
     assert_eq!(distinct.len(), numbers.len(), "nothing is acknowledged twice");
-    assert!((0..MESSAGES).all(|number| is_mortal(number) || distinct.contains(&number)));
-    assert_eq!(queue.expired() + numbers.len() as u64, MESSAGES);
+    assert!((0..messages).all(|number| is_mortal(number) || distinct.contains(&number)));
+    assert_eq!(queue.expired() + numbers.len() as u64, messages);
     let stats = rig.store.stats();
     assert_eq!((stats.live_messages, stats.index_entries), (0, 0));
-    assert!(stats.expired > MESSAGES / 2, "{stats:?}");
+    assert!(stats.expired > messages / 2, "{stats:?}");
+}
+
+#[test]
+fn nothing_is_lost_or_kept_side_by_side_in_memory() {
+    side_by_side(
+        &Rig::in_memory(StoreConfig { segment_bytes: 16 << 10, ..config(SyncPolicy::None) }),
+        200_000,
+    );
+}
+
+#[test]
+fn nothing_is_lost_or_kept_side_by_side_with_spill_files() {
+    let sync = SyncPolicy::Interval { interval_ms: 50 };
+    let spill = SpillConfig { after_segments: 4, ..SPILL_ALL };
+    let rig = Rig::new(StoreConfig { segment_bytes: 16 << 10, spill, ..config(sync) });
+    side_by_side(&rig, 60_000);
+    assert!(rig.store.stats().spilled > 0, "{:?}", rig.store.stats());
+}
+
+#[test]
+fn what_comes_behind_spill_files_expires_too() {
+    for policy in POLICIES {
+        let spill = SpillConfig { after_segments: 1, ..SPILL_ALL };
+        let mut rig = Rig::new(StoreConfig { spill, ..config(policy) });
+        let queue = rig.store.open_queue("a", 0).unwrap();
+        append_many(&mut rig, &[&queue], 40, NEVER);
+        let held = lease(&queue, rig.now(), 3);
+        run(&rig, 5 * SECOND);
+        let spilled = rig.store.stats().spilled;
+        assert!(spilled > 10, "{policy:?}: {spilled}");
+        let until = in_a_second(&rig);
+        append_many(&mut rig, &[&queue], 2 * MANY, until);
+        append_many(&mut rig, &[&queue], 5, NEVER);
+        run(&rig, 4 * SECOND);
+        let stats = rig.store.stats();
+        assert!(stats.expired > MANY && stats.segments <= 5, "{stats:?}");
+        let mut all = seqs(&held);
+        all.extend(seqs(&lease(&queue, rig.now(), usize::MAX)));
+        let wanted: Vec<u64> = (0..40).chain(40 + 2 * MANY..45 + 2 * MANY).collect();
+        assert_eq!(all, wanted, "{policy:?}");
+        assert_eq!((queue.len(), queue.expired()), (45, 2 * MANY));
+    }
 }

@@ -5,9 +5,9 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{NEVER, Rig, START, config, lease, payloads};
+use common::{NEVER, NO_SPILL, Rig, SPILL_ALL, START, config, lease, payloads};
 use edgehub_store::inspect::Inspection;
-use edgehub_store::{LossCause, Queue, SyncPolicy};
+use edgehub_store::{LossCause, Queue, StoreConfig, SyncPolicy};
 use edgehub_testkit::{FaultyStorage, PowerCut, VirtualClock};
 use edgehub_types::{Clock, UnixMs};
 use proptest::prelude::*;
@@ -103,6 +103,22 @@ fn a_step_while_the_process_is_down_changes_nothing() {
             rig.pass(SECOND);
             assert_dead(&rig, &queue(&rig));
         }
+    }
+}
+
+#[test]
+fn what_is_in_spill_files_keeps_its_time_too() {
+    for wall in WALLS {
+        let mut rig = Rig::new(StoreConfig { spill: SPILL_ALL, ..config(SyncPolicy::Group) });
+        append_mortal(&mut rig, 60 * SECOND);
+        run(&rig, 10 * SECOND);
+        assert_eq!(rig.store.stats().spilled, 2);
+        rig.clock.step_unix(UnixMs(wall));
+        let rig = rig.killed();
+        run(&rig, 49 * SECOND);
+        assert_alive(&rig, &queue(&rig));
+        run(&rig, SECOND);
+        assert_dead(&rig, &queue(&rig));
     }
 }
 
@@ -325,8 +341,8 @@ struct Steps {
 }
 
 impl Steps {
-    fn begin(policy: SyncPolicy) -> Self {
-        let rig = Rig::new(config(policy));
+    fn begin(config: StoreConfig) -> Self {
+        let rig = Rig::new(config);
         let queue = queue(&rig);
         Self { rig, queue, expected: Expected::default(), next_seq: 0 }
     }
@@ -393,8 +409,9 @@ proptest! {
     fn no_step_loses_a_message_or_keeps_a_dead_one(
         events in prop::collection::vec(event(), 1..40),
         policy in 0..3_usize,
+        spill in prop::sample::select(vec![NO_SPILL, SPILL_ALL]),
     ) {
-        let mut steps = Steps::begin(POLICIES[policy]);
+        let mut steps = Steps::begin(StoreConfig { spill, ..config(POLICIES[policy]) });
         for event in &events {
             steps.apply(event);
         }
