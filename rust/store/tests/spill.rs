@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 
 use common::{Got, NEVER, NO_SPILL, Rig, SPILL_ALL, START, config, drain, lease, payloads, seqs};
-use edgehub_store::{LossCause, Queue, SpillConfig, StoreConfig, StoreError, SyncPolicy, Target};
+use edgehub_store::{LossCause, Queue, SpillConfig, StoreConfig, StoreError, SyncPolicy};
 use edgehub_testkit::{Fault, FaultyStorage, PowerCut, VirtualClock};
 use edgehub_types::{Clock, Storage, UnixMs};
 
