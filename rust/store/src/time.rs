@@ -156,9 +156,19 @@ impl StoreTime {
 
     /// Looks at the wall clock. Returns by how much it was stepped, if it was.
     fn look(&self) -> Option<i64> {
-        let seen_ms = skew(self.clock.unix().0, self.now());
-        let step_ms = seen_ms.saturating_sub(self.wall_skew_ms.swap(seen_ms, Ordering::Relaxed));
-        (step_ms.unsigned_abs() > STEP_MS).then_some(step_ms)
+        let last_ms = self.wall_skew_ms.load(Ordering::Relaxed);
+        let is_step = |skew_ms: i64| skew_ms.saturating_sub(last_ms).unsigned_abs() > STEP_MS;
+        let mut seen_ms = self.wall_skew_now();
+        if is_step(seen_ms) {
+            // Unless this thread had to wait between reading one clock and the other.
+            seen_ms = self.wall_skew_now();
+        }
+        self.wall_skew_ms.store(seen_ms, Ordering::Relaxed);
+        is_step(seen_ms).then(|| seen_ms.saturating_sub(last_ms))
+    }
+
+    fn wall_skew_now(&self) -> i64 {
+        skew(self.clock.unix().0, self.now())
     }
 
     /// Whether the log is to be told: of a wall clock that is not where the log has it, or, for messages that wait, of
