@@ -5,11 +5,11 @@ mod common;
 
 use std::sync::Arc;
 
-use common::World;
+use common::{EPOCH, World};
 use edgehub_engine::Outcome;
 use edgehub_store::{Media, StoreConfig, StoreError, SyncPolicy};
 use edgehub_testkit::FaultyStorage;
-use edgehub_types::Storage;
+use edgehub_types::{Storage, UnixMs};
 
 const UP: &[(&str, &str)] = &[("up", "FROM /* INTO $upstream")];
 
@@ -53,6 +53,28 @@ fn what_comes_behind_a_window_of_expired_messages_goes_at_once() {
     world.hub.upstream_settle(rest[0].0, Outcome::Delivered);
     assert_eq!(world.hub.queue_lengths()[0].2, 0);
     assert_eq!((lost(&world), dropped(&world, "ttl_expiry")), (vec![("expired", 2)], 2));
+}
+
+/// A board without a battery, or an administrator: messages keep the time they have left.
+#[test]
+fn a_step_of_the_wall_clock_makes_no_message_older_or_younger() {
+    const YEAR_MS: u64 = 365 * 86_400_000;
+    for wall in [EPOCH.0 + 56 * YEAR_MS, EPOCH.0 - 20 * YEAR_MS, 0] {
+        let mut world = World::new();
+        world.routes(UP);
+        publish(&mut world, "a", b"before");
+        world.clock.step_unix(UnixMs(wall));
+        publish(&mut world, "b", b"after");
+        let leased = take(&world).unwrap();
+        assert_eq!(leased.len(), 2, "wall clock at {wall}");
+        world.hub.upstream_link_down();
+        world.clock.advance_ms(7_199_000);
+        assert_eq!(take(&world).unwrap().len(), 2);
+        world.hub.upstream_link_down();
+        world.clock.advance_ms(1_000);
+        assert_eq!(take(&world).unwrap().len(), 0);
+        assert_eq!(dropped(&world, "ttl_expiry"), 2);
+    }
 }
 
 #[test]
