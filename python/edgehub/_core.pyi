@@ -710,6 +710,10 @@ class StoreInspector:
     def damaged_bytes(self) -> int:
         """Bytes that had been durable and are not readable."""
 
+    @property
+    def wall_skew_ms(self) -> int:
+        """How much the wall clock is ahead of the store's time, which stored expiries are in, as it stood last."""
+
     def peek(self, queue_id: int, count: int) -> StoreMessages:
         """The next messages of a queue, at most `count`.
 

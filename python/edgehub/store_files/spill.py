@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgehub._core import StoreSpillBlock
 
     Tell = Callable[[str, int], None]
+    _Message = tuple[int, int, bytes]
 
 HEADER_MAGIC = 0x184D2A50
 BLOCK_MAGIC = 0x184D2A51
@@ -49,21 +50,31 @@ class _Block:
     frame_crc: int
 
 
-def read_spilled(folder: Path, blocks: Iterable[StoreSpillBlock], tell: Tell) -> Iterator[StoredMessage]:
+def read_spilled(
+    folder: Path, blocks: Iterable[StoreSpillBlock], tell: Tell, *, wall_skew_ms: int = 0
+) -> Iterator[StoredMessage]:
     """Messages of one queue, one block in memory at a time.
 
     :param blocks: in order, as `StoreInspector.spill_blocks` gives them.
     :param tell: called with a reason and the number of messages that cannot be read; the walk goes on behind.
+    :param wall_skew_ms: added to expiries, which are stored in the store's own time.
     """
     for name, group in groupby(blocks, key=lambda block: block.file):
         wanted = list(group)
         try:
             with (folder / name).open("rb") as file:
-                yield from _read_file(file, name, wanted, tell)
+                for messages in _read_file(file, name, wanted, tell):
+                    for seq, expires_ms, payload in messages:
+                        yield StoredMessage(seq, _wall(expires_ms, wall_skew_ms), payload)
         except FileNotFoundError:
             tell(f"{name} is gone: its messages were delivered or given up meanwhile", _messages(wanted))
         except PermissionError as error:
             tell(f"{name}: {error.strerror}", _messages(wanted))
+
+
+def _wall(expires_ms: int, skew_ms: int) -> int | None:
+    """None = never."""
+    return None if expires_ms == NEVER else min(max(expires_ms + skew_ms, 0), NEVER - 1)
 
 
 def _messages(blocks: Sequence[StoreSpillBlock]) -> int:
@@ -72,7 +83,7 @@ def _messages(blocks: Sequence[StoreSpillBlock]) -> int:
 
 def _read_file(
     file: BinaryIO, name: str, wanted: Sequence[StoreSpillBlock], tell: Tell
-) -> Iterator[StoredMessage]:
+) -> Iterator[list[_Message]]:
     try:
         salt = _read_salt(file)
     except (SpillFileError, OSError) as error:
@@ -80,11 +91,9 @@ def _read_file(
         return
     for block in wanted:
         try:
-            messages = _read_block(file, block, salt)
+            yield _read_block(file, block, salt)
         except (SpillFileError, OSError) as error:
             tell(f"{name}: the block at offset {block.offset} {error}", block.messages)
-            continue
-        yield from messages
 
 
 def _read_salt(file: BinaryIO) -> int:
@@ -111,7 +120,7 @@ def _read_skippable(file: BinaryIO, offset: int, magic: int, content_bytes: int)
     return frame[_FRAME.size :]
 
 
-def _read_block(file: BinaryIO, wanted: StoreSpillBlock, salt: int) -> list[StoredMessage]:
+def _read_block(file: BinaryIO, wanted: StoreSpillBlock, salt: int) -> list[_Message]:
     """All wanted messages of a block; none of them when it is damaged.
 
     :raises SpillFileError: it is damaged, or another file took the place of the one that it was in.
@@ -123,11 +132,7 @@ def _read_block(file: BinaryIO, wanted: StoreSpillBlock, salt: int) -> list[Stor
     if len(entries) != block.count:
         raise SpillFileError("is damaged: it does not hold what its header says")
     numbered = ((block.first_seq + delta, expires_ms, payload) for delta, expires_ms, payload in entries)
-    messages = [
-        StoredMessage(seq, None if expires_ms == NEVER else expires_ms, payload)
-        for seq, expires_ms, payload in numbered
-        if seq >= wanted.from_seq
-    ]
+    messages = [message for message in numbered if message[0] >= wanted.from_seq]
     if len(messages) != wanted.messages:
         raise SpillFileError("holds other messages than before")
     return messages

@@ -201,12 +201,13 @@ class _Walk:
         self._folder = folder
         self._blocks = store.spill_blocks(queue.id)
         self._in_journal = store.journal(queue.id)
+        self._wall_skew_ms = store.wall_skew_ms
         self.unread = 0
 
     def __iter__(self) -> Iterator[StoredMessage]:
         from edgehub.store_files import read_spilled
 
-        yield from read_spilled(self._folder, self._blocks, self._leave_out)
+        yield from read_spilled(self._folder, self._blocks, self._leave_out, wall_skew_ms=self._wall_skew_ms)
         yield from self._journal()
 
     def _leave_out(self, reason: str, messages: int) -> None:

@@ -104,6 +104,12 @@ impl StoreInspector {
         self.inspection.damaged_bytes()
     }
 
+    /// How much the wall clock is ahead of the times that are stored.
+    #[getter]
+    fn wall_skew_ms(&self) -> i64 {
+        self.inspection.wall_skew_ms()
+    }
+
     /// The next messages of a queue.
     fn peek(&self, queue_id: u32, count: usize) -> PyResult<StoreMessages> {
         Ok(StoreMessages::new(self.walk(queue_id, Inspection::messages)?, count))

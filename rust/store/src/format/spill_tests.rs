@@ -180,7 +180,7 @@ proptest! {
             put_entry(&mut raw, &SpillEntry { seq_delta, written_delta_ms, expires_at, payload });
         }
         let mut frame = Vec::new();
-        compress(&raw, &mut frame);
+        FrameMaker::new().compress(&raw, &mut frame);
         let block = BlockHeader {
             raw_bytes: raw.len() as u32,
             frame_bytes: frame.len() as u32,

@@ -17,7 +17,7 @@ use crate::spill::check_block;
 pub struct Stored<'a> {
     /// Number in its queue.
     pub seq: u64,
-    /// When it must no longer be delivered; [`UnixMs::MAX`] = never.
+    /// When it must no longer be delivered, by the wall clock as it stood last; [`UnixMs::MAX`] = never.
     pub expires_at: UnixMs,
     /// The payload.
     pub payload: &'a [u8],
@@ -97,7 +97,12 @@ impl Messages {
         {
             self.open_block(&block)?;
         }
-        if self.entries.left > 0 { Ok(self.entries.next()) } else { self.next_of_journal() }
+        if self.entries.left == 0 {
+            return self.next_of_journal();
+        }
+        let inspection = &self.inspection;
+        let stored = self.entries.next();
+        Ok(stored.map(|stored| Stored { expires_at: inspection.wall_of(stored.expires_at), ..stored }))
     }
 
     fn next_block(&mut self) -> Option<WantedBlock> {
@@ -132,9 +137,11 @@ impl Messages {
         let seq = index.seq_at(*at);
         *at += 1;
         load(inspection, entry, buffer)?;
-        let stored = RecordView::decode(buffer)
-            .and_then(|view| view.message_for(info.id.get()))
-            .map(|(expires_at, payload)| Stored { seq, expires_at, payload });
+        let message = RecordView::decode(buffer).and_then(|view| view.message_for(info.id.get()));
+        let stored = message.map(|(expires_at, payload)| {
+            let expires_at = inspection.wall_of(expires_at);
+            Stored { seq, expires_at, payload }
+        });
         stored.map(Some).ok_or(StoreError::DamagedMessage { queue: info.id, seq })
     }
 }

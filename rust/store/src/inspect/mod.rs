@@ -17,7 +17,7 @@ mod times;
 use std::path::Path;
 use std::sync::Arc;
 
-use edgehub_types::{Storage, StorageFile};
+use edgehub_types::{Storage, StorageFile, UnixMs};
 
 use crate::StoreError;
 use crate::batch::QueueId;
@@ -25,6 +25,7 @@ use crate::index::SeqIndex;
 use crate::recovery::{Examined, Recovery, ReplayedQueue, SpillFiles, examine};
 pub use crate::recovery::{FINDINGS_MAX, Finding, FindingFile, FindingKind};
 use crate::storage::FolderReader;
+use crate::time::LastSeen;
 use files::{SegmentFiles, open_files};
 pub use messages::{Messages, SpillBlock, Stored};
 pub use report::{QueueInfo, SegmentInfo, SegmentState};
@@ -61,6 +62,8 @@ pub struct Inspection {
     findings: Vec<Finding>,
     findings_more: u64,
     missed: u64,
+    /// The time at the end of the log.
+    seen: LastSeen,
     /// As `queues`.
     indexes: Vec<SeqIndex>,
     /// In order of address.
@@ -149,11 +152,15 @@ impl Inspection {
         let mut inspection = Self::assemble(examined, depth);
         inspection.spill_files.extend(unread);
         inspection.spill_files.sort_by_key(|file| (file.queue, file.number));
+        let seen = inspection.seen;
+        for file in &mut inspection.spill_files {
+            file.last_expiry = file.last_expiry.map(|at| seen.wall_of(at));
+        }
         Ok(Arc::new(Self { summary, segments, missed, ..inspection }))
     }
 
     fn assemble(examined: Examined, depth: Depth) -> Self {
-        let Examined { parts, replay, mut findings, salt, spills, .. } = examined;
+        let Examined { parts, replay, mut findings, salt, seen, spills, .. } = examined;
         let replayed: Vec<ReplayedQueue> = replay.into_queues().flatten().collect();
         let times = times::enqueue_times(&parts, salt, &replayed);
         let found = spilled::spilled(spills.parts, &replayed, &mut findings, depth);
@@ -166,7 +173,7 @@ impl Inspection {
         });
         let (mut queues, mut indexes) = (Vec::new(), Vec::new());
         for (queue, spilled) in replayed.into_iter().zip(&spilled) {
-            queues.push(report::queue(&queue, spilled, &times));
+            queues.push(report::queue(&queue, spilled, &times, &seen));
             indexes.push(queue.index);
         }
         Self {
@@ -178,6 +185,7 @@ impl Inspection {
             findings: findings.iter().copied().collect(),
             findings_more: findings.more,
             missed: 0,
+            seen,
             indexes,
             sources: sources.collect(),
             spilled,
@@ -257,6 +265,17 @@ impl Inspection {
 
     fn place(&self, queue: QueueId) -> Option<usize> {
         self.queues.iter().position(|info| info.id == queue)
+    }
+
+    /// How much the wall clock is ahead of the time of the store, in which expiries are stored, as it stood last,
+    /// milliseconds.
+    pub fn wall_skew_ms(&self) -> i64 {
+        self.seen.wall_skew_ms.unwrap_or(0)
+    }
+
+    /// The wall clock, as it stood last, at a time of the store.
+    fn wall_of(&self, at: UnixMs) -> UnixMs {
+        self.seen.wall_of(at)
     }
 
     fn source(&self, address: u64) -> Option<&Source> {

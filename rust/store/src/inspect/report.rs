@@ -9,6 +9,7 @@ use super::times::EnqueueTimes;
 use crate::batch::QueueId;
 use crate::recovery::{EmptyPart, Examined, Part, ReplayedQueue};
 use crate::segment::SegmentMeta;
+use crate::time::{LastSeen, plus};
 
 /// One queue as the files have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +41,7 @@ pub struct QueueInfo {
     pub oldest_enqueued: Option<UnixMs>,
     /// When the last one was.
     pub newest_enqueued: Option<UnixMs>,
-    /// The first expiry, rounded up to a second; `None` when no message expires.
+    /// The first expiry by the wall clock as it stood last, rounded up to a second; `None` when no message expires.
     pub first_expiry: Option<UnixMs>,
     /// The last expiry of those that expire.
     pub last_expiry: Option<UnixMs>,
@@ -122,7 +123,7 @@ impl SegmentInfo {
             bytes: part.len,
             used_bytes: part.end,
             base: part.base,
-            created: part.header.as_ref().map(|header| UnixMs(header.created_ms)),
+            created: part.header.as_ref().map(|header| plus(UnixMs(header.created_ms), header.wall_skew_ms)),
             messages,
             unreadable: part.unreadable,
         }
@@ -153,10 +154,16 @@ pub(super) fn segments(examined: &Examined, metas: &[Arc<SegmentMeta>]) -> Vec<S
 }
 
 /// One queue.
-pub(super) fn queue(queue: &ReplayedQueue, spilled: &SpilledQueue, times: &EnqueueTimes) -> QueueInfo {
+pub(super) fn queue(
+    queue: &ReplayedQueue,
+    spilled: &SpilledQueue,
+    times: &EnqueueTimes,
+    seen: &LastSeen,
+) -> QueueInfo {
     let ReplayedQueue { id, endpoint, priority, index, removed, .. } = queue;
     let entries = || index.iter();
-    let expiries = || entries().filter_map(|entry| entry.expires_at());
+    let wall_of = |at| seen.wall_of(at);
+    let expiries = || entries().filter_map(|entry| entry.expires_at()).map(wall_of);
     let in_journal = index.len() as u64;
     let time_at = |at: Option<usize>| times.of(index.get(at?)?.address);
     QueueInfo {
@@ -172,8 +179,8 @@ pub(super) fn queue(queue: &ReplayedQueue, spilled: &SpilledQueue, times: &Enque
         next_seq: index.next(),
         oldest_enqueued: spilled.oldest_enqueued.or_else(|| time_at(Some(0))),
         newest_enqueued: time_at(index.len().checked_sub(1)).or(spilled.newest_enqueued),
-        first_expiry: expiries().chain(spilled.first_expiry).min(),
-        last_expiry: expiries().chain(spilled.last_expiry).max(),
+        first_expiry: expiries().chain(spilled.first_expiry.map(wall_of)).min(),
+        last_expiry: expiries().chain(spilled.last_expiry.map(wall_of)).max(),
         never_expiring: spilled.never_expiring + in_journal - expiries().count() as u64,
     }
 }

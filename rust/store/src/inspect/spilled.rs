@@ -68,7 +68,7 @@ pub struct SpillInfo {
     pub first_seq: u64,
     /// .. up to here, exclusive.
     pub end_seq: u64,
-    /// The last expiry, rounded up to a second; `None` when some message never expires, or when nothing is wanted.
+    /// The last expiry by the wall clock as it stood last, rounded up to a second; `None` when some message never expires, or when nothing is wanted.
     pub last_expiry: Option<UnixMs>,
 }
 
@@ -131,7 +131,7 @@ pub(super) struct SpilledQueue {
     pub bytes: u64,
     /// Of its files, whatever their state.
     pub file_bytes: u64,
-    /// Rounded up to a second.
+    /// By the time of the store, rounded up to a second.
     pub first_expiry: Option<UnixMs>,
     pub last_expiry: Option<UnixMs>,
     pub never_expiring: u64,

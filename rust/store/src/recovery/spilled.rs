@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use edgehub_types::{Storage, StorageFile};
+use edgehub_types::{Storage, StorageFile, UnixMs};
 
 use super::replay::Replay;
 use crate::StoreError;
@@ -116,6 +116,15 @@ impl SpillFiles {
         let parts = parts.map(|((queue, number), (name, file))| SpillPart::open(queue, number, name, file));
         let parts = parts.collect::<Result<_, _>>()?;
         Ok(SpillParts { parts, half, aside, next_number: next_number.max(1) })
+    }
+}
+
+impl SpillParts {
+    /// Whether some of the messages that count expire, as far as is known without reading them.
+    pub fn may_expire(&self) -> bool {
+        let kept = self.parts.iter().filter(|part| matches!(part.fate, SpillFate::Keep | SpillFate::Cut));
+        let mut blocks = kept.flat_map(|part| &part.list.blocks);
+        blocks.any(|block| block.count > 0 && block.first_expiry != UnixMs::MAX)
     }
 }
 

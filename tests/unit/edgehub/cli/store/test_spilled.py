@@ -153,6 +153,25 @@ def test_both_readers_read_the_same(journal: StoreFiles, whole: SpillFile, growi
     assert repr(store.spill_files()[0]) == f'StoreSpillFile("{whole.path.name}", "complete", messages=5)'
 
 
+def test_expiries_are_those_of_the_wall_clock(
+    run: Run, journal: StoreFiles, whole: SpillFile, growing: SpillFile
+) -> None:
+    hour_ms = 3_600_000
+    journal.step_clock(hour_ms)
+    shown = [
+        json.loads(line)["expiresAt"] for line in run("export", "iothub", journal.folder).stdout.splitlines()
+    ]
+    never = [n for n in WANTED if expiry(n) == NEVER]
+    assert shown == [None if n in never else iso_time(expiry(n) + hour_ms) for n in WANTED]
+    core = StoreInspector(journal.folder)
+    own = read_spilled(journal.folder, core.spill_blocks(1), print, wall_skew_ms=core.wall_skew_ms)
+    expiries = [message.expires_at_ms for message in core.export(1)]
+    assert [message.expires_at_ms for message in (*own, *core.journal(1))] == expiries
+    assert json.loads(run("ls", journal.folder, "--json").stdout)["queues"][0]["firstExpiresAt"] == min(
+        text for text in shown if text
+    )
+
+
 @pytest.mark.parametrize("part", ["frame", "header"])
 def test_a_damaged_block_is_told_and_the_next_one_read(
     run: Run, journal: StoreFiles, whole: SpillFile, growing: SpillFile, part: str
