@@ -712,7 +712,7 @@ class StoreInspector:
 
     @property
     def wall_skew_ms(self) -> int:
-        """How much the wall clock is ahead of the store's time, which stored expiries are in, as it stood last."""
+        """How much the wall clock is ahead of the store's time, which expiries are in, as it stood last."""
 
     def peek(self, queue_id: int, count: int) -> StoreMessages:
         """The next messages of a queue, at most `count`.

@@ -119,7 +119,8 @@ class StorageSettings:
         optional(integer(1, 1_000_000)),
         None,
         "Queued messages, once for each queue, that are kept at hand (16 bytes of memory each). If there are "
-        "more for 2 s, old ones are moved to compressed files. Unset: 500,000, or 65,536 with `OptimizeForPerformance=false`.",
+        "more for 2 s, old ones are moved to compressed files. Unset: 500,000, or 65,536 with "
+        "`OptimizeForPerformance=false`.",
         own=True,
     )
     default_ttl_secs: int = setting(

@@ -153,7 +153,7 @@ impl BlockWalk {
         let mut wanted = SpillEntries::new(&raw).skip_while(|(_, entry)| done(entry)).peekable();
         let offset = wanted.peek().map_or(raw.len(), |(offset, _)| *offset);
         let left = wanted.count() as u64;
-        Self { offset, left, raw, first_seq }
+        Self { raw, offset, first_seq, left }
     }
 
     fn next(&mut self) -> Option<Stored<'_>> {
