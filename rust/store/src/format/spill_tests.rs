@@ -79,7 +79,9 @@ fn frames_are_as_documented() {
 #[test]
 fn entries_are_as_documented() {
     let mut own = Vec::new();
-    sample_entries().iter().for_each(|entry| put_entry(&mut own, entry));
+    for entry in &sample_entries() {
+        put_entry(&mut own, entry);
+    }
     assert_eq!(own, bytes(ENTRIES));
     let read: Vec<_> = SpillEntries::new(&own).collect();
     let [first, second] = sample_entries();
