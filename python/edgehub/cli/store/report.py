@@ -164,8 +164,9 @@ def segment_table(store: StoreInspector) -> Table:
 
 def spill_table(store: StoreInspector) -> Table:
     """Spill files by queue and number."""
-    queues = {queue.id: queue for queue in store.queues()}
-    names = {number: printable(name_of(queue, store.queues())) for number, queue in queues.items()}
+    queues, spills = store.queues(), store.spill_files()
+    owners = {spill.queue for spill in spills}
+    names = {queue.id: printable(name_of(queue, queues)) for queue in queues if queue.id in owners}
     rows = [
         [
             spill.name,
@@ -177,7 +178,7 @@ def spill_table(store: StoreInspector) -> Table:
             f"{spill.end_seq:,}",
             iso_time(spill.last_expiry_ms) or ("never" if spill.messages else "-"),
         ]
-        for spill in store.spill_files()
+        for spill in spills
     ]
     return ("spill file", "queue", "state", "bytes", "messages", "first", "end", "last expiry"), rows
 

@@ -238,7 +238,8 @@ pub(super) fn spilled(
         let before = queue.messages;
         queue.add_part(at, part);
         found.files.push(SpillInfo::of_part(part, queue.messages - before));
-        let mut later = parts.iter().skip(at + 1).filter(|later| later.queue == part.queue && kept(later));
+        let later = parts.iter().skip(at + 1).take_while(|later| later.queue == part.queue);
+        let mut later = later.filter(|later| kept(later));
         let next = later.find_map(|later| later.list.blocks.first()).map(|block| block.first_seq);
         found.damaged_bytes += check_rest(part, next.unwrap_or(replayed.spilled.spilled_seq), findings);
         if depth == Depth::Everything {
