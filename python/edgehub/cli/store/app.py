@@ -232,7 +232,9 @@ class _Walk:
 def _open(given: Path | None, *, verify: bool = False) -> tuple[Path, StoreInspector]:
     from edgehub._core import StoreError, StoreInspector
     from edgehub.cli.store.locate import locate
+    from edgehub.common.limits import raise_file_limit
 
+    raise_file_limit()
     try:
         folder = locate(given)
         store = StoreInspector(folder, verify=verify)

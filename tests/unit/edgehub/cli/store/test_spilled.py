@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import struct
 import subprocess
 from shutil import which
@@ -287,6 +289,19 @@ def test_other_files_are_named(run: Run, journal: StoreFiles, whole: SpillFile, 
     assert shown[2:] == [("behind", 1), ("aside", 2)]
     text = run("verify", journal.folder).stdout
     assert "spill-00001-000000000006.bad: put aside by an earlier start" in text
+
+
+def test_a_low_limit_of_open_files_is_raised(run: Run, journal: StoreFiles) -> None:
+    """All files of a store are open at once."""
+    for n in range(10):
+        file = SpillFile(journal.folder, number=n + 1)
+        file.block(n, n + 1, spilled(n))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + 5, hard))
+    try:
+        assert exported(run, journal.folder)[0] == list(range(2, 12))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_frames_that_lie_are_damage(journal: StoreFiles) -> None:
