@@ -144,6 +144,19 @@ impl SeqIndex {
         usize::try_from(seq - self.head - missing).ok()
     }
 
+    /// Position of the first entry with this number or a higher one.
+    pub fn at_or_after(&self, seq: u64) -> usize {
+        let before = self.gaps.iter().map(|gap| seq.saturating_sub(gap.at).min(gap.count));
+        let missing: u64 = before.sum();
+        let at = seq.saturating_sub(self.head).saturating_sub(missing);
+        usize::try_from(at).map_or(self.len(), |at| at.min(self.len()))
+    }
+
+    /// Position of the first entry at this address or behind it. Addresses rise with numbers.
+    pub fn at_address(&self, address: u64) -> usize {
+        self.entries.partition_point(|entry| entry.address < address)
+    }
+
     /// Number of the entry at a position.
     pub fn seq_at(&self, at: usize) -> u64 {
         let mut seq = self.head + at as u64;
@@ -252,6 +265,10 @@ mod tests {
                     prop_assert_eq!(index.position(*seq), Some(at));
                     prop_assert_eq!(index.seq_at(at), *seq);
                     prop_assert_eq!(index.get(at).unwrap().address, *seq);
+                }
+                for seq in 0..index.next() + 2 {
+                    let at = map.range(..seq).count();
+                    prop_assert_eq!((index.at_or_after(seq), index.at_address(seq)), (at, at));
                 }
                 for seq in index.head()..index.next() + 2 {
                     prop_assert_eq!(index.position(seq).is_some(), map.contains_key(&seq));

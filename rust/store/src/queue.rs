@@ -41,7 +41,7 @@ pub(crate) struct QueueInner {
     pub id: QueueId,
     pub endpoint: Arc<str>,
     pub priority: u32,
-    state: Mutex<QueueState>,
+    pub(crate) state: Mutex<QueueState>,
     ready: AtomicU64,
     len: AtomicU64,
     pub lost: LossCounts,
@@ -191,7 +191,7 @@ impl QueueInner {
     }
 
     /// Marks an entry and counts it out of its segment; false when it was done before.
-    fn set_done(state: &mut QueueState, segments: &SegmentSet, at: usize) -> bool {
+    pub(crate) fn set_done(state: &mut QueueState, segments: &SegmentSet, at: usize) -> bool {
         let Some(entry) = state.index.get_mut(at).filter(|entry| !entry.is_done()) else { return false };
         entry.set_done();
         let address = entry.address;
@@ -199,7 +199,7 @@ impl QueueInner {
         true
     }
 
-    fn pop(state: &mut QueueState) -> Changes {
+    pub(crate) fn pop(state: &mut QueueState) -> Changes {
         let popped = state.index.pop_done();
         if popped == 0 {
             return Changes::default();
@@ -335,13 +335,13 @@ impl QueueInner {
     }
 
     /// Counters are written under the lock of the state only, so a plain store is enough. Returns the old value.
-    fn set_ready(&self, change: impl FnOnce(u64) -> u64) -> u64 {
+    pub(crate) fn set_ready(&self, change: impl FnOnce(u64) -> u64) -> u64 {
         let old = self.ready.load(Ordering::Relaxed);
         self.ready.store(change(old), Ordering::Release);
         old
     }
 
-    fn set_len(&self, change: impl FnOnce(u64) -> u64) {
+    pub(crate) fn set_len(&self, change: impl FnOnce(u64) -> u64) {
         let old = self.len.load(Ordering::Relaxed);
         self.len.store(change(old), Ordering::Relaxed);
     }

@@ -3,7 +3,7 @@
 //! Order of the locks, outermost first: keeper, upkeep, syncing, journal, queue table, dirty list, state of a queue. The gather
 //! lock, the tail cache, the segment list and the ledger of losses are innermost and never held while another is taken.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use edgehub_types::{Clock, Storage};
@@ -18,6 +18,7 @@ use crate::keeper::{Gather, Keeper};
 use crate::lease::ScratchPool;
 use crate::ledger::{Ledger, LossCause, Lost};
 use crate::queue::{Changes, QueueInner};
+use crate::quota::QuotaCell;
 use crate::segment::SegmentSet;
 use crate::stats::{Counters, add};
 use crate::tail::TailCache;
@@ -47,6 +48,10 @@ pub(crate) struct Health {
 pub(crate) struct Load {
     pub index_entries: AtomicUsize,
     pub unsynced: AtomicUsize,
+    /// What messages take of journal segments, as last measured, and what was published since.
+    pub journal_bytes: AtomicU64,
+    /// What messages take of other files.
+    pub spill_bytes: AtomicU64,
     pressed: AtomicBool,
 }
 
@@ -73,6 +78,7 @@ pub(crate) struct Shared {
     pub syncing: Mutex<()>,
     pub health: Health,
     pub load: Load,
+    pub quota: QuotaCell,
     pub counters: Counters,
     pub ledger: Ledger,
     pub scratches: ScratchPool,
@@ -116,6 +122,14 @@ impl Shared {
         if journal.fits(bytes, content) {
             return Ok(());
         }
+        self.begin_segment(journal, bytes)
+    }
+
+    /// Begins another segment, with room for one batch.
+    ///
+    /// # Errors
+    /// As [`Shared::make_room`].
+    pub fn begin_segment(&self, journal: &mut Journal, bytes: usize) -> Result<(), StoreError> {
         let rolled = journal.roll(bytes as u64, &self.segments, &self.queues.read(), self.clock.unix().0);
         self.health.disk_full.store(rolled.is_err(), Ordering::Relaxed);
         rolled.map_err(|error| if error.is_retryable() { error } else { self.set_poison(error) })
@@ -190,6 +204,7 @@ impl Shared {
         let entries = batch.entries_total() as u64;
         if let Some(segment) = &segment {
             segment.meta.add_live(entries);
+            segment.meta.note_written(address + batch.buf.len() as u64);
         }
         let mut lost = 0;
         let mut woken = std::mem::take(&mut batch.woken);
@@ -219,6 +234,7 @@ impl Shared {
     }
 
     fn count_published(&self, batch: &BatchInner, lost: u64) {
+        self.note_published(batch.buf.len());
         add(&self.counters.batches, 1);
         add(&self.counters.appended_msgs, batch.records_total() as u64);
         add(&self.counters.appended_entries, batch.entries_total() as u64);
@@ -271,7 +287,8 @@ impl Shared {
         let index = self.load.index_entries.load(Ordering::Relaxed) as u64;
         let unsynced = self.load.unsynced.load(Ordering::Relaxed) as u64;
         let mut load = percent(index, headroom(self.config.index_entries_max as u64))
-            .max(percent(unsynced, self.config.unsynced_bytes_max as u64));
+            .max(percent(unsynced, self.config.unsynced_bytes_max as u64))
+            .max(self.quota_percent());
         if self.in_memory {
             load = load.max(percent(self.segments.totals().1, headroom(self.config.memory_bytes_max)));
         }
@@ -280,6 +297,9 @@ impl Shared {
 
     /// See [`crate::Store::pressure`].
     pub fn pressure(&self) -> bool {
+        if self.quota_percent() >= 100 {
+            self.measure_usage();
+        }
         if self.load_percent() >= 100 {
             self.load.pressed.store(true, Ordering::Relaxed);
             return true;

@@ -1,9 +1,10 @@
-//! What must be done from time to time and may take long: the next segment, spent segments, expired messages.
+//! What must be done from time to time and may take long: the next segment, spent segments, expired messages, the quota.
 //!
 //! It has a thread of its own, so that commits do not wait for it. One call of [`Shared::run_upkeep_once`] is one
 //! round.
 
 mod expiry;
+mod quota;
 mod reclaim;
 mod spare;
 
@@ -14,6 +15,7 @@ use edgehub_types::MonoTime;
 use crate::StoreError;
 use crate::segment::Segment;
 use crate::shared::Shared;
+use quota::QuotaLog;
 
 /// Time between two rounds when nothing is in a hurry.
 const REST_MS: u64 = 100;
@@ -29,6 +31,11 @@ pub(crate) struct Upkeep {
     more: bool,
     next_sweep: MonoTime,
     spare_retry_at: Option<MonoTime>,
+    /// The disk had no space for another segment, and so many had been unlinked by then.
+    refused_after: Option<u64>,
+    /// Nothing could be dropped; tried again then.
+    make_way_at: Option<MonoTime>,
+    quota_log: QuotaLog,
 }
 
 impl Shared {
@@ -61,6 +68,7 @@ impl Shared {
         self.prepare_spare(upkeep, now)?;
         self.reclaim(upkeep)?;
         self.sweep(upkeep, now);
+        self.keep_quota(upkeep, now)?;
         self.relieve();
         Ok(())
     }

@@ -36,10 +36,13 @@ impl Shared {
             Ok(spare) => spare,
             Err(error) => {
                 log::warn!("the next segment cannot be prepared, will try again: {error}");
+                let full = matches!(error, StoreError::DiskFull { .. });
+                upkeep.refused_after = full.then(|| self.counters.unlinked.load(Ordering::Relaxed));
                 upkeep.spare_retry_at = Some(now.plus_ms(RETRY_MS));
                 return Ok(());
             }
         };
+        upkeep.refused_after = None;
         self.sync_folder()?;
         let unused = self.journal.lock().put_spare(spare);
         self.health.disk_full.store(false, Ordering::Relaxed);
