@@ -297,6 +297,9 @@ impl Shared {
 
     /// See [`crate::Store::pressure`].
     pub fn pressure(&self) -> bool {
+        if self.check_open().is_err() {
+            return false;
+        }
         if self.quota_percent() >= 100 {
             self.measure_usage();
         }

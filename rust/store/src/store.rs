@@ -138,6 +138,7 @@ impl Store {
 
     /// Whether senders should be held back: bytes that wait for a sync, queued entries or memory near their limit,
     /// the quota used up, or no space for another segment. Ends at four fifths of the limit (of a quota, at 95 percent); [`QueueListener::pressure_ended`] tells.
+    /// Never on when the store failed or is closed: `append` says so.
     pub fn pressure(&self) -> bool {
         self.shared.pressure()
     }

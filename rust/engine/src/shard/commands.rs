@@ -61,8 +61,8 @@ impl Shard {
                 self.mark_drain(conn.slot());
             }
         }
-        if mail.store_relieved && self.ingress.is_blocked() {
-            self.commit_batch();
+        if std::mem::take(&mut mail.store_relieved) {
+            self.store_relieved();
         }
         for command in mail.commands.drain(..) {
             self.execute(command);
