@@ -154,6 +154,11 @@ impl Store {
         self.shared.set_quota(quota);
     }
 
+    /// What [`Store::set_quota`] set.
+    pub fn quota(&self) -> Option<Quota> {
+        Some(self.shared.quota.get()).filter(|quota| *quota != Quota::NONE)
+    }
+
     /// Writes all checkpoints that moved. Not needed in normal operation: [`Store::append`] carries them along, and the
     /// store's thread writes them within 100 ms.
     ///
