@@ -179,3 +179,45 @@ fn with_dropping_publishers_go_on() {
     assert_eq!(lost + world.hub.store().stats().live_messages, 100);
     assert!(lost > 70);
 }
+
+/// Else a module that publishes what it makes of its input could wait for itself.
+#[test]
+fn what_a_held_consumer_acknowledges_makes_room() {
+    let mut world = world_with_quota(OverflowPolicy::RejectNew);
+    world.routes(&[
+        TO_M[0],
+        ("out", r#"FROM /messages/modules/m/outputs/* INTO BrokeredEndpoint("/modules/other/inputs/i")"#),
+    ]);
+    let (device, module) = (world.device("d1"), world.module("m"));
+    publish_until_held(&mut world, device);
+    let got = world.received(module);
+    let output = format!("devices/{}/modules/m/messages/events/%24.on=out", common::EDGE);
+    world.publish(module, &output, &[b'y'; 900], 7);
+    assert_eq!(world.received(module), [], "held like everybody");
+    assert!(world.shard.wants_input(module));
+    // In pieces, behind the publish, with a ping among them.
+    let acks: Vec<u8> = ids(&got).iter().flat_map(|id| puback_bytes(*id)).chain([0xc0, 0]).collect();
+    for piece in acks.chunks(3) {
+        world.feed(module, piece);
+    }
+    world.hub.store().tick();
+    world.turn(|_| {});
+    let answers = world.received(module);
+    assert!(answers.contains(&Got::PingResp) && answers.contains(&Got::PubAck(7)), "{answers:?}");
+    assert!(!world.received(device).is_empty());
+}
+
+#[test]
+fn a_held_consumer_is_read_up_to_a_limit() {
+    let mut world = world_with_quota(OverflowPolicy::RejectNew);
+    let (device, module) = (world.device("d1"), world.module("m"));
+    publish_until_held(&mut world, device);
+    let output = format!("devices/{}/modules/m/messages/events/", common::EDGE);
+    let mut fed = 0;
+    while world.shard.wants_input(module) {
+        world.publish(module, &output, &[b'y'; 900], 7);
+        fed += 1;
+        assert!(fed < 1000);
+    }
+    assert!((60..80).contains(&fed), "{fed}");
+}

@@ -207,6 +207,7 @@ impl Shard {
         let id = conn.id;
         if !conn.leftover.is_empty() {
             self.process_leftover(id);
+            self.take_held_acks(id);
         }
         if self.conn(id).is_some_and(|conn| !conn.pause.any()) {
             self.resumed.push(slot);
