@@ -41,6 +41,8 @@ pub(crate) struct Health {
     closed: AtomicBool,
     /// No further segment could be allocated at the last try.
     pub disk_full: AtomicBool,
+    /// And that was for want of space.
+    pub no_space: AtomicBool,
 }
 
 /// Quantities that have a limit.
@@ -132,6 +134,8 @@ impl Shared {
     pub fn begin_segment(&self, journal: &mut Journal, bytes: usize) -> Result<(), StoreError> {
         let rolled = journal.roll(bytes as u64, &self.segments, &self.queues.read(), self.clock.unix().0);
         self.health.disk_full.store(rolled.is_err(), Ordering::Relaxed);
+        let no_space = matches!(rolled, Err(StoreError::DiskFull { .. }));
+        self.health.no_space.store(no_space, Ordering::Relaxed);
         rolled.map_err(|error| if error.is_retryable() { error } else { self.set_poison(error) })
     }
 

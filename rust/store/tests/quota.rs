@@ -343,3 +343,27 @@ fn a_full_disk_drops_nothing_without_a_policy_that_says_so() {
     settle(&rig);
     assert_eq!((queue.lost(LossCause::Quota), queue.len()), (0, stored));
 }
+
+/// The segment that is prepared has space, but less than this batch needs.
+#[test]
+fn on_a_full_disk_messages_give_way_to_a_large_batch_too() {
+    let mut rig = limited(SyncPolicy::None, u64::MAX, OverflowPolicy::DropOldest);
+    let queue = rig.store.open_queue("e", 0).unwrap();
+    for _ in 0..18 {
+        rig.append(&[&queue], &[&BODY]);
+        rig.pass(100);
+    }
+    rig.disk.set_bytes_max(Some(7 * SEGMENT));
+    let large = [1; 9000];
+    let mut tries = 0;
+    while let Err(error) = rig.try_append(&target(&queue), &[&large]) {
+        assert!(matches!(error, StoreError::DiskFull { .. }), "{error}");
+        tries += 1;
+        assert!(tries < 100, "stuck");
+        rig.pass(100);
+    }
+    let lost = queue.lost(LossCause::Quota);
+    assert!((3..18).contains(&lost), "{lost}");
+    let kept = drain(&queue, rig.now());
+    assert_eq!((kept.len() as u64 + lost, kept.last().unwrap().payload.len()), (19, 9000));
+}
