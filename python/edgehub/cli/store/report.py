@@ -146,7 +146,9 @@ def summary(store: StoreInspector) -> str:
     sums = totals(store)
     texts = (_counted(sums[name], name[:-1]) for name in ("queues", "messages", "segments"))
     used, counted = sums["usedBytes"], sums["countedBytes"]
-    return f"{', '.join(texts)}, {sums['bytes']:,} bytes of files, {used:,} used, {counted:,} count for limits"
+    return (
+        f"{', '.join(texts)}, {sums['bytes']:,} bytes of files, {used:,} used, {counted:,} count for limits"
+    )
 
 
 def _counted(count: int, noun: str) -> str:
