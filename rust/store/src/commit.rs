@@ -107,7 +107,7 @@ impl Shared {
     fn check_memory(&self, more: u64) -> Result<(), StoreError> {
         self.free_memory();
         let max = self.config.memory_bytes_max;
-        let bytes = self.segments.totals().1 + more;
+        let bytes = self.memory_bytes() + more;
         if bytes <= max {
             return Ok(());
         }

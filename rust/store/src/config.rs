@@ -38,6 +38,38 @@ pub enum Media {
     Memory,
 }
 
+/// When old backlog moves to compressed files of its own, and how these are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpillConfig {
+    /// Complete journal segments that may hold wanted messages; with one more, the oldest is emptied.
+    pub after_segments: usize,
+    /// Index entries (16 bytes each) of all queues together; with more, what is durable is moved, longest queue first.
+    pub index_entries: usize,
+    /// There must have been too much for so long, milliseconds: what is fetched soon is not moved. It is moved at
+    /// once when three quarters of a limit are reached ([`StoreConfig::index_entries_max`],
+    /// [`StoreConfig::memory_bytes_max`]).
+    pub after_ms: u64,
+    /// A file is complete from this size on, bytes (`4 KiB ..= 1 GiB`). Expired messages give their space back by whole files.
+    pub file_bytes: u32,
+    /// Messages that are compressed together, bytes (`256 ..= 1 MiB`); a longer message is alone.
+    pub block_bytes: u32,
+    /// Uncompressed blocks kept for consumers, bytes; one is kept in any case.
+    pub cache_bytes: usize,
+}
+
+impl Default for SpillConfig {
+    fn default() -> Self {
+        Self {
+            after_segments: 2,
+            index_entries: 500_000,
+            after_ms: 2000,
+            file_bytes: 16 << 20,
+            block_bytes: 64 << 10,
+            cache_bytes: 1 << 20,
+        }
+    }
+}
+
 /// Settings of a [`crate::Store`].
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
@@ -59,7 +91,9 @@ pub struct StoreConfig {
     /// Bytes of segments with [`Media::Memory`]. `Store::pressure` is on from 7/8 of it; when reached, `append`
     /// refuses with [`crate::StoreError::MemoryFull`].
     pub memory_bytes_max: u64,
-    /// Whether `open` starts the store's thread. Without it somebody must call [`crate::Store::tick`]:
+    /// When and how old backlog is moved out of the journal.
+    pub spill: SpillConfig,
+    /// Whether `open` starts the store's threads. Without it somebody must call [`crate::Store::tick`]:
     /// tests do, to have a store that runs on virtual time alone.
     pub background_thread: bool,
 }
@@ -72,9 +106,10 @@ impl Default for StoreConfig {
             sync_min_interval_ms: 0,
             segment_bytes: 64 << 20,
             tail_cache_bytes: 4 << 20,
-            index_entries_max: 16_000_000,
+            index_entries_max: 8_000_000,
             unsynced_bytes_max: 64 << 20,
             memory_bytes_max: 1 << 30,
+            spill: SpillConfig::default(),
             background_thread: true,
         }
     }
@@ -86,9 +121,15 @@ impl StoreConfig {
         Self {
             segment_bytes: 8 << 20,
             tail_cache_bytes: 256 << 10,
-            index_entries_max: 1_000_000,
+            index_entries_max: 500_000,
             unsynced_bytes_max: 4 << 20,
             memory_bytes_max: 32 << 20,
+            spill: SpillConfig {
+                index_entries: 65_536,
+                file_bytes: 4 << 20,
+                cache_bytes: 128 << 10,
+                ..SpillConfig::default()
+            },
             ..Self::default()
         }
     }

@@ -21,8 +21,8 @@
 mod batch;
 mod commit;
 mod config;
-mod drops;
 mod error;
+mod fetch;
 pub mod format;
 mod group;
 mod handle;
@@ -37,8 +37,10 @@ mod plan;
 mod queue;
 mod quota;
 mod recovery;
+mod runs;
 mod segment;
 mod shared;
+mod spill;
 mod stats;
 mod storage;
 mod store;
@@ -51,8 +53,8 @@ mod usage;
 pub use batch::{Batch, QueueId, Target};
 pub use commit::{Commit, CommitWaiter};
 pub use config::{
-    BATCH_BYTES_MAX, ENDPOINT_BYTES_MAX, Media, PAYLOAD_BYTES_MAX, QUEUES_MAX, StoreConfig, SyncPolicy,
-    TARGETS_MAX,
+    BATCH_BYTES_MAX, ENDPOINT_BYTES_MAX, Media, PAYLOAD_BYTES_MAX, QUEUES_MAX, SpillConfig, StoreConfig,
+    SyncPolicy, TARGETS_MAX,
 };
 pub use error::StoreError;
 pub use handle::Queue;

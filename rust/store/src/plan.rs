@@ -8,8 +8,6 @@ use crate::quota::OverflowPolicy;
 /// A file that holds messages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Holding {
-    /// Where in the log its oldest message was written: what orders files by age.
-    pub age: u64,
     /// Bytes that come back when nothing in it is wanted.
     pub bytes: u64,
     /// Something in it is leased, so that it stays whatever else is dropped.
@@ -26,7 +24,8 @@ pub(crate) struct Part {
     pub priority: u32,
 }
 
-/// The files to be emptied so that `to_free` bytes come back, by their place in `holdings`, in the order of dropping.
+/// The files to be emptied so that `to_free` bytes come back, by their place in `holdings` (which has the oldest first), in
+/// the order of dropping.
 ///
 /// A file gives its space back as a whole, so its messages are dropped together: a message is never dropped where that frees
 /// nothing. Under [`OverflowPolicy::DropLowestPriority`] a file is as important as the most important message in it.
@@ -35,7 +34,7 @@ pub(crate) fn victims(policy: OverflowPolicy, to_free: u64, holdings: &[Holding]
         .iter()
         .enumerate()
         .filter(|(_, holding)| !holding.pinned && !holding.parts.is_empty())
-        .map(|(place, holding)| (rank(policy, holding), holding.age, place, holding.bytes))
+        .map(|(place, holding)| (rank(policy, holding), place, holding.bytes))
         .collect();
     order.sort_unstable();
     let mut freed = 0;
@@ -44,7 +43,7 @@ pub(crate) fn victims(policy: OverflowPolicy, to_free: u64, holdings: &[Holding]
         freed += bytes;
         wanted
     });
-    enough.map(|(_, _, place, _)| place).collect()
+    enough.map(|(_, place, _)| place).collect()
 }
 
 /// What goes first has the least rank.
@@ -62,30 +61,30 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn holding(age: u64, bytes: u64, priorities: &[u32]) -> Holding {
+    fn holding(bytes: u64, priorities: &[u32]) -> Holding {
         let parts =
             priorities.iter().map(|priority| Part { queue: QueueId(priority + 1), priority: *priority });
-        Holding { age, bytes, pinned: false, parts: parts.collect() }
+        Holding { bytes, pinned: false, parts: parts.collect() }
     }
 
     #[test]
     fn the_oldest_files_go_until_enough_is_free() {
-        let holdings = [holding(300, 10, &[0]), holding(100, 10, &[5, 0]), holding(200, 10, &[9])];
+        let holdings = [holding(10, &[5, 0]), holding(10, &[9]), holding(10, &[0])];
         let plan = |to_free| victims(OverflowPolicy::DropOldest, to_free, &holdings);
-        assert_eq!(plan(1), [1]);
-        assert_eq!(plan(10), [1]);
-        assert_eq!(plan(11), [1, 2]);
-        assert_eq!(plan(1000), [1, 2, 0]);
+        assert_eq!(plan(1), [0]);
+        assert_eq!(plan(10), [0]);
+        assert_eq!(plan(11), [0, 1]);
+        assert_eq!(plan(1000), [0, 1, 2]);
     }
 
     #[test]
     fn the_least_important_files_go_first_and_among_them_the_oldest() {
         let holdings = [
-            holding(100, 10, &[0]),
-            holding(200, 10, &[9, 0]),
-            holding(300, 10, &[9]),
-            holding(400, 10, &[9]),
-            holding(500, 10, &[9, 5]),
+            holding(10, &[0]),
+            holding(10, &[9, 0]),
+            holding(10, &[9]),
+            holding(10, &[9]),
+            holding(10, &[9, 5]),
         ];
         let plan = |to_free| victims(OverflowPolicy::DropLowestPriority, to_free, &holdings);
         assert_eq!(plan(20), [2, 3]);
@@ -95,8 +94,8 @@ mod tests {
 
     #[test]
     fn what_would_free_nothing_is_left_alone() {
-        let leased = Holding { pinned: true, ..holding(100, 10, &[9]) };
-        let holdings = [leased, holding(200, 10, &[]), holding(300, 10, &[0])];
+        let leased = Holding { pinned: true, ..holding(10, &[9]) };
+        let holdings = [leased, holding(10, &[]), holding(10, &[0])];
         for policy in [OverflowPolicy::DropOldest, OverflowPolicy::DropLowestPriority] {
             assert_eq!(victims(policy, 100, &holdings), [2]);
         }
@@ -104,20 +103,20 @@ mod tests {
 
     #[test]
     fn nothing_to_free_takes_nobody() {
-        assert!(victims(OverflowPolicy::DropOldest, 0, &[holding(1, 10, &[0])]).is_empty());
+        assert!(victims(OverflowPolicy::DropOldest, 0, &[holding(10, &[0])]).is_empty());
     }
 
     proptest! {
         #[test]
         fn a_plan_frees_enough_and_no_victim_is_one_too_many(
-            files in prop::collection::vec((0u64..50, 1u64..100, any::<bool>(), prop::collection::vec(0u32..4, 0..4)), 0..12),
+            files in prop::collection::vec((1u64..100, any::<bool>(), prop::collection::vec(0u32..4, 0..4)), 0..12),
             to_free in 0u64..600,
             oldest in any::<bool>(),
         ) {
             let policy = if oldest { OverflowPolicy::DropOldest } else { OverflowPolicy::DropLowestPriority };
             let holdings: Vec<Holding> = files
                 .iter()
-                .map(|(age, bytes, pinned, priorities)| Holding { pinned: *pinned, ..holding(*age, *bytes, priorities) })
+                .map(|(bytes, pinned, priorities)| Holding { pinned: *pinned, ..holding(*bytes, priorities) })
                 .collect();
             let plan = victims(policy, to_free, &holdings);
             let freed: u64 = plan.iter().map(|at| holdings[*at].bytes).sum();
@@ -127,7 +126,7 @@ mod tests {
             if let Some(last) = plan.last() {
                 prop_assert!(freed - holdings[*last].bytes < to_free);
             }
-            let key = |at: &usize| (rank(policy, &holdings[*at]), holdings[*at].age);
+            let key = |at: &usize| (rank(policy, &holdings[*at]), *at);
             prop_assert!(plan.is_sorted_by_key(key));
             let worst = plan.iter().map(key).max();
             let kept = (0..holdings.len()).filter(|at| free_able(&&holdings[*at]) && !plan.contains(at));

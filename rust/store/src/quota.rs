@@ -3,13 +3,14 @@
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::StoreError;
+use crate::config::SpillConfig;
 use crate::shared::Shared;
 use crate::stats::add;
 
-/// With a quota a segment has at most this part of it, so that freeing one has an effect.
-const QUOTA_SEGMENTS: u64 = 8;
+/// With a quota a file has about this part of it at most, so that freeing one has an effect.
+const QUOTA_FILES: u64 = 8;
 /// But not less than this, unless the store is configured for less.
-const QUOTA_SEGMENT_BYTES_MIN: u64 = 256 << 10;
+const QUOTA_FILE_BYTES_MIN: u64 = 256 << 10;
 /// Load that keeps the pressure on where it is and does not begin it.
 const LOAD_NEARLY_FULL_PERCENT: u64 = 90;
 
@@ -112,7 +113,13 @@ impl Quota {
     }
 
     fn segment_bytes(self, configured: u64) -> u64 {
-        (self.bytes_max / QUOTA_SEGMENTS).max(QUOTA_SEGMENT_BYTES_MIN).min(configured)
+        (self.bytes_max / QUOTA_FILES).max(QUOTA_FILE_BYTES_MIN).min(configured)
+    }
+
+    /// The same for spill files.
+    pub(crate) fn spill_config(self, configured: SpillConfig) -> SpillConfig {
+        let file_bytes = self.segment_bytes(u64::from(configured.file_bytes));
+        SpillConfig { file_bytes: u32::try_from(file_bytes).unwrap_or(u32::MAX), ..configured }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What all handles of one store share.
 //!
 //! Order of the locks, outermost first: keeper, upkeep, syncing, journal, queue table, dirty list, state of a queue. The gather
-//! lock, the tail cache, the segment list and the ledger of losses are innermost and never held while another is taken.
+//! lock, the tail cache, the segment list, the lists of spill files and the ledger of losses are innermost and never held while another is taken.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -17,9 +17,10 @@ use crate::journal::{Content, Journal, QueueTable};
 use crate::keeper::{Gather, Keeper};
 use crate::lease::ScratchPool;
 use crate::ledger::{Ledger, LossCause, Lost};
-use crate::queue::{Changes, QueueInner};
+use crate::queue::{Changes, QueueInner, SpentFile};
 use crate::quota::QuotaCell;
 use crate::segment::SegmentSet;
+use crate::spill::BlockCache;
 use crate::stats::{Counters, add};
 use crate::tail::TailCache;
 use crate::upkeep::Upkeep;
@@ -43,6 +44,8 @@ pub(crate) struct Health {
     pub disk_full: AtomicBool,
     /// And that was for want of space.
     pub no_space: AtomicBool,
+    /// A sync is wanted before the policy asks for one.
+    pub sync_wanted: AtomicBool,
 }
 
 /// Quantities that have a limit.
@@ -52,8 +55,12 @@ pub(crate) struct Load {
     pub unsynced: AtomicUsize,
     /// What messages take of journal segments, as last measured, and what was published since.
     pub journal_bytes: AtomicU64,
-    /// What messages take of other files.
+    /// Bytes of spill files.
     pub spill_bytes: AtomicU64,
+    /// Number of spill files.
+    pub spill_files: AtomicUsize,
+    /// Bytes of those of which nothing is wanted any more.
+    pub spent_bytes: AtomicU64,
     pressed: AtomicBool,
 }
 
@@ -84,6 +91,12 @@ pub(crate) struct Shared {
     pub counters: Counters,
     pub ledger: Ledger,
     pub scratches: ScratchPool,
+    /// Blocks of spill files that were read last.
+    pub blocks: BlockCache,
+    /// Number of the next spill file.
+    pub spill_numbers: AtomicU64,
+    /// Spill files of which nothing is wanted any more.
+    pub spent_files: Mutex<Vec<SpentFile>>,
     pub listener: OnceLock<Arc<dyn QueueListener>>,
 }
 
@@ -145,6 +158,9 @@ impl Shared {
     /// [`StoreError::Poisoned`].
     pub fn write(&self, journal: &mut Journal, address: u64, bytes: &[u8]) -> Result<(), StoreError> {
         journal.write(bytes).map_err(|error| self.set_poison(error))?;
+        if let Some(active) = &journal.active {
+            active.segment.meta.note_time(address, self.clock.unix().0);
+        }
         self.tail.append(address, bytes);
         add(&self.counters.writes, 1);
         add(&self.counters.bytes_written, bytes.len() as u64);
@@ -264,6 +280,10 @@ impl Shared {
         if changes.newly_dirty {
             self.dirty.lock().push(Arc::clone(queue));
         }
+        if changes.spent {
+            self.note_spent(queue.take_spent());
+        }
+        self.load.index_entries.fetch_add(changes.fetched, Ordering::Relaxed);
         if changes.popped > 0 {
             self.load.index_entries.fetch_sub(changes.popped, Ordering::Relaxed);
             self.relieve();
@@ -294,7 +314,7 @@ impl Shared {
             .max(percent(unsynced, self.config.unsynced_bytes_max as u64))
             .max(self.quota_percent());
         if self.in_memory {
-            load = load.max(percent(self.segments.totals().1, headroom(self.config.memory_bytes_max)));
+            load = load.max(percent(self.memory_bytes(), headroom(self.config.memory_bytes_max)));
         }
         if self.health.disk_full.load(Ordering::Relaxed) { load.max(100) } else { load }
     }

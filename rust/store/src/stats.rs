@@ -57,6 +57,12 @@ pub struct StoreStats {
     pub recovered: u64,
     /// Checkpoints written.
     pub checkpoints: u64,
+    /// Entries moved to spill files.
+    pub spilled: u64,
+    /// Spill files now.
+    pub spill_files: u64,
+    /// Their bytes.
+    pub spill_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -79,6 +85,7 @@ pub(crate) struct Counters {
     pub quota_dropped: AtomicU64,
     pub recovered: AtomicU64,
     pub checkpoints: AtomicU64,
+    pub spilled: AtomicU64,
 }
 
 impl Counters {
@@ -103,6 +110,7 @@ impl Counters {
             quota_dropped: get(&self.quota_dropped),
             recovered: get(&self.recovered),
             checkpoints: get(&self.checkpoints),
+            spilled: get(&self.spilled),
             ..StoreStats::default()
         }
     }

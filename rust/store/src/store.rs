@@ -200,6 +200,8 @@ impl Store {
             used_bytes: shared.measure_usage().total(),
             quota_bytes: shared.quota.get().bytes_max,
             index_entries: shared.load.index_entries.load(Ordering::Relaxed) as u64,
+            spill_files: shared.load.spill_files.load(Ordering::Relaxed) as u64,
+            spill_bytes: shared.load.spill_bytes.load(Ordering::Relaxed),
             unsynced_bytes: shared.load.unsynced.load(Ordering::Relaxed) as u64,
             ..shared.counters.read()
         }
@@ -249,11 +251,9 @@ impl Shared {
         queue
     }
 
-    fn drop_queue(&self, queue: &QueueInner, below: u64) -> u64 {
-        let (dropped, popped) = queue.remove(&self.segments, below);
-        self.load.index_entries.fetch_sub(popped, Ordering::Relaxed);
-        let Some(dropped) = dropped else { return 0 };
-        self.note_dropped(queue, dropped);
-        dropped.count
+    fn drop_queue(&self, queue: &Arc<QueueInner>, below: u64) -> u64 {
+        let changes = queue.remove(&self.segments, below);
+        self.settle(queue, changes);
+        changes.lost.map_or(0, |lost| lost.count)
     }
 }

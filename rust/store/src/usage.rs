@@ -5,6 +5,7 @@
 use std::sync::atomic::Ordering;
 
 use crate::config::SyncPolicy;
+use crate::queue::SpentFile;
 use crate::shared::Shared;
 
 /// Bytes that messages take, by kind of file.
@@ -25,7 +26,25 @@ impl Shared {
     pub fn measure_usage(&self) -> Usage {
         let journal = self.segments.used_bytes();
         self.load.journal_bytes.store(journal, Ordering::Relaxed);
-        Usage { journal, spill: self.load.spill_bytes.load(Ordering::Relaxed) }
+        Usage { journal, spill: self.spilled_usage() }
+    }
+
+    /// Bytes of spill files in which something is wanted.
+    fn spilled_usage(&self) -> u64 {
+        let spent = self.load.spent_bytes.load(Ordering::Relaxed);
+        self.load.spill_bytes.load(Ordering::Relaxed).saturating_sub(spent)
+    }
+
+    /// Nothing is wanted any more of these files, which are to be unlinked.
+    pub fn note_spent(&self, files: Vec<SpentFile>) {
+        let bytes = files.iter().map(|file| file.bytes).sum();
+        self.load.spent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.spent_files.lock().extend(files);
+    }
+
+    /// Bytes of all files of a store in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        self.segments.totals().1 + self.load.spill_bytes.load(Ordering::Relaxed)
     }
 
     /// A batch of so many bytes was published.
@@ -40,7 +59,6 @@ impl Shared {
             SyncPolicy::Group => self.load.unsynced.load(Ordering::Relaxed) as u64,
             SyncPolicy::Interval { .. } | SyncPolicy::None => 0,
         };
-        let spill = self.load.spill_bytes.load(Ordering::Relaxed);
-        self.load.journal_bytes.load(Ordering::Relaxed) + spill + gathered
+        self.load.journal_bytes.load(Ordering::Relaxed) + self.spilled_usage() + gathered
     }
 }

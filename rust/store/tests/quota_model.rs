@@ -5,8 +5,8 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use common::{Got, NEVER, Rig, config, drain, lease};
-use edgehub_store::{LossCause, OverflowPolicy, Queue, Quota, SyncPolicy, Target};
+use common::{Got, NEVER, NO_SPILL, Rig, SPILL_ALL, config, drain, lease};
+use edgehub_store::{LossCause, OverflowPolicy, Queue, Quota, SpillConfig, StoreConfig, SyncPolicy, Target};
 use proptest::prelude::*;
 
 const QUEUES: usize = 3;
@@ -56,8 +56,8 @@ struct World {
 }
 
 impl World {
-    fn new(sync: SyncPolicy) -> Self {
-        let rig = Rig::new(config(sync));
+    fn new(sync: SyncPolicy, spill: SpillConfig) -> Self {
+        let rig = Rig::new(StoreConfig { spill, ..config(sync) });
         let queues = (0..QUEUES).map(|n| rig.store.open_queue("e", n as u32).unwrap()).collect();
         Self { rig, queues, models: (0..QUEUES).map(|_| Model::default()).collect() }
     }
@@ -150,9 +150,10 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
 
     #[test]
-    fn nothing_is_lost_uncounted(steps in steps(), group in any::<bool>()) {
+    fn nothing_is_lost_uncounted(steps in steps(), group in any::<bool>(), spill in 0usize..3) {
         let sync = if group { SyncPolicy::Group } else { SyncPolicy::None };
-        let mut world = World::new(sync);
+        let some = SpillConfig { after_segments: 1, ..NO_SPILL };
+        let mut world = World::new(sync, [NO_SPILL, some, SPILL_ALL][spill]);
         for step in &steps {
             world.take(step);
             world.check(!group);

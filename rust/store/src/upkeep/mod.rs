@@ -7,6 +7,8 @@ mod expiry;
 mod quota;
 mod reclaim;
 mod spare;
+mod spent;
+mod spill;
 
 use std::sync::Arc;
 
@@ -16,6 +18,8 @@ use crate::StoreError;
 use crate::segment::Segment;
 use crate::shared::Shared;
 use quota::QuotaLog;
+use spent::Spent;
+use spill::PendingSpill;
 
 /// Time between two rounds when nothing is in a hurry.
 const REST_MS: u64 = 100;
@@ -36,6 +40,21 @@ pub(crate) struct Upkeep {
     /// Nothing could be dropped; tried again then.
     make_way_at: Option<MonoTime>,
     quota_log: QuotaLog,
+    spill: Option<PendingSpill>,
+    spill_retry_at: MonoTime,
+    /// Since when there has been too much in the journal.
+    spill_since: Option<MonoTime>,
+    /// Spill files on the way out.
+    spent: Vec<Spent>,
+}
+
+impl Upkeep {
+    /// With space again, the segment that senders may be waiting for is tried at once.
+    fn space_is_back(&mut self, is_back: bool) {
+        if is_back && self.refused_after.is_some() {
+            self.spare_retry_at = None;
+        }
+    }
 }
 
 impl Shared {
@@ -66,9 +85,14 @@ impl Shared {
     /// The store is poisoned.
     fn upkeep_round(&self, upkeep: &mut Upkeep, now: MonoTime) -> Result<(), StoreError> {
         self.prepare_spare(upkeep, now)?;
+        self.spill(upkeep, now)?;
         self.reclaim(upkeep)?;
-        self.sweep(upkeep, now);
-        self.keep_quota(upkeep, now)?;
+        self.reclaim_spilled(upkeep);
+        // A step of spilling relies on nobody else dropping what it copied.
+        if upkeep.spill.is_none() {
+            self.sweep(upkeep, now);
+            self.keep_quota(upkeep, now)?;
+        }
         self.relieve();
         Ok(())
     }

@@ -31,10 +31,7 @@ impl Shared {
         let retiring = std::mem::take(&mut upkeep.retiring);
         let held = retiring.len();
         upkeep.retiring = retiring.into_iter().filter_map(|segment| self.unlink(segment)).collect();
-        if upkeep.refused_after.is_some() && upkeep.retiring.len() < held {
-            // There is space again: senders may be waiting for it.
-            upkeep.spare_retry_at = None;
-        }
+        upkeep.space_is_back(upkeep.retiring.len() < held);
         Ok(())
     }
 
