@@ -5,10 +5,10 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{NEVER, Ready, Rig, config, drain, lease, seqs};
+use common::{NEVER, Ready, Rig, SPILL_ALL, config, drain, lease, seqs};
 use edgehub_store::{
-    Commit, LossCause, OverflowPolicy, Queue, QueueListener, Quota, StoreConfig, StoreError, SyncPolicy,
-    Target,
+    Commit, LossCause, OverflowPolicy, Queue, QueueListener, Quota, SpillConfig, StoreConfig, StoreError,
+    SyncPolicy, Target,
 };
 
 const SEGMENT: u64 = 4096;
@@ -366,4 +366,106 @@ fn on_a_full_disk_messages_give_way_to_a_large_batch_too() {
     assert!((3..18).contains(&lost), "{lost}");
     let kept = drain(&queue, rig.now());
     assert_eq!((kept.len() as u64 + lost, kept.last().unwrap().payload.len()), (19, 9000));
+}
+
+/// Bytes that do not become fewer when compressed.
+fn noise(seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    std::iter::repeat_with(next).take(900).collect()
+}
+
+fn spilling(bytes_max: u64, policy: OverflowPolicy, spill: SpillConfig) -> Rig {
+    let rig = Rig::new(StoreConfig { spill, ..config(SyncPolicy::Group) });
+    rig.store.set_quota(Some(Quota { bytes_max, policy }));
+    rig
+}
+
+#[test]
+fn spill_files_count_and_the_oldest_of_them_give_way() {
+    let mut rig = spilling(8 * SEGMENT, OverflowPolicy::DropOldest, SPILL_ALL);
+    let queue = rig.store.open_queue("e", 0).unwrap();
+    for n in 0..300 {
+        while rig.try_append(&target(&queue), &[&noise(n)]).is_err() {
+            rig.pass(10);
+        }
+        rig.store.tick();
+        rig.pass(20);
+        assert!(rig.store.stats().used_bytes < 10 * SEGMENT);
+    }
+    settle(&rig);
+    let (stats, lost) = (rig.store.stats(), queue.lost(LossCause::Quota));
+    assert!(stats.spilled > 200 && stats.spill_files > 2, "{stats:?}");
+    assert!((260..285).contains(&lost), "not many more than needed: {lost}");
+    let rig = rig.killed();
+    let queue = rig.store.queues().swap_remove(0);
+    let kept = drain(&queue, rig.now());
+    assert_eq!(seqs(&kept), (lost..300).collect::<Vec<_>>(), "what was dropped does not come back");
+    assert!(kept.iter().all(|got| got.payload == noise(got.seq)));
+    assert_eq!(rig.report.lost, 0);
+}
+
+#[test]
+fn with_spill_files_the_important_ones_stay_although_they_were_written_among_others() {
+    let mut rig = spilling(12 * SEGMENT, OverflowPolicy::DropLowestPriority, SPILL_ALL);
+    let (high, low) = (rig.store.open_queue("e", 0).unwrap(), rig.store.open_queue("e", 5).unwrap());
+    for n in 0..120 {
+        let queue = if n % 8 == 0 { &high } else { &low };
+        while rig.try_append(&target(queue), &[&noise(n)]).is_err() {
+            rig.pass(10);
+        }
+        rig.store.tick();
+        rig.pass(20);
+    }
+    settle(&rig);
+    assert_eq!((high.lost(LossCause::Quota), high.len()), (0, 15));
+    assert!((60..90).contains(&low.lost(LossCause::Quota)), "{}", low.lost(LossCause::Quota));
+    assert_eq!(low.lost(LossCause::Quota) + low.len(), 105);
+    assert_eq!((drain(&high, rig.now()).len(), drain(&low, rig.now()).last().unwrap().seq), (15, 104));
+}
+
+#[test]
+fn acks_of_what_is_in_spill_files_end_the_pressure() {
+    let mut rig = spilling(8 * SEGMENT, OverflowPolicy::RejectNew, SPILL_ALL);
+    let ready = listen(&rig);
+    let queue = rig.store.open_queue("e", 0).unwrap();
+    let mut stored = 0;
+    while rig.try_append(&target(&queue), &[&noise(stored)]).is_ok() {
+        stored += 1;
+        rig.store.tick();
+        rig.pass(20);
+    }
+    assert!(rig.store.pressure() && rig.store.stats().spill_files > 0);
+    assert_eq!(drain(&queue, rig.now()).len() as u64, stored);
+    settle(&rig);
+    assert_eq!(*ready.relieved.lock(), 1);
+    assert_eq!((rig.store.stats().used_bytes, queue.lost(LossCause::Quota)), (0, 0));
+    rig.append(&[&queue], &[&noise(0)]);
+}
+
+#[test]
+fn on_a_full_disk_spill_files_give_way() {
+    let mut rig = spilling(u64::MAX, OverflowPolicy::DropOldest, SPILL_ALL);
+    let queue = rig.store.open_queue("e", 0).unwrap();
+    rig.disk.set_bytes_max(Some(12 * SEGMENT));
+    for n in 0..200 {
+        let mut refused = 0;
+        while rig.try_append(&target(&queue), &[&noise(n)]).is_err() {
+            refused += 1;
+            assert!(refused < 1000, "stuck");
+            rig.pass(100);
+        }
+        rig.pass(100);
+    }
+    rig.disk.set_bytes_max(None);
+    settle(&rig);
+    let lost = queue.lost(LossCause::Quota);
+    assert!(lost > 100, "{lost}");
+    assert_eq!(seqs(&drain(&queue, rig.now())), (lost..200).collect::<Vec<_>>());
+    assert!(!rig.store.pressure());
 }
