@@ -228,8 +228,10 @@ impl QueueInner {
         let mut state = self.state.lock();
         let Some(file) = state.cold.files.iter_mut().find(|own| own.number == file) else { return 0 };
         file.complete = true;
-        let before = std::mem::replace(&mut file.bytes, bytes);
-        before.saturating_sub(bytes)
+        let before = file.bytes;
+        // A file with a few bytes of messages is smaller than one that says it has none.
+        file.bytes = before.min(bytes);
+        before - file.bytes
     }
 
     /// Files that may go once their checkpoint is durable.
