@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use common::{Got, NEVER, NO_SPILL, Rig, SPILL_ALL, config, drain, lease};
 use edgehub_store::{LossCause, OverflowPolicy, Queue, Quota, SpillConfig, StoreConfig, SyncPolicy, Target};
@@ -46,7 +46,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Model {
     sent: BTreeMap<u64, usize>,
     leased: BTreeMap<u64, u32>,
-    acked: u64,
+    acked: BTreeSet<u64>,
 }
 
 struct World {
@@ -99,6 +99,7 @@ impl World {
         for message in got {
             assert_eq!(message.payload.len(), model.sent[&message.seq]);
             assert!(model.leased.insert(message.seq, message.epoch).is_none(), "leased twice");
+            assert!(!model.acked.contains(&message.seq), "delivered again");
         }
     }
 
@@ -108,7 +109,7 @@ impl World {
         for (seq, epoch) in some {
             self.queues[queue].ack(seq, epoch);
             model.leased.remove(&seq);
-            model.acked += 1;
+            model.acked.insert(seq);
         }
     }
 
@@ -118,7 +119,7 @@ impl World {
             for seq in model.leased.keys() {
                 assert!(queue.read(*seq, |_| {}).unwrap(), "{seq} was dropped although it is leased");
             }
-            let accounted = queue.len() + model.acked + queue.lost(LossCause::Quota);
+            let accounted = queue.len() + model.acked.len() as u64 + queue.lost(LossCause::Quota);
             assert!(accounted <= model.sent.len() as u64);
             assert!(!all_committed || accounted == model.sent.len() as u64);
         }
@@ -135,6 +136,7 @@ impl World {
             let got = drain(queue, self.rig.now());
             assert_eq!(got.len() as u64, left);
             assert!(got.is_sorted_by(|a, b| a.seq < b.seq));
+            assert!(got.iter().all(|got| !model.acked.contains(&got.seq)), "delivered again");
             assert!(got.iter().all(|got| got.payload.len() == model.sent[&got.seq]));
         }
         self.rig.store.set_quota(None);
