@@ -13,6 +13,7 @@ use crate::StoreError;
 use crate::batch::{BatchInner, CHECKPOINTS_PER_BATCH, QueueId};
 use crate::config::{StoreConfig, SyncPolicy};
 use crate::format::Checkpoint;
+use crate::index::expired_from;
 use crate::journal::{Content, Journal, QueueTable};
 use crate::keeper::{Gather, Keeper};
 use crate::lease::ScratchPool;
@@ -23,6 +24,7 @@ use crate::segment::SegmentSet;
 use crate::spill::BlockCache;
 use crate::stats::{Counters, add};
 use crate::tail::TailCache;
+use crate::time::StoreTime;
 use crate::upkeep::Upkeep;
 
 /// Learns what happens in a store. Called without locks, from the thread that appended or from the store's own:
@@ -70,7 +72,9 @@ pub(crate) struct Shared {
     pub policy: SyncPolicy,
     pub in_memory: bool,
     pub storage: Arc<dyn Storage>,
+    /// For timers and stamps. What expires is in [`Shared::time`].
     pub clock: Arc<dyn Clock>,
+    pub time: StoreTime,
     pub segments: SegmentSet,
     pub tail: TailCache,
     pub journal: Mutex<Journal>,
@@ -145,7 +149,7 @@ impl Shared {
     /// # Errors
     /// As [`Shared::make_room`].
     pub fn begin_segment(&self, journal: &mut Journal, bytes: usize) -> Result<(), StoreError> {
-        let rolled = journal.roll(bytes as u64, &self.segments, &self.queues.read(), self.clock.unix().0);
+        let rolled = journal.roll(bytes as u64, &self.segments, &self.queues.read(), self.time.stamp());
         self.health.disk_full.store(rolled.is_err(), Ordering::Relaxed);
         let no_space = matches!(rolled, Err(StoreError::DiskFull { .. }));
         self.health.no_space.store(no_space, Ordering::Relaxed);
@@ -209,7 +213,7 @@ impl Shared {
         let mut own = std::mem::take(&mut journal.control);
         let room = self.make_room(journal, own.sealed_bytes_max(journal.checkpoints.len()), content);
         let written = room.and_then(|()| {
-            let address = journal.seal(&mut own, 0, self.clock.unix().0);
+            let address = journal.seal(&mut own, 0, self.time.stamp_batch());
             self.write(journal, address, &own.buf)
         });
         own.clear();
@@ -223,6 +227,7 @@ impl Shared {
         let segment = self.segments.find(address);
         let entries = batch.entries_total() as u64;
         if let Some(segment) = &segment {
+            segment.meta.note_expiry(expired_from(batch.latest_expiry));
             segment.meta.add_live(entries);
             segment.meta.note_written(address + batch.buf.len() as u64);
         }

@@ -57,6 +57,8 @@ pub struct StoreStats {
     pub recovered: u64,
     /// Checkpoints written.
     pub checkpoints: u64,
+    /// Steps of the wall clock.
+    pub clock_steps: u64,
     /// Entries moved to spill files.
     pub spilled: u64,
     /// Spill files now.
@@ -85,6 +87,7 @@ pub(crate) struct Counters {
     pub quota_dropped: AtomicU64,
     pub recovered: AtomicU64,
     pub checkpoints: AtomicU64,
+    pub clock_steps: AtomicU64,
     pub spilled: AtomicU64,
 }
 
@@ -110,6 +113,7 @@ impl Counters {
             quota_dropped: get(&self.quota_dropped),
             recovered: get(&self.recovered),
             checkpoints: get(&self.checkpoints),
+            clock_steps: get(&self.clock_steps),
             spilled: get(&self.spilled),
             ..StoreStats::default()
         }

@@ -8,6 +8,7 @@
 
 mod cold;
 mod drops;
+mod expiry;
 mod swap;
 
 use std::sync::Arc;
