@@ -101,7 +101,7 @@ lock: $(STAMPS)/venv ## Renew the lock files of the Python side
 	UV=$(BIN)/uv sh tools/lock.sh
 
 settings: $(STAMPS)/core ## Write docs/configuration.md from the table of settings
-	$(BIN)/python -m edgehub.config.document
+	$(BIN)/python -m edgehub.config.document docs/configuration.md
 
 conformance: ## Write docs/conformance.md from the vectors and the tests that run them
 	$(PYTHON) tools/conformance.py

@@ -335,6 +335,14 @@ class Engine:
         :raises RouteError: with every fault of every route; the routes in force stay.
         """
 
+    def set_quota(self, bytes_max: int | None, overflow_policy: str) -> None:
+        """Limits what stored messages may take, from now on.
+
+        :param bytes_max: None for no limit but that of the disk; 1 and less mean that nothing is stored.
+        :param overflow_policy: `rejectNew`, `dropOldest` or `dropLowestPriority`; on a full disk, too.
+        :raises ConfigError: another policy.
+        """
+
     def upstream_take(
         self, batch_msgs_max: int, batch_bytes_max: int, senders_max: int
     ) -> list[UpstreamBatch]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from edgehub.common.clock import SystemClock
 from edgehub.common.ids import IdentityId
 from edgehub.common.state import MemoryState, SqliteState, StateStore
-from edgehub.config.desired import DesiredConfigError, RouteSpec
+from edgehub.config.desired import DesiredConfigError, RouteSpec, StoreLimits
 from edgehub.config.load import SettingsError
 from edgehub.errors import EdgehubError
 from edgehub.heads.base import EventPump
@@ -127,7 +127,11 @@ class Services:
         settings, identity, state, core = self._settings, self.identity, self._need_state(), self._need_core()
         clients = settings.clients
         self.routes = RoutesService(
-            core, self._core_module.check_routes, state, edge_device_id=identity.device_id
+            core,
+            self._core_module.check_routes,
+            state,
+            edge_device_id=identity.device_id,
+            default_limits=StoreLimits(settings.storage.max_size_bytes, settings.storage.overflow_policy),
         )
         self._cache = ScopeCache(identity.device_id)
         if identity.has_upstream:

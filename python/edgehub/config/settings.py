@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from edgehub.config.desired import OVERFLOW_POLICIES
 from edgehub.config.rows import setting
 from edgehub.config.values import BOOL, COUNT, INT, PORT, SECS, TEXT, TIME_SPAN_MS, choice, integer, optional
+
+STORE_BYTES_LEAST = 256 * 1024
+"""Less makes no sense as a limit of the store: its files have this size at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,22 @@ class StorageSettings:
         "Queued messages, once for each queue, that are kept at hand (16 bytes of memory each). If there are "
         "more for 2 s, old ones are moved to compressed files. Unset: 500,000, or 65,536 with "
         "`OptimizeForPerformance=false`.",
+        own=True,
+    )
+    max_size_bytes: int | None = setting(
+        "StoreMaxSizeBytes",
+        optional(integer(STORE_BYTES_LEAST, 2**63 - 1)),
+        None,
+        "What stored messages may take where the `$edgeHub` twin has no `storeLimits`. Unset: no limit.",
+        unit="B",
+        own=True,
+    )
+    overflow_policy: str = setting(
+        "StoreOverflowPolicy",
+        choice(*OVERFLOW_POLICIES),
+        OVERFLOW_POLICIES[0],
+        "What gives way when messages take all they may, or the disk is full, where the twin has no "
+        "`storeLimits.overflowPolicy`: new messages, the oldest, or the oldest of the lowest priority.",
         own=True,
     )
     default_ttl_secs: int = setting(

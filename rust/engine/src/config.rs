@@ -28,7 +28,7 @@ pub struct EngineConfig {
     pub connections_max: usize,
     /// Messages that the upstream dispatcher may hold leased. Full: the queue waits.
     pub upstream_window_msgs: usize,
-    /// How long publishers wait for a full store before they are closed without an acknowledgement.
+    /// How long publishers wait for room in the store, unread, before they are closed without an acknowledgement.
     pub store_full_grace_ms: u64,
     /// Bytes of unused pooled buffers per I/O thread; zero turns pooling off.
     pub pool_bytes_max: usize,
@@ -49,7 +49,7 @@ impl Default for EngineConfig {
             control_queue_max: 10_000,
             connections_max: 4096,
             upstream_window_msgs: 2000,
-            store_full_grace_ms: 10_000,
+            store_full_grace_ms: 30_000,
             pool_bytes_max: 4 * 1024 * 1024,
         }
     }

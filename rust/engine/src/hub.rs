@@ -310,9 +310,15 @@ impl Hub {
         self.upstream.lock().settle(token, outcome, &self.stats);
     }
 
-    /// Returns every outstanding batch to its sender's line, in order.
+    /// Returns every outstanding batch to its sender's line, in order; or to the queues, if the store may have to drop
+    /// them to make room.
     pub fn upstream_link_down(&self) {
-        self.upstream.lock().link_down();
+        let mut upstream = self.upstream.lock();
+        if self.store.quota().is_some_and(|quota| quota.policy.drops()) {
+            upstream.release();
+        } else {
+            upstream.link_down();
+        }
     }
 
     fn upstream_endpoint(&self) -> Option<Arc<Endpoint>> {

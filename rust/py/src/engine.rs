@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use edgehub_engine::{Command, ConnId, EngineConfig, Filters, Hub, Outcome, RoutesError};
 use edgehub_net::{EventFd, IoThreads, NetConfig, SystemClock, TlsIdentity};
-use edgehub_store::{Media, Store, StoreConfig, SyncPolicy};
+use edgehub_store::{Media, OverflowPolicy, Quota, Store, StoreConfig, SyncPolicy};
 use edgehub_types::Clock;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -201,6 +201,17 @@ impl Engine {
             RoutesError::Store(error) => Failure::Store(error).into(),
             other => CoreError::new_err(other.to_string()),
         })
+    }
+
+    fn set_quota(&self, py: Python<'_>, bytes_max: Option<i64>, overflow_policy: &str) -> PyResult<()> {
+        let policy = OverflowPolicy::from_name(overflow_policy).ok_or_else(|| {
+            ConfigError::new_err(format!(
+                "overflow policy is {overflow_policy:?}; expected 'rejectNew', 'dropOldest' or 'dropLowestPriority'"
+            ))
+        })?;
+        let bytes_max = bytes_max.map_or(u64::MAX, |bytes| u64::try_from(bytes).unwrap_or(0));
+        py.detach(|| self.hub.store().set_quota(Some(Quota { bytes_max, policy })));
+        Ok(())
     }
 
     fn upstream_take(

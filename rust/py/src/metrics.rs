@@ -29,7 +29,9 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, P
 fn dropped<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyList>> {
     let mut rows = hub.stats().dropped.snapshot();
     let stats = hub.store().stats();
-    for (reason, count) in [("ttl_expiry", stats.expired), ("damaged", stats.damaged)] {
+    for (reason, count) in
+        [("ttl_expiry", stats.expired), ("damaged", stats.damaged), ("quota", stats.quota_dropped)]
+    {
         add_to(&mut rows, [reason, "", ""], count);
     }
     let list = PyList::empty(py);
@@ -122,6 +124,9 @@ fn store<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> {
         ("sync_ns_max", stats.sync_ns_max),
         ("segments", stats.segments),
         ("disk_bytes", stats.disk_bytes),
+        ("used_bytes", stats.used_bytes),
+        ("quota_refused", stats.quota_refused),
+        ("quota_dropped", stats.quota_dropped),
         ("live_messages", stats.live_messages),
         ("unsynced_bytes", stats.unsynced_bytes),
         ("expired", stats.expired),
@@ -132,6 +137,10 @@ fn store<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> {
     ] {
         store.set_item(name, value)?;
     }
+    if stats.quota_bytes < u64::MAX {
+        store.set_item("quota_bytes", stats.quota_bytes)?;
+    }
+    store.set_item("pressure", u8::from(hub.store().pressure()))?;
     store.set_item("poisoned", u8::from(hub.store().is_poisoned().is_some()))?;
     Ok(store)
 }

@@ -44,6 +44,15 @@ pub struct StoreStats {
     pub damaged: u64,
     /// Entries that consumers gave up, for whatever cause ([`crate::Queue::ack_lost`]).
     pub given_up: u64,
+    /// Bytes that the messages take and that the quota counts: those of all files in which something is wanted, without
+    /// what is prepared and not yet written.
+    pub used_bytes: u64,
+    /// The quota in force for them; `u64::MAX` = none.
+    pub quota_bytes: u64,
+    /// Batches refused because the quota was used up.
+    pub quota_refused: u64,
+    /// Entries dropped to make room ([`crate::OverflowPolicy`]).
+    pub quota_dropped: u64,
     /// Entries found at start.
     pub recovered: u64,
     /// Checkpoints written.
@@ -74,6 +83,8 @@ pub(crate) struct Counters {
     pub removed: AtomicU64,
     pub damaged: AtomicU64,
     pub given_up: AtomicU64,
+    pub quota_refused: AtomicU64,
+    pub quota_dropped: AtomicU64,
     pub recovered: AtomicU64,
     pub checkpoints: AtomicU64,
     pub clock_steps: AtomicU64,
@@ -98,6 +109,8 @@ impl Counters {
             removed: get(&self.removed),
             damaged: get(&self.damaged),
             given_up: get(&self.given_up),
+            quota_refused: get(&self.quota_refused),
+            quota_dropped: get(&self.quota_dropped),
             recovered: get(&self.recovered),
             checkpoints: get(&self.checkpoints),
             clock_steps: get(&self.clock_steps),

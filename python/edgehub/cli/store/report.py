@@ -106,6 +106,9 @@ def totals(store: StoreInspector) -> dict[str, Any]:
         "usedBytes": sum(segment.used_bytes for segment in segments),
         "spillFiles": len(spills),
         "spillBytes": sum(spill.bytes for spill in spills),
+        # What `storeLimits.maxSizeBytes` is compared with.
+        "countedBytes": sum(segment.used_bytes for segment in segments if segment.messages)
+        + sum(spill.bytes for spill in spills if spill.messages),
     }
 
 
@@ -187,11 +190,12 @@ def summary(store: StoreInspector) -> str:
     """Sums in one line."""
     sums = totals(store)
     texts = [_counted(sums[name], name[:-1]) for name in ("queues", "messages", "segments")]
-    shown = f"{', '.join(texts)}, {sums['bytes']:,} bytes of files, {sums['usedBytes']:,} used"
+    used, counted = sums["usedBytes"], sums["countedBytes"]
+    shown = f"{', '.join(texts)}, {sums['bytes']:,} bytes of files, {used:,} used"
     if sums["spillFiles"]:
         spilled, files = _counted(sums["spilled"], "message"), _counted(sums["spillFiles"], "spill file")
         shown += f"; {spilled} in {files} of {sums['spillBytes']:,} bytes"
-    return shown
+    return f"{shown}; {counted:,} bytes count for limits"
 
 
 def _counted(count: int, noun: str) -> str:

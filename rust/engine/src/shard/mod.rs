@@ -15,6 +15,7 @@ mod acks;
 mod commands;
 mod conn;
 mod delivery;
+mod held;
 mod ingress;
 mod input;
 mod requests;
@@ -205,7 +206,8 @@ impl Shard {
 
     /// Whether more input of this connection may be read now.
     pub fn wants_input(&self, id: ConnId) -> bool {
-        self.conn(id).is_some_and(|conn| !conn.pause.any() && !conn.is_closing())
+        let is_free = self.conn(id).is_some_and(|conn| !conn.pause.any() && !conn.is_closing());
+        is_free || self.reads_while_held(id)
     }
 
     /// Whether the connection takes messages of queues: its acknowledgements make room for more.

@@ -228,8 +228,10 @@ impl QueueInner {
         let mut state = self.state.lock();
         let Some(file) = state.cold.files.iter_mut().find(|own| own.number == file) else { return 0 };
         file.complete = true;
-        let before = std::mem::replace(&mut file.bytes, bytes);
-        before.saturating_sub(bytes)
+        let before = file.bytes;
+        // A file with a few bytes of messages is smaller than one that says it has none.
+        file.bytes = before.min(bytes);
+        before - file.bytes
     }
 
     /// Files that may go once their checkpoint is durable.
@@ -268,10 +270,15 @@ impl QueueState {
         let before = self.index.head();
         self.cold.skip_to(seq);
         self.index.advance_to(seq);
+        let mut popped = 0;
         if self.cold.left == 0 {
             self.index.append(std::mem::take(&mut self.cold.back));
             self.cold.list = None;
+            // What was dropped there may be at the front now.
+            popped = self.index.pop_done();
+            self.cursor = self.cursor.saturating_sub(popped);
         }
-        if self.index.head() == before { Changes::default() } else { self.moved_on() }
+        let changes = if self.index.head() == before { Changes::default() } else { self.moved_on() };
+        Changes { popped, ..changes }
     }
 }

@@ -1,9 +1,10 @@
-//! What must be done from time to time and may take long: the next segment, spent segments, expired messages.
+//! What must be done from time to time and may take long: the next segment, spent segments, expired messages, the quota.
 //!
 //! It has a thread of its own, so that commits do not wait for it. One call of [`Shared::run_upkeep_once`] is one
 //! round.
 
 mod expiry;
+mod quota;
 mod reclaim;
 mod spare;
 mod spent;
@@ -16,6 +17,7 @@ use edgehub_types::MonoTime;
 use crate::StoreError;
 use crate::segment::Segment;
 use crate::shared::Shared;
+use quota::QuotaLog;
 use spent::Spent;
 use spill::PendingSpill;
 
@@ -33,12 +35,26 @@ pub(crate) struct Upkeep {
     more: bool,
     next_sweep: MonoTime,
     spare_retry_at: Option<MonoTime>,
+    /// The disk had no space for another segment, and so many had been unlinked by then.
+    refused_after: Option<u64>,
+    /// Nothing could be dropped; tried again then.
+    make_way_at: Option<MonoTime>,
+    quota_log: QuotaLog,
     spill: Option<PendingSpill>,
     spill_retry_at: MonoTime,
     /// Since when there has been too much in the journal.
     spill_since: Option<MonoTime>,
     /// Spill files on the way out.
     spent: Vec<Spent>,
+}
+
+impl Upkeep {
+    /// With space again, the segment that senders may be waiting for is tried at once.
+    fn space_is_back(&mut self, is_back: bool) {
+        if is_back && self.refused_after.is_some() {
+            self.spare_retry_at = None;
+        }
+    }
 }
 
 impl Shared {
@@ -75,6 +91,7 @@ impl Shared {
         // A step of spilling relies on nobody else dropping what it copied.
         if upkeep.spill.is_none() {
             self.sweep(upkeep, now);
+            self.keep_quota(upkeep, now)?;
         }
         self.relieve();
         Ok(())
