@@ -15,6 +15,7 @@ mod acks;
 mod commands;
 mod conn;
 mod delivery;
+mod idle;
 mod ingress;
 mod input;
 mod requests;
@@ -76,6 +77,8 @@ pub struct Shard {
     behind_until: MonoTime,
     sent_tally: Tally,
     next_scan: MonoTime,
+    /// When unused buffers are looked for again.
+    release_at: MonoTime,
     scratch: Vec<u8>,
     waiter: Arc<dyn CommitWaiter>,
 }
@@ -101,6 +104,7 @@ impl Shard {
             behind_until: MonoTime(0),
             sent_tally: Tally::default(),
             next_scan: MonoTime(u64::MAX),
+            release_at: MonoTime(0),
             scratch: Vec::new(),
             waiter: Arc::new(ShardWaiter { hub: hub.clone(), shard: index }),
             hub,

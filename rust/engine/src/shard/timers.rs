@@ -24,6 +24,9 @@ impl Shard {
         if !self.waiting.is_empty() || self.ingress.is_blocked() {
             deadline = deadline.min(self.now.mono.plus_ms(WAITING_RETRY_MS));
         }
+        if self.kept_bytes() > 0 {
+            deadline = deadline.min(self.release_at);
+        }
         (deadline != MonoTime(u64::MAX)).then_some(deadline)
     }
 
@@ -38,6 +41,7 @@ impl Shard {
         if self.now.mono >= self.next_scan {
             self.scan();
         }
+        self.release_unused();
     }
 
     fn scan(&mut self) {
