@@ -39,6 +39,7 @@ mod shared;
 mod stats;
 mod storage;
 mod store;
+mod sync;
 mod tail;
 mod thread;
 mod upkeep;

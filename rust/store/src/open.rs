@@ -9,7 +9,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use crate::StoreError;
 use crate::config::{Media, StoreConfig, SyncPolicy};
 use crate::journal::{Content, Journal};
-use crate::keeper::{Gather, Keeper};
+use crate::keeper::Gather;
 use crate::lease::ScratchPool;
 use crate::ledger::{Ledger, Loss};
 use crate::recovery::{Recovered, Recovery, recover};
@@ -71,7 +71,11 @@ fn assemble(
         dirty: Mutex::default(),
         gather: Mutex::new(gather),
         gathered: Condvar::new(),
-        keeper: Mutex::new(Keeper::default()),
+        keeper: Mutex::default(),
+        upkeep: Mutex::default(),
+        upkeep_wanted: Mutex::default(),
+        upkeep_waker: Condvar::new(),
+        syncing: Mutex::default(),
         health: Health::default(),
         load: Load::default(),
         counters: Counters::default(),

@@ -1,6 +1,6 @@
 //! What all handles of one store share.
 //!
-//! Order of the locks, outermost first: keeper, journal, queue table, dirty list, state of a queue. The gather
+//! Order of the locks, outermost first: keeper, upkeep, syncing, journal, queue table, dirty list, state of a queue. The gather
 //! lock, the tail cache, the segment list and the ledger of losses are innermost and never held while another is taken.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,6 +21,7 @@ use crate::queue::{Changes, QueueInner};
 use crate::segment::SegmentSet;
 use crate::stats::{Counters, add};
 use crate::tail::TailCache;
+use crate::upkeep::Upkeep;
 
 /// Learns what happens in a store. Called without locks, from the thread that appended or from the store's own:
 /// implementations must be short and must not block.
@@ -64,6 +65,12 @@ pub(crate) struct Shared {
     pub gather: Mutex<Gather>,
     pub gathered: Condvar,
     pub keeper: Mutex<Keeper>,
+    pub upkeep: Mutex<Upkeep>,
+    /// What the upkeep thread sleeps on; true = a round is wanted.
+    pub upkeep_wanted: Mutex<bool>,
+    pub upkeep_waker: Condvar,
+    /// Held during a sync of the journal.
+    pub syncing: Mutex<()>,
     pub health: Health,
     pub load: Load,
     pub counters: Counters,
@@ -123,6 +130,9 @@ impl Shared {
         self.tail.append(address, bytes);
         add(&self.counters.writes, 1);
         add(&self.counters.bytes_written, bytes.len() as u64);
+        if journal.wants_spare(false) {
+            self.kick_upkeep();
+        }
         Ok(())
     }
 

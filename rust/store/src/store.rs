@@ -155,6 +155,7 @@ impl Store {
     /// one ([`StoreConfig::background_thread`]), somebody else must.
     pub fn tick(&self) {
         self.shared.run_once();
+        self.shared.run_upkeep_once();
     }
 
     /// Who is told when queues become ready; can be set once, later calls are ignored.
