@@ -48,6 +48,9 @@ pub struct StoreStats {
     pub recovered: u64,
     /// Checkpoints written.
     pub checkpoints: u64,
+    /// Bytes of memory kept for later use (empty buffers, the newest part of the log), as of the last step of upkeep,
+    /// at most two seconds ago.
+    pub kept_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +71,7 @@ pub(crate) struct Counters {
     pub given_up: AtomicU64,
     pub recovered: AtomicU64,
     pub checkpoints: AtomicU64,
+    pub kept_bytes: AtomicU64,
 }
 
 impl Counters {
@@ -90,6 +94,7 @@ impl Counters {
             given_up: get(&self.given_up),
             recovered: get(&self.recovered),
             checkpoints: get(&self.checkpoints),
+            kept_bytes: get(&self.kept_bytes),
             ..StoreStats::default()
         }
     }

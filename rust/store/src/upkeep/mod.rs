@@ -1,9 +1,11 @@
-//! What must be done from time to time and may take long: the next segment, spent segments, expired messages.
+//! What must be done from time to time and may take long: the next segment, spent segments, expired
+//! messages, unused memory.
 //!
 //! It has a thread of its own, so that commits do not wait for it. One call of [`Shared::run_upkeep_once`] is one
 //! round.
 
 mod expiry;
+mod idle;
 mod reclaim;
 mod spare;
 
@@ -14,6 +16,8 @@ use edgehub_types::MonoTime;
 use crate::StoreError;
 use crate::segment::Segment;
 use crate::shared::Shared;
+
+pub(crate) use idle::release_some;
 
 /// Time between two rounds when nothing is in a hurry.
 const REST_MS: u64 = 100;
@@ -28,6 +32,7 @@ pub(crate) struct Upkeep {
     /// There is more to do, and this round was long enough.
     more: bool,
     next_sweep: MonoTime,
+    idle: idle::Idle,
     spare_retry_at: Option<MonoTime>,
 }
 
@@ -61,6 +66,7 @@ impl Shared {
         self.prepare_spare(upkeep, now)?;
         self.reclaim(upkeep)?;
         self.sweep(upkeep, now);
+        self.release_unused(upkeep, now);
         self.relieve();
         Ok(())
     }
