@@ -251,7 +251,7 @@ class Engine:
         :param storage_dir: existing folder, or None for a store in memory.
         :param sync: `group`, `interval` or `none`.
         :param io_threads: 0 chooses by the number of usable cores.
-        :param low_memory: smaller buffers, caches, windows and segments; docs/memory.md.
+        :param low_memory: smaller buffers, caches and segments; docs/memory.md.
         :param pooled_buffers: whether emptied buffers are kept for some seconds; whatever `low_memory` is.
         :raises ConfigError: an option is out of range.
         :raises StoreError: the store cannot be opened.

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from edgehub import _core
 from edgehub.metrics.core_totals import decode_core_totals
 from testkit.hub_process import HubProcess

@@ -66,7 +66,8 @@ class Watch:
         taken: list[int] = []
         for _ in range(int(limit_s / SAMPLE_S)):
             if ended():
-                return {"median_kib": statistics.median(taken or [self.sample()]), "peak_kib": max(taken)}
+                taken = taken or [self.sample()]
+                return {"median_kib": statistics.median(taken), "peak_kib": max(taken)}
             taken.append(self.sample())
             self.sleep(SAMPLE_S)
         raise TimeoutError(f"the load did not end within {limit_s:g} s")

@@ -88,7 +88,7 @@ class StorageSettings:
         "OptimizeForPerformance",
         BOOL,
         True,
-        "`false` saves memory on small devices: smaller buffers, caches, windows and segments, no buffer pool; "
+        "`false` saves memory on small devices: smaller buffers, caches and segments, no buffer pool; "
         "see [memory.md](memory.md).",
     )
     sync: str = setting(

@@ -6,7 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use common::{World, publish_bytes, puback_bytes};
+use common::{World, puback_bytes, publish_bytes};
 use edgehub_engine::{ConnId, EngineConfig, Waker};
 use edgehub_pool::{BUFFER_BYTES, TRIM_STEP_MS};
 use edgehub_store::SyncPolicy;

@@ -357,9 +357,9 @@ impl IoThread {
         let registered = stream.set_nodelay(true).and_then(|()| {
             self.poll.registry().register(&mut stream, Token(key), Interest::READABLE | Interest::WRITABLE)
         });
-        let link = registered
-            .map_err(|error| error.to_string())
-            .and_then(|()| Link::new(stream, tls, self.tls_out_bytes_max, id).map_err(|error| error.to_string()));
+        let link = registered.map_err(|error| error.to_string()).and_then(|()| {
+            Link::new(stream, tls, self.tls_out_bytes_max, id).map_err(|error| error.to_string())
+        });
         match link {
             Ok(link) => {
                 entry.insert(link);

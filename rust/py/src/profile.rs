@@ -20,11 +20,7 @@ impl Profile {
         let mut profile = if low_memory {
             Self { engine: EngineConfig::small(), net: NetConfig::small(), store: StoreConfig::small() }
         } else {
-            Self {
-                engine: EngineConfig::default(),
-                net: NetConfig::default(),
-                store: StoreConfig::default(),
-            }
+            Self { engine: EngineConfig::default(), net: NetConfig::default(), store: StoreConfig::default() }
         };
         if !pooled_buffers {
             profile.engine.pool_bytes_max = 0;

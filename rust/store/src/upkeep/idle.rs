@@ -49,8 +49,7 @@ impl Shared {
         if upkeep.idle.unused_steps >= TAIL_STEPS {
             self.tail.release();
         }
-        let mut kept =
-            self.tail.kept_bytes() + self.scratches.kept_bytes() + self.release_batches(unused);
+        let mut kept = self.tail.kept_bytes() + self.scratches.kept_bytes() + self.release_batches(unused);
         if unused {
             self.storage.release_spares();
             // A round that runs just now needs its buffers.
