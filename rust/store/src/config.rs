@@ -38,6 +38,33 @@ pub enum Media {
     Memory,
 }
 
+/// When old backlog moves to compressed files of its own, and how these are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpillConfig {
+    /// Complete journal segments that may hold wanted messages; with one more, the oldest is emptied.
+    pub after_segments: usize,
+    /// Index entries (16 bytes each) of all queues together; with more, everything durable is moved.
+    pub index_entries: usize,
+    /// A file is complete from this size on, bytes (`4 KiB ..= 1 GiB`). Expired messages give their space back by whole files.
+    pub file_bytes: u32,
+    /// Messages that are compressed together, bytes (`256 ..= 1 MiB`); a longer message is alone.
+    pub block_bytes: u32,
+    /// Uncompressed blocks kept for consumers, bytes; one is kept in any case.
+    pub cache_bytes: usize,
+}
+
+impl Default for SpillConfig {
+    fn default() -> Self {
+        Self {
+            after_segments: 2,
+            index_entries: 500_000,
+            file_bytes: 16 << 20,
+            block_bytes: 64 << 10,
+            cache_bytes: 1 << 20,
+        }
+    }
+}
+
 /// Settings of a [`crate::Store`].
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
@@ -68,7 +95,9 @@ pub struct StoreConfig {
     pub recycled_batches_max: usize,
     /// Bytes that the buffer of such a batch keeps; what it has beyond is given back.
     pub recycled_batch_bytes_max: usize,
-    /// Whether `open` starts the store's thread. Without it somebody must call [`crate::Store::tick`]:
+    /// When and how old backlog is moved out of the journal.
+    pub spill: SpillConfig,
+    /// Whether `open` starts the store's threads. Without it somebody must call [`crate::Store::tick`]:
     /// tests do, to have a store that runs on virtual time alone.
     pub background_thread: bool,
 }
@@ -88,6 +117,7 @@ impl Default for StoreConfig {
             write_bytes: 1 << 20,
             recycled_batches_max: 8,
             recycled_batch_bytes_max: 256 << 10,
+            spill: SpillConfig::default(),
             background_thread: true,
         }
     }
@@ -106,6 +136,12 @@ impl StoreConfig {
             write_bytes: 256 << 10,
             recycled_batches_max: 4,
             recycled_batch_bytes_max: 128 << 10,
+            spill: SpillConfig {
+                index_entries: 65_536,
+                file_bytes: 4 << 20,
+                cache_bytes: 128 << 10,
+                ..SpillConfig::default()
+            },
             ..Self::default()
         }
     }

@@ -51,6 +51,12 @@ pub struct StoreStats {
     /// Bytes of memory kept for later use (empty buffers, the newest part of the log), as of the last step of upkeep,
     /// at most two seconds ago.
     pub kept_bytes: u64,
+    /// Entries moved to spill files.
+    pub spilled: u64,
+    /// Spill files now.
+    pub spill_files: u64,
+    /// Their bytes.
+    pub spill_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +78,7 @@ pub(crate) struct Counters {
     pub recovered: AtomicU64,
     pub checkpoints: AtomicU64,
     pub kept_bytes: AtomicU64,
+    pub spilled: AtomicU64,
 }
 
 impl Counters {
@@ -95,6 +102,7 @@ impl Counters {
             recovered: get(&self.recovered),
             checkpoints: get(&self.checkpoints),
             kept_bytes: get(&self.kept_bytes),
+            spilled: get(&self.spilled),
             ..StoreStats::default()
         }
     }

@@ -40,7 +40,8 @@ impl Shared {
 
     /// Syncs as the policy asks.
     pub fn sync_if_due(&self, keeper: &mut Keeper, now: MonoTime) -> Result<(), StoreError> {
-        let sealed_only = self.policy == SyncPolicy::None;
+        let wanted = self.health.sync_wanted.swap(false, Ordering::Relaxed);
+        let sealed_only = self.policy == SyncPolicy::None && !wanted;
         if !self.journal.lock().has_unsynced(sealed_only) {
             keeper.unsynced_since = None;
             return Ok(());
@@ -53,12 +54,18 @@ impl Shared {
         };
         let over = self.policy != SyncPolicy::Group
             && self.load.unsynced.load(Ordering::Relaxed) >= self.config.unsynced_bytes_max;
-        if now < due && !over {
+        if now < due && !over && !wanted {
             return Ok(());
         }
         keeper.last_sync = Some(now);
         keeper.unsynced_since = None;
         self.sync(sealed_only)
+    }
+
+    /// Asks for a sync of all that is written, whatever the policy.
+    pub fn want_sync(&self) {
+        self.health.sync_wanted.store(true, Ordering::Relaxed);
+        self.kick();
     }
 
     /// Makes the log durable as far as it is written; with `sealed_only`, its full segments.

@@ -9,8 +9,8 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Got, NEVER, Rig, config, lease};
-use edgehub_store::{Commit, Queue, StoreConfig, SyncPolicy, Target};
+use common::{Got, NEVER, NO_SPILL, Rig, SPILL_ALL, config, lease};
+use edgehub_store::{Commit, Queue, SpillConfig, StoreConfig, SyncPolicy, Target};
 use edgehub_testkit::{Dice, PowerCut};
 use edgehub_types::Storage;
 
@@ -248,7 +248,9 @@ fn check_and_restart(model: &mut ModelQueue, found: &[Got], durable: u64, last_b
 fn run(policy: SyncPolicy, seed: u64) {
     let mut dice = Dice::new(seed);
     let segment_bytes = [4096, 16_384, 1 << 20][dice.below(3) as usize];
-    let mut world = World::new(StoreConfig { segment_bytes, ..config(policy) }, seed);
+    let spill = [NO_SPILL, SPILL_ALL, SpillConfig { after_segments: 1, index_entries: 30, ..NO_SPILL }];
+    let spill = spill[dice.below(3) as usize];
+    let mut world = World::new(StoreConfig { segment_bytes, spill, ..config(policy) }, seed);
     for _ in 0..4 {
         for _ in 0..dice.below(80) {
             world.act();

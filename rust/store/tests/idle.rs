@@ -29,7 +29,9 @@ fn burst(rig: &mut Rig, queue: &Queue, batches: usize) {
         })
         .unwrap();
     assert_eq!(leased.len(), batches * 4);
-    leased.into_iter().for_each(|(seq, epoch)| queue.ack(seq, epoch));
+    for (seq, epoch) in leased {
+        queue.ack(seq, epoch);
+    }
 }
 
 fn kept(rig: &Rig) -> u64 {
@@ -86,7 +88,7 @@ fn a_batch_gives_back_what_a_large_message_needed() {
     let targets = [Target { queue: queue.id(), expires_at: common::NEVER }];
     let mut batch = Batch::new();
     assert_eq!(batch.kept_bytes(), 0);
-    batch.push(&targets, 100_000, |out| out.extend_from_slice(&[1; 100_000])).unwrap();
+    batch.push(&targets, 100_000, |out| out.resize(out.len() + 100_000, 1)).unwrap();
     assert_eq!(rig.store.append(&mut batch, &rig.waiter, 1).unwrap(), Commit::Done);
     assert!(batch.kept_bytes() > 100_000);
     batch.shrink_to(10_000);

@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, VecDeque};
 
 use common::{Got, Rig, config, lease};
-use edgehub_store::{Queue, StoreConfig, SyncPolicy};
+use edgehub_store::{Queue, SpillConfig, StoreConfig, SyncPolicy};
 use edgehub_types::UnixMs;
 use proptest::prelude::*;
 
@@ -308,7 +308,7 @@ fn run(config: StoreConfig, actions: Vec<Action>) {
     }
     let stats = world.rig.store.stats();
     assert_eq!((stats.live_messages, stats.index_entries), (0, 0));
-    assert_eq!(stats.segments, 1, "{stats:?}");
+    assert_eq!((stats.segments, stats.spill_files, stats.spill_bytes), (1, 0, 0), "{stats:?}");
 }
 
 proptest! {
@@ -322,7 +322,11 @@ proptest! {
         ],
         segment_bytes in prop_oneof![Just(4096_u32), Just(20_000), Just(1 << 20)],
         tail_cache_bytes in prop_oneof![Just(0_usize), Just(700), Just(100_000)],
+        spill in (0_usize..3, 0_usize..40, 4096_u32..9000, 256_u32..3000, 0_usize..2000).prop_map(
+            |(after_segments, index_entries, file_bytes, block_bytes, cache_bytes)| {
+                SpillConfig { after_segments, index_entries, file_bytes, block_bytes, cache_bytes }
+            }),
     ) {
-        run(StoreConfig { segment_bytes, tail_cache_bytes, ..config(policy) }, actions);
+        run(StoreConfig { segment_bytes, tail_cache_bytes, spill, ..config(policy) }, actions);
     }
 }

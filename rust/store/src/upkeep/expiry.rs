@@ -26,5 +26,7 @@ impl Shared {
             }
             self.settle(&queue, changes);
         }
+        self.expire_files(unix);
+        self.blocks.rest();
     }
 }

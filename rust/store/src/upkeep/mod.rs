@@ -8,6 +8,8 @@ mod expiry;
 mod idle;
 mod reclaim;
 mod spare;
+mod spent;
+mod spill;
 
 use std::sync::Arc;
 
@@ -16,6 +18,8 @@ use edgehub_types::MonoTime;
 use crate::StoreError;
 use crate::segment::Segment;
 use crate::shared::Shared;
+use spent::Spent;
+use spill::PendingSpill;
 
 pub(crate) use idle::release_some;
 
@@ -34,6 +38,10 @@ pub(crate) struct Upkeep {
     next_sweep: MonoTime,
     idle: idle::Idle,
     spare_retry_at: Option<MonoTime>,
+    spill: Option<PendingSpill>,
+    spill_retry_at: MonoTime,
+    /// Spill files on the way out.
+    spent: Vec<Spent>,
 }
 
 impl Shared {
@@ -64,8 +72,13 @@ impl Shared {
     /// The store is poisoned.
     fn upkeep_round(&self, upkeep: &mut Upkeep, now: MonoTime) -> Result<(), StoreError> {
         self.prepare_spare(upkeep, now)?;
+        self.spill(upkeep, now)?;
         self.reclaim(upkeep)?;
-        self.sweep(upkeep, now);
+        self.reclaim_spilled(upkeep);
+        // A step of spilling relies on nobody else dropping what it copied.
+        if upkeep.spill.is_none() {
+            self.sweep(upkeep, now);
+        }
         self.release_unused(upkeep, now);
         self.relieve();
         Ok(())
