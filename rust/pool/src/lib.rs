@@ -99,7 +99,9 @@ mod tests {
     fn pool_with(buffers: usize) -> BufferPool {
         let mut pool = BufferPool::new(1 << 20);
         let taken: Vec<_> = (0..buffers).map(|_| pool.take()).collect();
-        taken.into_iter().for_each(|buffer| pool.give(buffer));
+        for buffer in taken {
+            pool.give(buffer);
+        }
         pool
     }
 
@@ -177,7 +179,9 @@ mod tests {
         for _ in 0..20 {
             pool.trim(now);
             let taken: Vec<_> = (0..40).map(|_| pool.take()).collect();
-            taken.into_iter().for_each(|buffer| pool.give(buffer));
+            for buffer in taken {
+                pool.give(buffer);
+            }
             now = now.plus_ms(TRIM_STEP_MS);
         }
         assert_eq!(pool.free_bytes(), 40 * BUFFER_BYTES);
