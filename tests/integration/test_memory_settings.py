@@ -114,6 +114,7 @@ def test_what_is_kept_is_among_the_totals_and_on_the_metrics_page(tmp_path: Path
         client = hub.client("leaf")
         client.send(publish_packet("devices/leaf/messages/events/", b"x" * 100_000, 1))
         assert client.expect(PUBACK).acked == 1
+        client.socket.close()
         values = _values(hub.metrics(), names)
         # Without a pool nothing but the batch of a turn is kept.
         assert values["io_kept_bytes"] < 2 * SMALL["batch_kept_bytes_max"]
