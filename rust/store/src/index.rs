@@ -232,7 +232,8 @@ impl SeqIndex {
         }
     }
 
-    /// Takes out the entries from a position on, as an index of its own. This one ends behind its last entry.
+    /// Takes out the entries from a position on, as an index of its own. This one ends behind its last entry, and gives
+    /// its memory to the other one: it is the front that is small.
     pub fn split_off(&mut self, at: usize) -> Self {
         let at = at.min(self.len());
         let head = if at == self.len() { self.next } else { self.seq_at(at) };
@@ -242,7 +243,8 @@ impl SeqIndex {
         while self.gaps.back().is_some_and(|gap| gap.at >= end) {
             self.gaps.pop_back();
         }
-        let entries = self.entries.split_off(at);
+        let mut entries = std::mem::take(&mut self.entries);
+        self.entries = entries.drain(..at).collect();
         let next = std::mem::replace(&mut self.next, end);
         Self { entries, head, next, gaps }
     }

@@ -162,6 +162,7 @@ impl Shared {
             // Also on a full disk: there is room kept for checkpoints.
             later(self.write_checkpoints())?;
             self.sync(false)?;
+            self.spill_rest()?;
             later(self.write_attest(&mut self.journal.lock()))?;
             self.sync(false)?;
         }

@@ -324,7 +324,7 @@ proptest! {
         tail_cache_bytes in prop_oneof![Just(0_usize), Just(700), Just(100_000)],
         spill in (0_usize..3, 0_usize..40, 4096_u32..9000, 256_u32..3000, 0_usize..2000).prop_map(
             |(after_segments, index_entries, file_bytes, block_bytes, cache_bytes)| {
-                SpillConfig { after_segments, index_entries, file_bytes, block_bytes, cache_bytes }
+                SpillConfig { after_segments, index_entries, after_ms: 0, file_bytes, block_bytes, cache_bytes }
             }),
     ) {
         run(StoreConfig { segment_bytes, tail_cache_bytes, spill, ..config(policy) }, actions);

@@ -20,7 +20,7 @@ pub(crate) use segment::SEGMENT_HEADER_BYTES_MAX;
 pub use segment::{QueueRow, SegmentHeader, SegmentHeaderError};
 pub use spill::{BLOCK_HEADER_BYTES, BlockHeader, SPILL_HEADER_BYTES, SpillEntries, SpillEntry, SpillHeader};
 pub(crate) use spill::{
-    ENTRY_HEAD_BYTES, FOOTER_TAIL_BYTES, FooterTail, compress, decompress, put_entry, put_footer,
+    ENTRY_HEAD_BYTES, FOOTER_TAIL_BYTES, FooterTail, FrameMaker, decompress, put_entry, put_footer,
 };
 
 /// The version that this program writes; older ones it reads, newer ones it refuses.

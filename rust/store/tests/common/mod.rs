@@ -64,6 +64,7 @@ pub fn config(sync: SyncPolicy) -> StoreConfig {
 pub const NO_SPILL: SpillConfig = SpillConfig {
     after_segments: usize::MAX,
     index_entries: usize::MAX,
+    after_ms: 0,
     file_bytes: 4096,
     block_bytes: 1000,
     cache_bytes: 2000,
