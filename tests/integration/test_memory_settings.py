@@ -58,7 +58,7 @@ SMALL = {
     "control_queue_max": 2000,
     "segment_bytes": 8 * MIB,
     "tail_cache_bytes": 256 * KIB,
-    "index_entries_max": 1_000_000,
+    "index_entries_max": 500_000,
     "spill_index_entries": 65_536,
     "spill_file_bytes": 4 * MIB,
     "spill_block_bytes": 64 * KIB,
