@@ -158,7 +158,32 @@ fn trim() {}
 
 #[cfg(test)]
 mod tests {
+    use edgehub_engine::EngineConfig;
+    use edgehub_store::{Media, Store, StoreConfig};
+    use edgehub_testkit::VirtualClock;
+    use edgehub_types::UnixMs;
+
     use super::*;
+
+    #[test]
+    fn the_thread_trims_when_it_is_time_and_ends() {
+        let virtual_clock = Arc::new(VirtualClock::at(UnixMs(0)));
+        let clock: Arc<dyn Clock> = virtual_clock.clone();
+        let config = StoreConfig { background_thread: false, ..StoreConfig::small() };
+        let (store, _) = Store::open(Media::Memory, config, clock.clone()).unwrap();
+        let hub = Hub::new(EngineConfig::small(), store, 1);
+        let trimmer = Trimmer::start(&hub, &clock).unwrap();
+        trimmer.inner.wake();
+        virtual_clock.advance_ms(QUIET_MS);
+        // With the lock taken once the thread has seen the new time, or waits and is woken.
+        drop(trimmer.inner.state.lock());
+        trimmer.inner.changed.notify_one();
+        while SUPPORTED && hub.reclaim().trims() == 0 {
+            std::thread::yield_now();
+        }
+        trimmer.stop();
+        assert_eq!(hub.reclaim().trims(), u64::from(SUPPORTED));
+    }
 
     fn at(ms: u64) -> MonoTime {
         MonoTime(ms)
