@@ -46,7 +46,7 @@ pub struct SpillConfig {
     /// Index entries (16 bytes each) of all queues together; with more, what is durable is moved, longest queue first.
     pub index_entries: usize,
     /// There must have been too much for so long, milliseconds: what is fetched soon is not moved. It is moved at
-    /// once when three quarters of a limit are reached ([`StoreConfig::index_entries_max`],
+    /// once when half of a limit is reached ([`StoreConfig::index_entries_max`],
     /// [`StoreConfig::memory_bytes_max`]).
     pub after_ms: u64,
     /// A file is complete from this size on, bytes (`4 KiB ..= 1 GiB`). Expired messages give their space back by whole files.

@@ -23,10 +23,12 @@ use crate::stats::add;
 const COPY_MSGS: usize = 1024;
 /// Bytes read from the journal at a time.
 const READ_BYTES: u64 = 256 << 10;
-/// Messages of one step, about: other upkeep waits for it.
+/// Messages of one step, about: other upkeep waits for it, and each step costs two syncs.
 const STEP_MSGS: usize = 200_000;
+/// The same when a limit of memory is near, or when the store is closed.
+const HURRIED_STEP_MSGS: usize = 1_000_000;
 /// Closing a store moves what is too much for at most so long, and in so many steps.
-const CLOSE_MS: u64 = 3000;
+const CLOSE_MS: u64 = 5000;
 const CLOSE_STEPS_MAX: u32 = 50;
 /// Numbers taken over under one lock.
 const SWAP_MSGS: u64 = 8192;
@@ -58,17 +60,18 @@ impl Shared {
             return Ok(());
         };
         let since = *upkeep.spill_since.get_or_insert(now);
-        if now < since.plus_ms(self.config.spill.after_ms) && !self.is_crowded() {
+        let hurry = self.is_crowded();
+        if now < since.plus_ms(self.config.spill.after_ms) && !hurry {
             return Ok(());
         }
-        self.step(upkeep, limit, now)
+        self.step(upkeep, limit, if hurry { HURRIED_STEP_MSGS } else { STEP_MSGS }, now)
     }
 
     /// # Errors
     /// As [`Shared::spill`].
-    fn step(&self, upkeep: &mut Upkeep, limit: u64, now: MonoTime) -> Result<(), StoreError> {
+    fn step(&self, upkeep: &mut Upkeep, limit: u64, msgs: usize, now: MonoTime) -> Result<(), StoreError> {
         upkeep.spill_retry_at = now.plus_ms(RETRY_MS);
-        match self.copy_below(limit) {
+        match self.copy_below(limit, msgs) {
             Ok(moved) if moved.is_empty() => Ok(()),
             Ok(moved) => self.record(upkeep, moved),
             Err(error) if error.is_retryable() => {
@@ -98,7 +101,7 @@ impl Shared {
             }
             if upkeep.spill.is_none() {
                 let durable = self.journal.lock().durable();
-                self.step(&mut upkeep, durable, now)?;
+                self.step(&mut upkeep, durable, HURRIED_STEP_MSGS, now)?;
             }
             self.sync(false)?;
             self.go_on_spilling(&mut upkeep);
@@ -122,18 +125,18 @@ impl Shared {
 
     /// Whether a limit of memory is near.
     fn is_crowded(&self) -> bool {
-        let near = |used: u64, max: u64| used >= max / 4 * 3;
+        let near = |used: u64, max: u64| used >= max / 2;
         let index = self.load.index_entries.load(Ordering::Relaxed) as u64;
         near(index, self.config.index_entries_max as u64)
             || (self.in_memory && near(self.segments.totals().1, self.config.memory_bytes_max))
     }
 
     /// Copies messages below `limit`, longest queue first. After an error nothing is left behind.
-    fn copy_below(&self, limit: u64) -> Result<Vec<(Arc<QueueInner>, Spilled)>, StoreError> {
+    fn copy_below(&self, limit: u64, mut left: usize) -> Result<Vec<(Arc<QueueInner>, Spilled)>, StoreError> {
         let queues = self.queues.read().iter().flatten().cloned().collect::<Vec<_>>();
         let mut queues: Vec<_> = queues.into_iter().map(|queue| (queue.movable(), queue)).collect();
         queues.sort_by_key(|(movable, _)| std::cmp::Reverse(*movable));
-        let (mut moved, mut left) = (Vec::new(), STEP_MSGS);
+        let mut moved = Vec::new();
         for (_, queue) in queues.into_iter().take_while(|(movable, _)| *movable > 0) {
             if left == 0 {
                 break;
@@ -157,12 +160,10 @@ impl Shared {
         limit: u64,
         left: &mut usize,
     ) -> Result<Option<Spilled>, StoreError> {
+        // Before anything is collected: a consumer may move the front on meanwhile.
+        let SpillStart { generation, first_seq, last } = queue.spill_start();
         let mut found = Vec::new();
         let mut next = queue.unspilled(0, limit, COPY_MSGS, &mut found);
-        if found.is_empty() && next.is_none() {
-            return Ok(None);
-        }
-        let SpillStart { generation, first_seq, last } = queue.spill_start();
         let continued = last.filter(|file| !file.complete);
         let mut writer = SpillWriter::new(self.spill_target(queue.id), continued.clone(), first_seq);
         let mut spilled = Spilled { generation, continued, ..Spilled::default() };
