@@ -48,7 +48,7 @@ LARGE = {
 }
 SMALL = {
     "pool_bytes_max": 512 * KIB,
-    "read_bytes": 64 * KIB,
+    "read_bytes": 256 * KIB,
     "out_bytes_max": 512 * KIB,
     "tls_out_bytes_max": 16 * KIB,
     "batch_bytes_max": 256 * KIB,

@@ -38,9 +38,10 @@ impl Default for NetConfig {
 }
 
 impl NetConfig {
-    /// For a small board.
+    /// For a small board. The read buffer takes a whole packet here too: with a smaller one every publisher of large
+    /// messages keeps a part of one, and that is more memory than the one buffer saves.
     pub fn small() -> Self {
-        Self { read_bytes: 64 * 1024, tls_out_bytes_max: 16 * 1024, ..Self::default() }
+        Self { tls_out_bytes_max: 16 * 1024, ..Self::default() }
     }
 }
 
