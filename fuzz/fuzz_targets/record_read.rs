@@ -13,7 +13,7 @@ use edgehub_types::UnixMs;
 use libfuzzer_sys::fuzz_target;
 
 /// Start and length of a segment header without queues.
-const SEGMENT_HEADER_BYTES: usize = 80;
+const SEGMENT_HEADER_BYTES: usize = 112;
 
 fn put_crc(bytes: &mut [u8], at: usize, covered: std::ops::Range<usize>) {
     let Some(crc) = bytes.get(covered).map(crc32fast::hash) else { return };

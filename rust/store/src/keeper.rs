@@ -91,6 +91,8 @@ impl Shared {
     /// # Errors
     /// The store is poisoned.
     fn round(&self, keeper: &mut Keeper, now: MonoTime) -> Result<(), StoreError> {
+        // First, so that no batch of this round is stamped before the step is noted.
+        self.watch_clock()?;
         if self.commit_due(keeper, now) {
             later(self.commit_round(keeper, now))?;
         }

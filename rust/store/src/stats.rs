@@ -51,6 +51,8 @@ pub struct StoreStats {
     /// Bytes of memory kept for later use (empty buffers, the newest part of the log), as of the last step of upkeep,
     /// at most two seconds ago.
     pub kept_bytes: u64,
+    /// Steps of the wall clock.
+    pub clock_steps: u64,
     /// Entries moved to spill files.
     pub spilled: u64,
     /// Spill files now.
@@ -78,6 +80,7 @@ pub(crate) struct Counters {
     pub recovered: AtomicU64,
     pub checkpoints: AtomicU64,
     pub kept_bytes: AtomicU64,
+    pub clock_steps: AtomicU64,
     pub spilled: AtomicU64,
 }
 
@@ -102,6 +105,7 @@ impl Counters {
             recovered: get(&self.recovered),
             checkpoints: get(&self.checkpoints),
             kept_bytes: get(&self.kept_bytes),
+            clock_steps: get(&self.clock_steps),
             spilled: get(&self.spilled),
             ..StoreStats::default()
         }

@@ -197,7 +197,7 @@ impl Shared {
     /// Where spill files of a queue are written.
     pub fn spill_target(&self, queue: QueueId) -> Target<'_> {
         let salt = self.journal.lock().salt();
-        let now_ms = self.clock.unix().0;
+        let now_ms = self.time.now().0;
         Target { storage: &*self.storage, config: self.config.spill, queue, salt, now_ms }
     }
 

@@ -9,11 +9,11 @@ use edgehub_store::{
     StoreConfig, StoreError, SyncPolicy, Target,
 };
 use edgehub_testkit::{FaultyStorage, VirtualClock};
-use edgehub_types::{Clock, UnixMs};
+use edgehub_types::UnixMs;
 use parking_lot::Mutex;
 
 pub const NEVER: UnixMs = UnixMs::MAX;
-pub const START: UnixMs = UnixMs(1_700_000_000_000);
+pub const START: UnixMs = UnixMs(1_750_000_000_000);
 
 /// Remembers what it was told.
 #[derive(Default)]
@@ -126,8 +126,9 @@ impl Rig {
         Self::on(disk, self.config, self.clock)
     }
 
+    /// The time of the store, in which messages expire.
     pub fn now(&self) -> UnixMs {
-        self.clock.unix()
+        self.store.now()
     }
 
     /// Lets time pass and the store work.
