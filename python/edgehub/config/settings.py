@@ -92,7 +92,8 @@ class StorageSettings:
         "OptimizeForPerformance",
         BOOL,
         True,
-        "`false` saves memory on small devices: smaller buffers, caches and segments, no buffer pool.",
+        "`false` saves memory on small devices: smaller buffers, caches and segments, no buffer pool; "
+        "see [memory.md](memory.md).",
     )
     sync: str = setting(
         "StoreSync",
@@ -295,7 +296,7 @@ class MqttSettings:
         "mqttSettings__UsePooledBuffers",
         optional(BOOL),
         None,
-        "Whether message buffers are pooled. Unset: as `OptimizeForPerformance`.",
+        "Whether message buffers are pooled, and nothing else. Unset: as `OptimizeForPerformance`.",
     )
     packet_bytes_max: int = setting(
         "mqttSettings__MaxInboundMessageSize",
@@ -372,6 +373,12 @@ class Settings:
     process: ProcessSettings = field(default_factory=ProcessSettings)
     local_routes: tuple[tuple[str, str], ...] = ()
     """Name and text of `routes__<name>`, for `configSource=local`."""
+
+    @property
+    def pools_buffers(self) -> bool:
+        """`mqttSettings__UsePooledBuffers`; unset, it follows `OptimizeForPerformance`."""
+        chosen = self.mqtt.pooled_buffers
+        return self.storage.optimize_for_performance if chosen is None else chosen
 
 
 SECTIONS = {
