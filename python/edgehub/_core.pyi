@@ -256,6 +256,8 @@ class Engine:
         :param spill_index_entries: with more queued messages, old ones go to compressed files; None chooses
             by `low_memory`.
         :param io_threads: 0 chooses by the number of usable cores.
+        :param low_memory: smaller buffers, caches and segments; docs/memory.md.
+        :param pooled_buffers: whether emptied buffers are kept for some seconds; whatever `low_memory` is.
         :raises ConfigError: an option is out of range.
         :raises StoreError: the store cannot be opened.
         """
@@ -353,6 +355,9 @@ class Engine:
 
     def upstream_link_down(self) -> None:
         """Returns every outstanding batch to the queue, in order."""
+
+    def memory_budget(self) -> dict[str, int]:
+        """Sizes and limits in force of every place that may hold a buffer, by the names in docs/memory.md."""
 
     def metrics(self) -> dict[str, object]:
         """Totals since start; see `edgehub.metrics` for their names. Cheap, safe to call often."""

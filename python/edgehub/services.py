@@ -282,7 +282,6 @@ class Services:
 
     def _open_core(self) -> HubCore:
         storage, mqtt, clients = self._settings.storage, self._settings.mqtt, self._settings.clients
-        fast = storage.optimize_for_performance
         return self._core_module.Engine(
             edge_device_id=self.identity.device_id,
             storage_dir=str(self._folder.messages) if self._folder is not None else None,
@@ -291,8 +290,8 @@ class Services:
             sync_min_interval_ms=storage.sync_min_interval_ms,
             spill_index_entries=storage.spill_index_entries,
             io_threads=mqtt.io_threads,
-            low_memory=not fast,
-            pooled_buffers=fast if mqtt.pooled_buffers is None else mqtt.pooled_buffers,
+            low_memory=not storage.optimize_for_performance,
+            pooled_buffers=self._settings.pools_buffers,
             packet_bytes_max=mqtt.packet_bytes_max,
             connect_timeout_ms=mqtt.connect_timeout_ms,
             keep_alive_max_ms=mqtt.keep_alive_max_ms,

@@ -92,7 +92,8 @@ class StorageSettings:
         "OptimizeForPerformance",
         BOOL,
         True,
-        "`false` saves memory on small devices: smaller buffers, caches and segments, no buffer pool.",
+        "`false` saves memory on small devices: smaller buffers, caches and segments, no buffer pool; "
+        "see [memory.md](memory.md).",
     )
     sync: str = setting(
         "StoreSync",
@@ -124,7 +125,7 @@ class StorageSettings:
         None,
         "Queued messages, once for each queue, that are kept at hand (16 bytes of memory each). If there are "
         "more for 2 s, old ones are moved to compressed files. Unset: 500,000, or 65,536 with "
-        "`OptimizeForPerformance=false`.",
+        "`OptimizeForPerformance=false`, where 250,000 is the most.",
         own=True,
     )
     max_size_bytes: int | None = setting(
@@ -304,7 +305,7 @@ class MqttSettings:
         "mqttSettings__UsePooledBuffers",
         optional(BOOL),
         None,
-        "Whether message buffers are pooled. Unset: as `OptimizeForPerformance`.",
+        "Whether message buffers are pooled, and nothing else. Unset: as `OptimizeForPerformance`.",
     )
     packet_bytes_max: int = setting(
         "mqttSettings__MaxInboundMessageSize",
@@ -381,6 +382,12 @@ class Settings:
     process: ProcessSettings = field(default_factory=ProcessSettings)
     local_routes: tuple[tuple[str, str], ...] = ()
     """Name and text of `routes__<name>`, for `configSource=local`."""
+
+    @property
+    def pools_buffers(self) -> bool:
+        """`mqttSettings__UsePooledBuffers`; unset, it follows `OptimizeForPerformance`."""
+        chosen = self.mqtt.pooled_buffers
+        return self.storage.optimize_for_performance if chosen is None else chosen
 
 
 SECTIONS = {

@@ -14,6 +14,7 @@ use crate::control::{ControlEvent, ControlQueue};
 use crate::endpoint::{Endpoint, UPSTREAM_ID};
 use crate::ids::ConnId;
 use crate::mailbox::{Command, Mailbox};
+use crate::reclaim::Reclaim;
 use crate::routing::RoutingTable;
 use crate::stats::Stats;
 use crate::upstream::Dispatcher;
@@ -72,6 +73,7 @@ pub struct Hub {
     pub(crate) control: ControlQueue,
     pub(crate) mailboxes: Vec<Mailbox>,
     pub(crate) stats: Stats,
+    pub(crate) reclaim: Reclaim,
     upstream: Mutex<Dispatcher>,
     upstream_signalled: AtomicBool,
     failure_told: AtomicBool,
@@ -90,6 +92,7 @@ impl Hub {
             control: ControlQueue::new(config.control_queue_max),
             mailboxes: (0..shards.max(1)).map(|_| Mailbox::default()).collect(),
             stats: Stats::default(),
+            reclaim: Reclaim::new(shards.max(1)),
             upstream,
             upstream_signalled: AtomicBool::new(false),
             failure_told: AtomicBool::new(false),
@@ -123,6 +126,11 @@ impl Hub {
     /// Totals.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// Memory that is kept for later use.
+    pub fn reclaim(&self) -> &Reclaim {
+        &self.reclaim
     }
 
     /// Mailbox of a shard.

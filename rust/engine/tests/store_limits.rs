@@ -6,7 +6,7 @@ mod common;
 
 use common::{Got, World, bodies, ids, puback_bytes, publish_bytes};
 use edgehub_engine::{CloseReason, Command, ControlEvent};
-use edgehub_store::{LossCause, Media, OverflowPolicy, Quota, StoreConfig, SyncPolicy};
+use edgehub_store::{LossCause, Media, OverflowPolicy, Quota, SpillConfig, StoreConfig, SyncPolicy};
 
 const TO_M: &[(&str, &str)] = &[("in", r#"FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i")"#)];
 const TOPIC: &str = "devices/d1/messages/events/";
@@ -117,6 +117,8 @@ fn world_with_quota(policy: OverflowPolicy) -> World {
         sync: SyncPolicy::None,
         background_thread: false,
         segment_bytes: 4096,
+        // Compressed, these bodies would have room for ever.
+        spill: SpillConfig { after_segments: usize::MAX, ..SpillConfig::default() },
         ..StoreConfig::small()
     };
     let mut world = World::with_store(Media::Memory, store, |config| config.store_full_grace_ms = 1000);

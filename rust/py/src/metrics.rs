@@ -22,6 +22,7 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, P
     totals.set_item("counters", counters(py, hub)?)?;
     totals.set_item("connections", connections(py, hub)?)?;
     totals.set_item("store", store(py, hub)?)?;
+    totals.set_item("memory", memory(py, hub)?)?;
     Ok(totals)
 }
 
@@ -109,6 +110,17 @@ fn connections<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> 
         connections.set_item(name, counter.load(Ordering::Relaxed))?;
     }
     Ok(connections)
+}
+
+/// What is kept for later use, and how it was given back.
+fn memory<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> {
+    let reclaim = hub.reclaim();
+    let memory = PyDict::new(py);
+    memory.set_item("io_kept_bytes", reclaim.kept_bytes())?;
+    memory.set_item("store_kept_bytes", hub.store().stats().kept_bytes)?;
+    memory.set_item("io_freed_bytes", reclaim.freed_bytes())?;
+    memory.set_item("trims", reclaim.trims())?;
+    Ok(memory)
 }
 
 fn store<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> {

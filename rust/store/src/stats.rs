@@ -57,6 +57,9 @@ pub struct StoreStats {
     pub recovered: u64,
     /// Checkpoints written.
     pub checkpoints: u64,
+    /// Bytes of memory kept for later use (empty buffers, the newest part of the log), as of the last step of upkeep,
+    /// at most two seconds ago.
+    pub kept_bytes: u64,
     /// Steps of the wall clock.
     pub clock_steps: u64,
     /// Entries moved to spill files.
@@ -87,6 +90,7 @@ pub(crate) struct Counters {
     pub quota_dropped: AtomicU64,
     pub recovered: AtomicU64,
     pub checkpoints: AtomicU64,
+    pub kept_bytes: AtomicU64,
     pub clock_steps: AtomicU64,
     pub spilled: AtomicU64,
 }
@@ -113,6 +117,7 @@ impl Counters {
             quota_dropped: get(&self.quota_dropped),
             recovered: get(&self.recovered),
             checkpoints: get(&self.checkpoints),
+            kept_bytes: get(&self.kept_bytes),
             clock_steps: get(&self.clock_steps),
             spilled: get(&self.spilled),
             ..StoreStats::default()

@@ -33,6 +33,9 @@ pub(super) struct Ingress {
     routing: Arc<RoutingTable>,
     batch: Batch,
     batch_bytes_max: usize,
+    batch_kept_bytes_max: usize,
+    /// Something was staged since the last look of [`Ingress::take_used`].
+    used: bool,
     bag: BagDecoder,
     properties: PropertiesBuf,
     decisions: Decisions,
@@ -53,6 +56,8 @@ impl Ingress {
             routing: hub.routing_table(),
             batch: Batch::new(),
             batch_bytes_max: hub.config().batch_bytes_max,
+            batch_kept_bytes_max: hub.config().batch_kept_bytes_max,
+            used: false,
             bag: BagDecoder::default(),
             properties: PropertiesBuf::default(),
             decisions: Decisions::default(),
@@ -87,6 +92,34 @@ impl Ingress {
 
     pub fn staged_bytes(&self) -> usize {
         self.batch.len_bytes()
+    }
+
+    /// Whether something was staged since the last call.
+    pub fn take_used(&mut self) -> bool {
+        std::mem::take(&mut self.used) || !self.batch.is_empty()
+    }
+
+    /// Bytes of the batch's buffers while it is empty.
+    pub fn kept_bytes(&self) -> usize {
+        if self.batch.is_empty() { self.batch.kept_bytes() } else { 0 }
+    }
+
+    /// Frees the buffers of an empty batch and those that helped to fill it; the bytes of the batch's.
+    pub fn release(&mut self) -> usize {
+        let freed = self.kept_bytes();
+        if self.batch.is_empty() {
+            self.batch = Batch::new();
+            self.bag = BagDecoder::default();
+            self.properties = PropertiesBuf::default();
+        }
+        freed
+    }
+
+    /// The batch is with the store.
+    fn appended(&mut self) {
+        self.batch.clear();
+        self.batch.shrink_to(self.batch_kept_bytes_max);
+        self.used = true;
     }
 
     pub fn is_full(&self) -> bool {
@@ -302,7 +335,7 @@ impl Shard {
         match self.hub.store.append(&mut self.ingress.batch, &self.waiter, ticket) {
             Ok(commit) => {
                 self.acks.seal(commit == Commit::Done);
-                self.ingress.batch.clear();
+                self.ingress.appended();
                 self.heed_pressure();
                 true
             }

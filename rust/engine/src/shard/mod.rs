@@ -16,6 +16,7 @@ mod commands;
 mod conn;
 mod delivery;
 mod held;
+mod idle;
 mod ingress;
 mod input;
 mod requests;
@@ -79,6 +80,8 @@ pub struct Shard {
     behind_until: MonoTime,
     sent_tally: Tally,
     next_scan: MonoTime,
+    /// When unused buffers are looked for again.
+    release_at: MonoTime,
     scratch: Vec<u8>,
     waiter: Arc<dyn CommitWaiter>,
 }
@@ -104,6 +107,7 @@ impl Shard {
             behind_until: MonoTime(0),
             sent_tally: Tally::default(),
             next_scan: MonoTime(u64::MAX),
+            release_at: MonoTime(0),
             scratch: Vec::new(),
             waiter: Arc::new(ShardWaiter { hub: hub.clone(), shard: index }),
             hub,

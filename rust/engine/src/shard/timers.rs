@@ -27,6 +27,9 @@ impl Shard {
         if self.waiting.iter().any(|slot| self.conns.get(*slot).is_some_and(|conn| conn.pause.control_full)) {
             deadline = deadline.min(self.now.mono.plus_ms(WAITING_RETRY_MS));
         }
+        if self.kept_bytes() > 0 {
+            deadline = deadline.min(self.release_at);
+        }
         (deadline != MonoTime(u64::MAX)).then_some(deadline)
     }
 
@@ -41,6 +44,7 @@ impl Shard {
         if self.now.mono >= self.next_scan {
             self.scan();
         }
+        self.release_unused();
     }
 
     fn scan(&mut self) {

@@ -1,9 +1,11 @@
-//! What must be done from time to time and may take long: the next segment, spent segments, expired messages, the quota.
+//! What must be done from time to time and may take long: the next segment, spent segments, expired messages, the quota,
+//! unused memory.
 //!
 //! It has a thread of its own, so that commits do not wait for it. One call of [`Shared::run_upkeep_once`] is one
 //! round.
 
 mod expiry;
+mod idle;
 mod quota;
 mod reclaim;
 mod spare;
@@ -21,6 +23,8 @@ use quota::QuotaLog;
 use spent::Spent;
 use spill::PendingSpill;
 
+pub(crate) use idle::release_some;
+
 /// Time between two rounds when nothing is in a hurry.
 const REST_MS: u64 = 100;
 /// Time between two rounds of a store that takes nothing any more.
@@ -34,6 +38,7 @@ pub(crate) struct Upkeep {
     /// There is more to do, and this round was long enough.
     more: bool,
     next_sweep: MonoTime,
+    idle: idle::Idle,
     spare_retry_at: Option<MonoTime>,
     /// The disk had no space for another segment, and so many had been unlinked by then.
     refused_after: Option<u64>,
@@ -93,6 +98,7 @@ impl Shared {
             self.sweep(upkeep, now);
             self.keep_quota(upkeep, now)?;
         }
+        self.release_unused(upkeep, now);
         self.relieve();
         Ok(())
     }
