@@ -1,6 +1,6 @@
 //! Which of the operations that were not synced a loss of power leaves behind.
 
-use crate::storage::{Image, Op};
+use crate::disk::{Image, Op};
 
 const SECTOR_BYTES: usize = 512;
 
