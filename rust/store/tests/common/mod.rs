@@ -2,6 +2,10 @@
 #![allow(dead_code)] // each test file uses its own part
 #![allow(clippy::unwrap_used)] // a test may panic
 
+pub mod promise;
+pub mod script;
+pub mod seeds;
+
 use std::sync::Arc;
 
 use edgehub_store::{
@@ -90,7 +94,10 @@ impl Rig {
     }
 
     pub fn in_memory(config: StoreConfig) -> Self {
-        let clock = Arc::new(VirtualClock::at(START));
+        Self::in_memory_at(config, Arc::new(VirtualClock::at(START)))
+    }
+
+    pub fn in_memory_at(config: StoreConfig, clock: Arc<VirtualClock>) -> Self {
         Self::with_media(Media::Memory, FaultyStorage::new(), config, clock).unwrap()
     }
 
@@ -129,6 +136,11 @@ impl Rig {
         }
         self.next_ticket += 1;
         self.store.append(&mut self.batch, &self.waiter, self.next_ticket)
+    }
+
+    /// The ticket of the last batch that [`Rig::try_append`] was given.
+    pub fn ticket(&self) -> u64 {
+        self.next_ticket
     }
 
     /// Appends one batch of messages that never expire and has it committed.
