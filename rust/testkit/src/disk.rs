@@ -116,9 +116,15 @@ pub(crate) struct Disk {
 }
 
 impl Disk {
+    /// A disk of which everything is durable.
     pub fn from_image(image: Image) -> Self {
-        let next_file = image.contents.keys().max().map_or(1, |last| last + 1);
-        let platter = Platter { live: image.clone(), durable: image, ops: Vec::new() };
+        Self::from_platter(Platter { live: image.clone(), durable: image, ops: Vec::new() })
+    }
+
+    pub fn from_platter(platter: Platter) -> Self {
+        let files = platter.live.contents.keys().chain(platter.durable.contents.keys());
+        let files = files.chain(platter.live.names.values()).chain(platter.durable.names.values());
+        let next_file = files.max().map_or(1, |last| last + 1);
         Self { platter, next_file, ..Self::default() }
     }
 

@@ -1,6 +1,6 @@
 //! Everything that happened to a folder, so that power can be cut at any moment of it without doing it all again.
 
-use crate::disk::{Disk, FileId, Image, Op, Platter};
+use crate::disk::{Disk, FileId, Op, Platter};
 use crate::storage::FaultyStorage;
 use crate::storage_crash::PowerCut;
 
@@ -70,21 +70,18 @@ impl Moment {
         }
     }
 
-    /// The folder that the end of the process at this moment leaves.
+    /// The folder that the end of the process at this moment leaves; see [`FaultyStorage::after_kill`].
     #[must_use]
     pub fn after_kill(&self) -> FaultyStorage {
-        folder(self.platter.live.clone())
+        FaultyStorage::from_disk(Disk::from_platter(self.platter.clone()))
     }
 
     /// The folder that a loss of power at this moment leaves.
     #[must_use]
     pub fn after_power_cut(&self, cut: PowerCut) -> FaultyStorage {
-        folder(cut.image(&self.platter.durable, &self.platter.ops))
+        let image = cut.image(&self.platter.durable, &self.platter.ops);
+        FaultyStorage::from_disk(Disk::from_image(image))
     }
-}
-
-fn folder(image: Image) -> FaultyStorage {
-    FaultyStorage::from_disk(Disk::from_image(image))
 }
 
 #[cfg(test)]

@@ -99,10 +99,11 @@ impl FaultyStorage {
         Moments::new(disk.history.clone().unwrap_or_else(now))
     }
 
-    /// The folder that the end of the process leaves: everything written is there.
+    /// The folder that the end of the process leaves: everything written is there, and what was not synced can still be
+    /// lost with power.
     #[must_use]
     pub fn after_kill(&self) -> Self {
-        Self::from_disk(Disk::from_image(self.disk.lock().live().clone()))
+        Self::from_disk(Disk::from_platter(self.disk.lock().platter.clone()))
     }
 
     /// A folder that a loss of power now would leave.
@@ -200,6 +201,19 @@ mod tests {
         let storage = FaultyStorage::new();
         storage.open("a", true).unwrap().write_all_at(b"xy", 1).unwrap();
         assert_eq!(read(&storage.after_kill(), "a"), Some(b"\0xy".to_vec()));
+    }
+
+    #[test]
+    fn after_a_kill_power_still_takes_what_was_not_synced() {
+        let storage = FaultyStorage::new();
+        let file = storage.open("a", true).unwrap();
+        storage.sync_dir().unwrap();
+        file.write_all_at(b"xy", 0).unwrap();
+        let killed = storage.after_kill();
+        assert_eq!(read(&killed.after_power_cut(PowerCut::all_lost()), "a"), Some(Vec::new()));
+        killed.open("a", false).unwrap().sync_data().unwrap();
+        assert_eq!(read(&killed.after_power_cut(PowerCut::all_lost()), "a"), Some(b"xy".to_vec()));
+        assert_eq!(storage.unsynced_ops(), 1, "they are two folders now");
     }
 
     #[test]
