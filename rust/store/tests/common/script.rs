@@ -96,9 +96,28 @@ fn expiries() -> Vec<Step> {
     steps
 }
 
+/// Segments are unlinked before a batch of messages could say that they are spent: one is begun before its
+/// predecessor is durable, and then nothing more is sent.
+fn reclaim() -> Vec<Step> {
+    let mut steps = Vec::new();
+    for _ in 0..2 {
+        steps.extend([append(4, 1, 1500), Pass(0), append(4, 1, 1500), append(4, 1, 1500), Pass(0)]);
+        steps.push(consume(2, 2));
+        steps.extend([Pass(40); 6]);
+        steps.extend([Pass(1000), Pass(20), Pass(20)]);
+    }
+    steps
+}
+
 /// All workloads with their names.
-pub fn scripts() -> [(&'static str, Vec<Step>); 4] {
-    [("steady", steady()), ("backlog", backlog()), ("removals", removals()), ("expiries", expiries())]
+pub fn scripts() -> [(&'static str, Vec<Step>); 5] {
+    [
+        ("steady", steady()),
+        ("backlog", backlog()),
+        ("removals", removals()),
+        ("expiries", expiries()),
+        ("reclaim", reclaim()),
+    ]
 }
 
 /// The policies, each with a store that rolls its segments often.
