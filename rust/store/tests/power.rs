@@ -7,8 +7,9 @@ mod common;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use common::cases::{Told, for_all};
 use common::promise::{End, Promise};
-use common::script::{Driver, configs, found, scripts};
+use common::script::{Driver, Step, configs, found, scripts};
 use common::{NEVER, Rig};
 use edgehub_store::{StoreConfig, Target};
 use edgehub_testkit::{FaultyStorage, Moment, PowerCut, VirtualClock};
@@ -60,6 +61,7 @@ impl Proof<'_> {
         let rig = self.open(disk, moment);
         for step in rig.disk.moments() {
             for cut in cuts(&step) {
+                let _told = Told(("recovery", step.number, cut.clone(), step.unsynced_ops()));
                 self.promise.check(
                     &found(&self.open(step.after_power_cut(cut), moment)),
                     moment,
@@ -92,51 +94,31 @@ impl Proof<'_> {
 
     fn check_moment(&self, moment: &Moment) {
         for cut in cuts(moment) {
+            let _told = Told(cut.clone());
             self.check(moment.after_power_cut(cut), moment.number, End::PowerCut);
         }
         let rig = self.check(moment.after_kill(), moment.number, End::Kill);
         self.check_continuation(rig, moment.number);
         for cut in [PowerCut::all_lost(), PowerCut::random_prefix(7), PowerCut::scattered(8)] {
+            let _told = Told(cut.clone());
             self.check_recovery(moment.after_power_cut(cut), moment.number);
         }
     }
 }
 
 /// Returns how many folders were opened.
-fn prove(config: &StoreConfig, name: &str, steps: &[common::script::Step]) -> u64 {
+fn prove(config: &StoreConfig, name: &str, steps: &[Step]) -> u64 {
     let driver = Driver::run(FaultyStorage::new(), config.clone(), steps).unwrap();
     assert!(driver.rig.store.is_poisoned().is_none());
     let opened = AtomicU64::new(0);
     let proof = Proof { config, promise: &driver.promise, opened: &opened };
     let moments: Vec<_> = driver.rig.disk.moments().collect();
     assert!(moments.len() > 30, "{name} does too little: {}", moments.len());
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for thread in 0..threads {
-            let (proof, moments) = (&proof, &moments);
-            scope.spawn(move || {
-                for moment in moments.iter().skip(thread).step_by(threads) {
-                    let told = Told { name, config, moment: moment.number };
-                    proof.check_moment(moment);
-                    std::mem::forget(told);
-                }
-            });
-        }
+    for_all(&moments, |moment| {
+        let _told = Told((name, config.sync, moment.number));
+        proof.check_moment(moment);
     });
     opened.into_inner()
-}
-
-/// Says where it was when a check fails.
-struct Told<'a> {
-    name: &'a str,
-    config: &'a StoreConfig,
-    moment: usize,
-}
-
-impl Drop for Told<'_> {
-    fn drop(&mut self) {
-        eprintln!("workload {} under {:?}, moment {}", self.name, self.config.sync, self.moment);
-    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses its own part
 #![allow(clippy::unwrap_used)] // a test may panic
 
+pub mod cases;
 pub mod promise;
 pub mod script;
 pub mod seeds;

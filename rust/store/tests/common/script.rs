@@ -151,7 +151,9 @@ impl Driver {
     pub fn run(disk: FaultyStorage, config: StoreConfig, steps: &[Step]) -> Result<Self, StoreError> {
         disk.record();
         let mut driver = Self::new(disk, config)?;
-        steps.iter().for_each(|step| driver.step(*step));
+        for step in steps {
+            driver.step(*step);
+        }
         Ok(driver)
     }
 

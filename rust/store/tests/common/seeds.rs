@@ -120,7 +120,9 @@ impl<C: Debug + Sync, A: Debug + Clone + Sync> Suite<C, A> {
         let _ = writeln!(text, "alone: STORE_SEEDS={seed} cargo test -p edgehub-store --test {name}");
         let _ = writeln!(text, "once mended, it belongs into rust/store/tests/seeds/{name}.txt");
         let _ = writeln!(text, "{config:#?}\nof {all} actions {} fail: {still}", fewest.len());
-        fewest.iter().for_each(|action| _ = writeln!(text, "    {action:?}"));
+        for action in &fewest {
+            let _ = writeln!(text, "    {action:?}");
+        }
         text
     }
 }
