@@ -259,6 +259,7 @@ impl RecoveryRun {
             // What lies side by side is one damage.
             self.report.quarantined += u64::from(damage_end != Some(address));
             self.quarantine(part.number, address - part.base, bytes);
+            self.replay.skip_damage();
             damage_end = Some(address + bytes);
             part.end = address + bytes - part.base;
         }

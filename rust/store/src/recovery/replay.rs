@@ -19,6 +19,8 @@ struct ReplayQueue {
     definition: Option<(Arc<str>, u32)>,
     index: SeqIndex,
     removed: bool,
+    /// Damage may have taken the record that undoes the removal: what comes now is dropped, but counts as lost.
+    removal_in_doubt: bool,
     /// Numbers that the batch at hand still has to give to this queue, and the next of them.
     left: u32,
     seq: u64,
@@ -92,9 +94,14 @@ impl Replay {
             if row.removed {
                 queue.remove(row.next_seq);
             } else {
-                queue.removed = false;
+                queue.revive();
             }
         }
+    }
+
+    /// Some part of the log is skipped.
+    pub fn skip_damage(&mut self) {
+        self.queues.iter_mut().for_each(|queue| queue.removal_in_doubt = queue.removed);
     }
 
     /// Takes over one batch; false, and nothing changed, when its numbers do not fit.
@@ -148,7 +155,7 @@ impl Replay {
             RecordView::QueueDefined { id, priority, endpoint } => {
                 self.define(id, priority, endpoint);
                 if let Some(queue) = self.queue(id) {
-                    queue.removed = false;
+                    queue.revive();
                 }
             }
             RecordView::QueueRemoved { id, below } => {
@@ -170,10 +177,10 @@ impl Replay {
         queue.seq += 1;
         if queue.removed || queue.definition.is_none() {
             queue.index.advance_to(seq + 1);
-            if !queue.removed {
+            if !queue.removed || queue.removal_in_doubt {
                 queue.lost.note(seq, seq + 1, 1);
-                self.orphaned += 1;
             }
+            self.orphaned += u64::from(!queue.removed);
         } else {
             queue.index.push(seq, entry);
         }
@@ -285,7 +292,11 @@ impl ReplayQueue {
         self.index.clear();
         self.index.advance_to(below);
         self.lost.forget_below(below);
-        self.removed = true;
+        (self.removed, self.removal_in_doubt) = (true, false);
+    }
+
+    fn revive(&mut self) {
+        (self.removed, self.removal_in_doubt) = (false, false);
     }
 }
 
