@@ -9,16 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use common::Rig;
+use common::cases::{Told, for_all};
 use common::promise::{Promise, Sent};
-use common::script::{Driver, QUEUES, configs, found, scripts};
+use common::script::{Driver, QUEUES, Step, configs, found, scripts};
 use common::seeds::Suite;
 use edgehub_store::{StoreConfig, SyncPolicy};
-use edgehub_testkit::{Dice, FaultyStorage, PowerCut, VirtualClock};
+use edgehub_testkit::{Dice, FaultyStorage, Moment, PowerCut, VirtualClock};
 use edgehub_types::Storage;
 
 const FLIPS_MAX: u64 = 12;
-/// Folders are taken at so many moments of each workload.
-const MOMENTS: usize = 4;
+/// Folders are taken at one moment of so many of each workload.
+const EVERY: usize = 12;
 
 type Found = [Vec<(u64, u64)>; QUEUES.len()];
 
@@ -44,26 +45,30 @@ fn open(whole: &Whole, disk: &FaultyStorage) -> Rig {
     Rig::on(disk.clone(), whole.config.clone(), clock)
 }
 
-/// Folders of all workloads and policies, all of them durable.
+/// Folders of a workload at some moments, one of so many, all of it durable.
+fn folders_of(config: &StoreConfig, name: &'static str, steps: &[Step], every: usize) -> Vec<Whole> {
+    let driver = Driver::run(FaultyStorage::new(), config.clone(), steps).unwrap();
+    let moments: Vec<_> = driver.rig.disk.moments().collect();
+    let promise = Arc::new(driver.promise);
+    let folder = |moment: &Moment| {
+        let disk = moment.after_power_cut(PowerCut::prefix(usize::MAX, 0));
+        let (config, promise) = (config.clone(), Arc::clone(&promise));
+        let mut whole = Whole { name, config, disk, promise, moment: moment.number, found: Found::default() };
+        whole.found = found(&open(&whole, &whole.disk.after_kill()));
+        whole
+    };
+    let folders = moments.iter().rev().step_by(every).map(folder);
+    folders.filter(|whole| whole.found.iter().any(|queue| !queue.is_empty())).collect()
+}
+
+/// Folders of all workloads and policies.
 fn folders() -> &'static [Whole] {
     static FOLDERS: OnceLock<Vec<Whole>> = OnceLock::new();
     FOLDERS.get_or_init(|| {
         let mut folders = Vec::new();
         for config in configs() {
             for (name, steps) in scripts() {
-                let driver = Driver::run(FaultyStorage::new(), config.clone(), &steps).unwrap();
-                let moments: Vec<_> = driver.rig.disk.moments().collect();
-                let promise = Arc::new(driver.promise);
-                for moment in moments.iter().rev().step_by(moments.len() / MOMENTS) {
-                    let disk = moment.after_power_cut(PowerCut::prefix(usize::MAX, 0));
-                    let (config, promise) = (config.clone(), Arc::clone(&promise));
-                    let mut whole =
-                        Whole { name, config, disk, promise, moment: moment.number, found: Found::default() };
-                    whole.found = found(&open(&whole, &whole.disk.after_kill()));
-                    if whole.found.iter().any(|queue| !queue.is_empty()) {
-                        folders.push(whole);
-                    }
-                }
+                folders.append(&mut folders_of(&config, name, &steps, EVERY));
             }
         }
         folders
@@ -135,11 +140,16 @@ fn is_whole_row(disk: &FaultyStorage) -> bool {
 
 fn run(folder: &usize, flips: &[Flip]) {
     let whole = &folders()[*folder];
-    let at = (whole.name, whole.config.sync, whole.moment);
     let disk = whole.disk.after_kill();
     flips.iter().for_each(|bit| flip(&disk, bit));
-    let whole_row = is_whole_row(&disk);
-    let rig = open(whole, &disk);
+    check_folder(whole, &disk, flips.len());
+}
+
+/// What is missing in a folder in which so many bits were flipped is told.
+fn check_folder(whole: &Whole, disk: &FaultyStorage, flips: usize) {
+    let at = (whole.name, whole.config.sync, whole.moment);
+    let whole_row = is_whole_row(disk);
+    let rig = open(whole, disk);
     let (after, report) = (found(&rig), rig.report);
     let mut missing = Missing::default();
     let queues = whole.promise.queues.iter().zip(&whole.found).zip(&after);
@@ -149,9 +159,9 @@ fn run(folder: &usize, flips: &[Flip]) {
     let told = report.quarantined > 0 || report.torn_bytes > 0;
     assert!(missing.all == 0 || told, "{missing:?} without a word: {at:?}");
     let few = missing.batches.len() <= ROUND_BATCHES_MAX;
-    assert!(few || flips.len() > 1 || whole.config.sync != SyncPolicy::Group, "{missing:?}: {at:?}");
+    assert!(few || flips > 1 || whole.config.sync != SyncPolicy::Group, "{missing:?}: {at:?}");
     // With spent segments in between, or a header gone as well, what is missing may have been in those.
-    let known = flips.len() == 1 && whole_row;
+    let known = flips == 1 && whole_row;
     assert!(missing.between <= report.lost || !known, "{missing:?}: {at:?} {report:?}");
     let there: usize = after.iter().map(Vec::len).sum();
     let all: usize = whole.promise.queues.iter().map(BTreeMap::len).sum();
@@ -172,4 +182,27 @@ fn flipped_bits_are_found_and_told() {
         run,
     };
     suite.check();
+}
+
+/// Also the one batch that says that a segment which is gone was spent.
+#[test]
+fn every_byte_may_be_damaged_where_segments_are_spent() {
+    let (name, steps) = scripts().into_iter().find(|(name, _)| *name == "reclaim").unwrap();
+    let folders = folders_of(&configs()[0], name, &steps, 1);
+    let spent = |whole: &&Whole| whole.disk.content("journal-000000000001.seg").is_none();
+    let folders: Vec<_> = folders.iter().filter(spent).collect();
+    assert!(folders.len() > 10, "{} folders", folders.len());
+    for_all(&folders, |whole| {
+        for name in whole.disk.list().unwrap() {
+            let content = whole.disk.content(&name).unwrap();
+            for at in (0..content.len()).step_by(8) {
+                let disk = whole.disk.after_kill();
+                let mut damaged = content.clone();
+                damaged[at] ^= 1;
+                disk.set_content(&name, &damaged);
+                let _told = Told((&name, at));
+                check_folder(whole, &disk, 1);
+            }
+        }
+    });
 }
