@@ -33,6 +33,12 @@ struct Whole {
     found: Found,
 }
 
+/// Which of the folders.
+#[derive(Debug)]
+struct Chosen {
+    folder: usize,
+}
+
 /// One bit of one file, each as a part of all there are.
 #[derive(Debug, Clone)]
 struct Flip {
@@ -75,12 +81,15 @@ fn folders() -> &'static [Whole] {
     })
 }
 
-fn plan(seed: u64) -> (usize, Vec<Flip>) {
+fn plan(seed: u64) -> (Chosen, Vec<Flip>) {
     let mut dice = Dice::new(seed);
     let folder = dice.below(folders().len() as u64) as usize;
     // Mostly one: more of them hide each other.
     let count = if dice.below(3) > 0 { 1 } else { 2 + dice.below(FLIPS_MAX - 1) };
-    (folder, (0..count).map(|_| Flip { file: dice.below(u64::MAX), bit: dice.below(u64::MAX) }).collect())
+    (
+        Chosen { folder },
+        (0..count).map(|_| Flip { file: dice.below(u64::MAX), bit: dice.below(u64::MAX) }).collect(),
+    )
 }
 
 /// Flips a bit of what is not zero at the end of a file: the rest is not in use.
@@ -138,10 +147,12 @@ fn is_whole_row(disk: &FaultyStorage) -> bool {
     numbers.windows(2).all(|pair| pair[0] + 1 == pair[1])
 }
 
-fn run(folder: &usize, flips: &[Flip]) {
-    let whole = &folders()[*folder];
+fn run(chosen: &Chosen, flips: &[Flip]) {
+    let whole = &folders()[chosen.folder];
     let disk = whole.disk.after_kill();
-    flips.iter().for_each(|bit| flip(&disk, bit));
+    for bit in flips {
+        flip(&disk, bit);
+    }
     check_folder(whole, &disk, flips.len());
 }
 
