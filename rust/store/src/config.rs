@@ -38,6 +38,33 @@ pub enum Media {
     Memory,
 }
 
+/// When old backlog moves to compressed files of its own, and how these are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpillConfig {
+    /// Complete journal segments that may hold wanted messages; with one more, the oldest is emptied.
+    pub after_segments: usize,
+    /// Index entries (16 bytes each) of all queues together; with more, everything durable is moved.
+    pub index_entries: usize,
+    /// A file is complete from this size on, bytes (`4 KiB ..= 1 GiB`). Expired messages give their space back by whole files.
+    pub file_bytes: u32,
+    /// Messages that are compressed together, bytes (`256 ..= 1 MiB`); a longer message is alone.
+    pub block_bytes: u32,
+    /// Uncompressed blocks kept for consumers, bytes; one is kept in any case.
+    pub cache_bytes: usize,
+}
+
+impl Default for SpillConfig {
+    fn default() -> Self {
+        Self {
+            after_segments: 2,
+            index_entries: 500_000,
+            file_bytes: 16 << 20,
+            block_bytes: 64 << 10,
+            cache_bytes: 1 << 20,
+        }
+    }
+}
+
 /// Settings of a [`crate::Store`].
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
@@ -59,7 +86,9 @@ pub struct StoreConfig {
     /// Bytes of segments with [`Media::Memory`]. `Store::pressure` is on from 7/8 of it; when reached, `append`
     /// refuses with [`crate::StoreError::MemoryFull`].
     pub memory_bytes_max: u64,
-    /// Whether `open` starts the store's thread. Without it somebody must call [`crate::Store::tick`]:
+    /// When and how old backlog is moved out of the journal.
+    pub spill: SpillConfig,
+    /// Whether `open` starts the store's threads. Without it somebody must call [`crate::Store::tick`]:
     /// tests do, to have a store that runs on virtual time alone.
     pub background_thread: bool,
 }
@@ -75,6 +104,7 @@ impl Default for StoreConfig {
             index_entries_max: 16_000_000,
             unsynced_bytes_max: 64 << 20,
             memory_bytes_max: 1 << 30,
+            spill: SpillConfig::default(),
             background_thread: true,
         }
     }
@@ -89,6 +119,12 @@ impl StoreConfig {
             index_entries_max: 1_000_000,
             unsynced_bytes_max: 4 << 20,
             memory_bytes_max: 32 << 20,
+            spill: SpillConfig {
+                index_entries: 65_536,
+                file_bytes: 4 << 20,
+                cache_bytes: 128 << 10,
+                ..SpillConfig::default()
+            },
             ..Self::default()
         }
     }

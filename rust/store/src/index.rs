@@ -11,13 +11,27 @@ const DONE: u32 = 1 << 31;
 const RELEASED: u32 = 1 << 30;
 const LEN_MASK: u32 = RELEASED - 1;
 const NEVER_S: u32 = u32::MAX;
+/// Set in addresses of messages in spill files; addresses of the journal stay below.
+const SPILLED: u64 = 1 << 63;
+/// Numbers of spill files stay below this.
+pub(crate) const SPILL_NUMBER_MAX: u64 = 1 << 31;
 /// An empty index gives memory back when it had room for more entries than this.
 const KEEP_ENTRIES: usize = 4096;
+
+/// Address of everything in one block of a spill file.
+pub(crate) fn spill_address(file: u64, block_offset: u64) -> u64 {
+    SPILLED | (file % SPILL_NUMBER_MAX) << 32 | block_offset & u64::from(u32::MAX)
+}
+
+/// Number of the file and offset of the block that [`spill_address`] made an address of.
+pub(crate) fn spill_place(address: u64) -> (u64, u64) {
+    ((address & !SPILLED) >> 32, address & u64::from(u32::MAX))
+}
 
 /// One message of a queue: 16 bytes, however long the message is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
-    /// Address of its record.
+    /// Address of its record, or of the block of a spill file that it is in.
     pub address: u64,
     len_flags: u32,
     expiry_s: u32,
@@ -31,8 +45,19 @@ impl Entry {
         Self { address, len_flags: len & LEN_MASK, expiry_s }
     }
 
+    /// Of the record; in a spill file about so many bytes.
     pub fn len(self) -> u32 {
         self.len_flags & LEN_MASK
+    }
+
+    /// Whether the message is in a spill file.
+    pub fn is_spilled(self) -> bool {
+        self.address & SPILLED != 0
+    }
+
+    /// The same message in another place.
+    pub fn moved_to(self, address: u64) -> Self {
+        Self { address, ..self }
     }
 
     pub fn is_done(self) -> bool {
@@ -78,6 +103,11 @@ pub(crate) struct SeqIndex {
 }
 
 impl SeqIndex {
+    /// Without entries; the first number to come is `seq`.
+    pub fn starting_at(seq: u64) -> Self {
+        Self { head: seq, next: seq, ..Self::default() }
+    }
+
     /// Number of the first entry, or of the next one to come when there is none.
     pub fn head(&self) -> u64 {
         self.head
@@ -156,22 +186,77 @@ impl SeqIndex {
         seq
     }
 
+    /// Position of the first entry whose number is not below `seq`.
+    pub fn lower_bound(&self, seq: u64) -> usize {
+        if seq <= self.head {
+            return 0;
+        }
+        let missing: u64 =
+            self.gaps.iter().take_while(|gap| gap.at < seq).map(|gap| gap.count.min(seq - gap.at)).sum();
+        self.len().min((seq - self.head - missing) as usize)
+    }
+
     /// Removes the entries at the front that are done; returns how many.
     pub fn pop_done(&mut self) -> usize {
         let mut popped = 0;
         while self.entries.front().is_some_and(|entry| entry.is_done()) {
-            self.entries.pop_front();
-            self.head += 1;
+            self.pop_front();
             popped += 1;
-            if let Some(gap) = self.gaps.front().copied().filter(|gap| gap.at == self.head) {
-                self.head += gap.count;
-                self.gaps.pop_front();
-            }
         }
         if popped > 0 && self.entries.is_empty() {
             self.clear();
         }
         popped
+    }
+
+    fn pop_front(&mut self) {
+        self.entries.pop_front();
+        self.head += 1;
+        if let Some(gap) = self.gaps.front().copied().filter(|gap| gap.at == self.head) {
+            self.head += gap.count;
+            self.gaps.pop_front();
+        }
+    }
+
+    /// Removes the first `count` entries, done or not. Memory that is not needed any more is given back.
+    pub fn drop_front(&mut self, count: usize) {
+        for _ in 0..count.min(self.len()) {
+            self.pop_front();
+        }
+        if self.entries.is_empty() {
+            return self.clear();
+        }
+        let capacity = self.entries.capacity();
+        if capacity > KEEP_ENTRIES && self.len() < capacity / 4 {
+            self.entries.shrink_to(self.len() * 2);
+        }
+    }
+
+    /// Takes out the entries from a position on, as an index of its own. This one ends behind its last entry.
+    pub fn split_off(&mut self, at: usize) -> Self {
+        let at = at.min(self.len());
+        let head = if at == self.len() { self.next } else { self.seq_at(at) };
+        let end = at.checked_sub(1).map_or(self.head, |last| self.seq_at(last) + 1);
+        let first_gap = self.gaps.partition_point(|gap| gap.at < head);
+        let gaps = self.gaps.split_off(first_gap);
+        while self.gaps.back().is_some_and(|gap| gap.at >= end) {
+            self.gaps.pop_back();
+        }
+        let entries = self.entries.split_off(at);
+        let next = std::mem::replace(&mut self.next, end);
+        Self { entries, head, next, gaps }
+    }
+
+    /// Adds all of another index, whose numbers are not below [`SeqIndex::next`].
+    pub fn append(&mut self, mut other: Self) {
+        self.advance_to(other.head);
+        if self.entries.is_empty() {
+            *self = other;
+            return;
+        }
+        self.entries.append(&mut other.entries);
+        self.gaps.append(&mut other.gaps);
+        self.next = self.next.max(other.next);
     }
 
     /// Removes everything; numbering goes on.
@@ -227,6 +312,41 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn an_index_can_be_cut_anywhere_and_put_together(
+            gaps in prop::collection::vec(0_u64..3, 0..20), tail in 0_u64..3, at in 0_usize..25, dropped in 0_usize..25,
+        ) {
+            let make = || {
+                let mut index = SeqIndex::starting_at(3);
+                for gap in &gaps {
+                    let seq = index.next() + gap;
+                    index.push(seq, entry(seq));
+                }
+                index.advance_to(index.next() + tail);
+                index
+            };
+            let whole = make();
+            let seqs = |index: &SeqIndex| (0..index.len()).map(|at| index.seq_at(at)).collect::<Vec<_>>();
+            let mut front = make();
+            let back = front.split_off(at);
+            let cut = at.min(whole.len());
+            prop_assert_eq!(seqs(&front), &seqs(&whole)[..cut]);
+            prop_assert_eq!(seqs(&back), &seqs(&whole)[cut..]);
+            prop_assert_eq!(back.next(), whole.next());
+            prop_assert!(front.next() <= back.head());
+            front.append(back);
+            prop_assert_eq!(seqs(&front), seqs(&whole));
+            prop_assert_eq!((front.head(), front.next()), (whole.head(), whole.next()));
+            for seq in 0..whole.next() + 2 {
+                prop_assert_eq!(front.position(seq), whole.position(seq));
+                let wanted = seqs(&whole).iter().filter(|one| **one < seq).count();
+                prop_assert_eq!(whole.lower_bound(seq), wanted);
+            }
+            front.drop_front(dropped);
+            prop_assert_eq!(seqs(&front), &seqs(&whole)[dropped.min(whole.len())..]);
+            prop_assert_eq!(front.next(), whole.next());
+        }
+
         /// Against a map from number to entry.
         #[test]
         fn positions_agree_with_a_map(steps in prop::collection::vec((0u64..4, 0usize..6, any::<bool>()), 1..80)) {

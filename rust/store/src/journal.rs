@@ -115,6 +115,16 @@ impl Journal {
         }
     }
 
+    /// Random number of the folder.
+    pub fn salt(&self) -> u64 {
+        self.salt
+    }
+
+    /// Where the log ends.
+    pub fn log_end(&self) -> u64 {
+        self.log_end
+    }
+
     /// The log is durable below this.
     pub fn durable(&self) -> u64 {
         self.durable
@@ -190,7 +200,7 @@ impl Journal {
         header.encode(&mut self.header);
         spare.file.write_all_at(&self.header, 0).map_err(StoreError::io("write", &spare.name))?;
         self.seal_active();
-        let meta = SegmentMeta::new(self.next_base, self.next_base + spare.bytes, 0, false);
+        let meta = SegmentMeta::active(self.next_base, self.next_base + spare.bytes);
         let segment = Arc::new(Segment { meta, name: spare.name, file: spare.file });
         segments.push(Arc::clone(&segment));
         let position = self.next_base + self.header.len() as u64;
@@ -216,10 +226,18 @@ impl Journal {
     }
 
     fn row(&self, queue: &QueueInner) -> QueueRow {
-        let (head_seq, removed) = queue.snapshot();
+        let (head_seq, removed, spilled_seq) = queue.snapshot();
         let next_seq = self.next_seq(queue.id);
         let endpoint = queue.endpoint.to_string();
-        QueueRow { id: queue.id.0, priority: queue.priority, next_seq, head_seq, removed, endpoint }
+        QueueRow {
+            id: queue.id.0,
+            priority: queue.priority,
+            next_seq,
+            head_seq,
+            removed,
+            endpoint,
+            spilled_seq,
+        }
     }
 
     /// Number that the next message of a queue gets.

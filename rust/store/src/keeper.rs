@@ -1,4 +1,4 @@
-//! The store's thread without the thread: one call of [`Shared::run_once`] is one round of what it does.
+//! The committing thread without the thread: one call of [`Shared::run_once`] is one round of what it does.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,9 +9,8 @@ use crate::StoreError;
 use crate::batch::{BatchInner, QueueId};
 use crate::commit::CommitWaiter;
 use crate::config::SyncPolicy;
-use crate::segment::Segment;
 use crate::shared::Shared;
-use crate::upkeep::CHECKPOINT_MS;
+use crate::sync::CHECKPOINT_MS;
 
 /// Time between two rounds of a store that takes nothing any more.
 const DEAD_MS: u64 = 1000;
@@ -48,7 +47,7 @@ impl Gather {
     }
 }
 
-/// State of the store's thread between two rounds.
+/// State of the committing thread between two rounds.
 #[derive(Default)]
 pub(crate) struct Keeper {
     /// Batches that are being committed, and the addresses of those that are placed.
@@ -59,16 +58,10 @@ pub(crate) struct Keeper {
     pub told: usize,
     pub write_buf: Vec<u8>,
     pub woken: Vec<QueueId>,
-    /// Segments on the way out that a reader still holds.
-    pub retiring: Vec<Arc<Segment>>,
-    /// There may be more to unlink, but what gathers comes first.
-    pub reclaim_more: bool,
     pub last_sync: Option<MonoTime>,
     pub unsynced_since: Option<MonoTime>,
     pub last_checkpoint: MonoTime,
-    pub next_sweep: MonoTime,
     pub retry_at: Option<MonoTime>,
-    pub spare_retry_at: Option<MonoTime>,
 }
 
 /// When the next round is due if nothing happens before.
@@ -80,7 +73,7 @@ pub(crate) struct NextRound {
 }
 
 impl Shared {
-    /// One round of housekeeping. `None` when another thread is in it.
+    /// One round of commits, checkpoints and syncs. `None` when another thread is in it.
     pub fn run_once(&self) -> Option<NextRound> {
         let mut keeper = self.keeper.try_lock()?;
         let now = self.clock.mono();
@@ -103,9 +96,6 @@ impl Shared {
         }
         self.checkpoint_if_due(keeper, now)?;
         self.sync_if_due(keeper, now)?;
-        self.prepare_spare(keeper, now)?;
-        self.reclaim(keeper)?;
-        self.sweep(keeper, now);
         self.relieve();
         Ok(())
     }
@@ -115,7 +105,6 @@ impl Shared {
             SyncPolicy::Interval { interval_ms } => interval_ms.clamp(1, CHECKPOINT_MS),
             _ => CHECKPOINT_MS,
         });
-        let rest = if keeper.reclaim_more { now } else { rest.min(keeper.next_sweep) };
         if !keeper.round.is_empty() {
             return NextRound { at: keeper.retry_at.unwrap_or(now).min(rest), gathered: true };
         }

@@ -6,17 +6,16 @@ use edgehub_types::UnixMs;
 use parking_lot::Mutex;
 
 use crate::StoreError;
-use crate::format::RecordView;
+use crate::format::{RecordView, SpillEntry};
 use crate::ledger::LossCause;
 use crate::queue::{Budget, Choice, Planned, QueueInner};
+use crate::runs::run;
 use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::stats::add;
 
 /// Records are read from a file in runs of about this many bytes.
 const READ_AHEAD_BYTES: usize = 64 << 10;
-/// Two records are read in one call when there is no more than this between them.
-const READ_GAP_BYTES: u64 = 16 << 10;
 /// Messages chosen under one lock.
 const PLAN_MAX: usize = 256;
 /// Buffers kept for the next lease, and how large such a buffer may be.
@@ -126,11 +125,11 @@ impl Shared {
         deliver: &mut impl FnMut(Leased<'_>) -> bool,
     ) -> Result<bool, StoreError> {
         scratch.plan.clear();
-        let Choice { epoch, unfinished, .. } = self.plan(queue, now, left, &mut scratch.plan);
+        let Choice { epoch, unfinished, starved, .. } = self.plan(queue, now, left, &mut scratch.plan);
         if scratch.plan.is_empty() {
-            return Ok(unfinished);
+            return if starved { self.fetch(queue, now) } else { Ok(unfinished) };
         }
-        let loaded = self.load(scratch);
+        let loaded = self.load(queue, scratch);
         let refused = match &loaded {
             Ok(()) => self.deliver(queue, now, epoch, scratch, left, deliver),
             Err(_) => scratch.plan.first(),
@@ -153,9 +152,12 @@ impl Shared {
     }
 
     /// Fills the scratch buffer with the planned records.
-    fn load(&self, scratch: &mut Scratch) -> Result<(), StoreError> {
+    fn load(&self, queue: &QueueInner, scratch: &mut Scratch) -> Result<(), StoreError> {
         let Scratch { bytes, plan } = scratch;
         bytes.clear();
+        let spilled = plan.iter().take_while(|planned| planned.entry.is_spilled()).count();
+        let (spilled, plan) = plan.split_at_mut(spilled);
+        self.load_spilled(queue, bytes, spilled)?;
         let ranges: &[Planned] = plan;
         let mut hits = HitList::default();
         self.tail.copy(
@@ -177,7 +179,9 @@ impl Shared {
         while let Some(first) = plan.first() {
             let start = first.entry.address;
             let segment = self.segments.find(start);
-            let (count, end) = run(plan, segment.as_ref().map_or(start, |segment| segment.meta.limit));
+            let limit = segment.as_ref().map_or(start, |segment| segment.meta.limit);
+            let records = plan.iter().map(|planned| (planned.entry.address, planned.entry.len()));
+            let (count, end) = run(records, limit, READ_AHEAD_BYTES as u64);
             let (now, later) = plan.split_at_mut(count);
             plan = later;
             let base = bytes.len();
@@ -197,7 +201,7 @@ impl Shared {
         Ok(())
     }
 
-    fn read_segment(&self, segment: &Segment, address: u64, buf: &mut [u8]) -> Result<usize, StoreError> {
+    pub fn read_segment(&self, segment: &Segment, address: u64, buf: &mut [u8]) -> Result<usize, StoreError> {
         add(&self.counters.reads, 1);
         segment.file.read_at(buf, segment.offset(address)).map_err(StoreError::io("read", &segment.name))
     }
@@ -257,8 +261,8 @@ impl Shared {
     ) -> Result<bool, StoreError> {
         let Some((epoch, entry)) = queue.leased(seq) else { return Ok(false) };
         let mut scratch = self.scratches.take();
-        scratch.plan.push(Planned { seq, entry, at: None, cold: false });
-        let loaded = self.load(&mut scratch);
+        scratch.plan.push(Planned::new(seq, entry));
+        let loaded = self.load(queue, &mut scratch);
         let planned = scratch.plan.first();
         let message = planned.and_then(|planned| scratch.message(planned, queue.id.0));
         let found = loaded.is_ok() && message.is_some();
@@ -280,12 +284,14 @@ impl Scratch {
     /// Expiry for this queue and payload of a loaded record; `None` when it is damaged.
     fn message(&self, planned: &Planned, queue: u32) -> Option<(UnixMs, &[u8])> {
         let at = planned.at? as usize;
-        let record = self.bytes.get(at..at + planned.entry.len() as usize)?;
+        let record = self.bytes.get(at..at + planned.len as usize)?;
+        if planned.entry.is_spilled() {
+            let (entry, _) = SpillEntry::decode(record)?;
+            return Some((entry.expires_at, entry.payload));
+        }
         let view =
             if planned.cold { RecordView::decode(record) } else { RecordView::decode_trusted(record) }?;
-        let RecordView::Message { payload, .. } = view else { return None };
-        let (_, expires_at) = view.targets().find(|(id, _)| *id == queue)?;
-        Some((expires_at, payload))
+        view.message_for(queue)
     }
 }
 
@@ -301,21 +307,4 @@ impl HitList {
             (self.first, self.at) = (Some(index), at as u32);
         }
     }
-}
-
-/// How many of the planned records one read call covers, and where it ends. It stays below `limit`, the end of
-/// the segment that the first lies in.
-fn run(plan: &[Planned], limit: u64) -> (usize, u64) {
-    let start = plan.first().map_or(0, |planned| planned.entry.address);
-    let mut end = start;
-    for (count, planned) in plan.iter().enumerate() {
-        let next = planned.entry.address;
-        let next_end = next + u64::from(planned.entry.len());
-        let near = next.saturating_sub(end) <= READ_GAP_BYTES && next_end - start <= READ_AHEAD_BYTES as u64;
-        if count > 0 && (!near || next_end > limit) {
-            return (count, end);
-        }
-        end = next_end;
-    }
-    (plan.len(), end)
 }

@@ -22,6 +22,7 @@ mod batch;
 mod commit;
 mod config;
 mod error;
+mod fetch;
 pub mod format;
 mod group;
 mod handle;
@@ -34,11 +35,14 @@ mod ledger;
 mod open;
 mod queue;
 mod recovery;
+mod runs;
 mod segment;
 mod shared;
+mod spill;
 mod stats;
 mod storage;
 mod store;
+mod sync;
 mod tail;
 mod thread;
 mod upkeep;
@@ -46,8 +50,8 @@ mod upkeep;
 pub use batch::{Batch, QueueId, Target};
 pub use commit::{Commit, CommitWaiter};
 pub use config::{
-    BATCH_BYTES_MAX, ENDPOINT_BYTES_MAX, Media, PAYLOAD_BYTES_MAX, QUEUES_MAX, StoreConfig, SyncPolicy,
-    TARGETS_MAX,
+    BATCH_BYTES_MAX, ENDPOINT_BYTES_MAX, Media, PAYLOAD_BYTES_MAX, QUEUES_MAX, SpillConfig, StoreConfig,
+    SyncPolicy, TARGETS_MAX,
 };
 pub use error::StoreError;
 pub use handle::Queue;

@@ -1,6 +1,6 @@
 //! From a folder (or none) to a store that can be used.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use edgehub_types::{Clock, Storage};
@@ -9,12 +9,13 @@ use parking_lot::{Condvar, Mutex, RwLock};
 use crate::StoreError;
 use crate::config::{Media, StoreConfig, SyncPolicy};
 use crate::journal::{Content, Journal};
-use crate::keeper::{Gather, Keeper};
+use crate::keeper::Gather;
 use crate::lease::ScratchPool;
 use crate::ledger::{Ledger, Loss};
 use crate::recovery::{Recovered, Recovery, recover};
 use crate::segment::SegmentSet;
 use crate::shared::{Health, Load, Shared};
+use crate::spill::BlockCache;
 use crate::stats::{Counters, add};
 use crate::storage::MemoryStorage;
 use crate::tail::TailCache;
@@ -47,6 +48,10 @@ pub(crate) fn open(
     let report = found.report;
     let shared = assemble(storage, in_memory, config, clock, found);
     begin_first_segment(&shared)?;
+    let queues: Vec<_> = shared.queues.read().iter().flatten().cloned().collect();
+    for queue in &queues {
+        shared.settle(queue, queue.tidy());
+    }
     Ok((shared, report))
 }
 
@@ -71,17 +76,26 @@ fn assemble(
         dirty: Mutex::default(),
         gather: Mutex::new(gather),
         gathered: Condvar::new(),
-        keeper: Mutex::new(Keeper::default()),
+        keeper: Mutex::default(),
+        upkeep: Mutex::default(),
+        upkeep_wanted: Mutex::default(),
+        upkeep_waker: Condvar::new(),
+        syncing: Mutex::default(),
         health: Health::default(),
         load: Load::default(),
         counters: Counters::default(),
         ledger: Ledger::default(),
         scratches: ScratchPool::default(),
+        blocks: BlockCache::new(config.spill.cache_bytes),
+        spill_numbers: AtomicU64::new(found.spill_number),
+        spent_files: Mutex::default(),
         listener: OnceLock::new(),
         config,
     };
     shared.load.index_entries.store(found.entries, Ordering::Relaxed);
-    add(&shared.counters.recovered, found.entries as u64);
+    shared.load.spill_files.store(found.spill_files, Ordering::Relaxed);
+    shared.load.spill_bytes.store(found.spill_bytes, Ordering::Relaxed);
+    add(&shared.counters.recovered, found.report.entries);
     let at = shared.clock.unix();
     found.losses.into_iter().for_each(|loss| shared.ledger.note(Loss { at, ..loss }));
     shared

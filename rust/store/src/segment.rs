@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use edgehub_types::StorageFile;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 /// What queues need to know of a segment. Apart from the file, so that a queue that remembers it
 /// does not keep an unlinked file open.
@@ -16,11 +16,69 @@ pub(crate) struct SegmentMeta {
     pub limit: u64,
     live: AtomicU64,
     sealed: AtomicBool,
+    times: Mutex<WriteTimes>,
+}
+
+/// Between two notes of the time there is at least this.
+const TIME_STEP_MS: u64 = 1000;
+/// Notes of one segment; with more, each second one is forgotten.
+const TIMES_MAX: usize = 1024;
+
+/// When a segment was written, by address, about to the second.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct WriteTimes {
+    notes: Vec<(u64, u64)>,
+}
+
+impl WriteTimes {
+    /// What begins at `address` was written then.
+    pub fn note(&mut self, address: u64, ms: u64) {
+        if self.notes.last().is_some_and(|(_, last)| ms.abs_diff(*last) < TIME_STEP_MS) {
+            return;
+        }
+        if self.notes.len() >= TIMES_MAX {
+            let mut at = 0;
+            self.notes.retain(|_| {
+                at += 1;
+                at % 2 == 1
+            });
+        }
+        self.notes.push((address, ms));
+    }
+
+    /// When what lies at `address` was written; 0 = not known.
+    pub fn at(&self, address: u64) -> u64 {
+        let behind = self.notes.partition_point(|(from, _)| *from <= address);
+        behind.checked_sub(1).and_then(|at| self.notes.get(at)).map_or(0, |(_, ms)| *ms)
+    }
 }
 
 impl SegmentMeta {
-    pub fn new(base: u64, limit: u64, live: u64, sealed: bool) -> Arc<Self> {
-        Arc::new(Self { base, limit, live: AtomicU64::new(live), sealed: AtomicBool::new(sealed) })
+    /// An empty one that grows.
+    pub fn active(base: u64, limit: u64) -> Arc<Self> {
+        Arc::new(Self {
+            base,
+            limit,
+            live: AtomicU64::new(0),
+            sealed: AtomicBool::new(false),
+            times: Mutex::default(),
+        })
+    }
+
+    /// One of which nothing is known to be wanted yet, and that does not grow any more.
+    pub fn complete(base: u64, limit: u64, times: WriteTimes) -> Arc<Self> {
+        let times = Mutex::new(times);
+        Arc::new(Self { base, limit, live: AtomicU64::new(0), sealed: AtomicBool::new(true), times })
+    }
+
+    /// Notes when a batch is written.
+    pub fn note_time(&self, address: u64, ms: u64) {
+        self.times.lock().note(address, ms);
+    }
+
+    /// When what lies at `address` was written, milliseconds; 0 = not known.
+    pub fn written_ms(&self, address: u64) -> u64 {
+        self.times.lock().at(address)
     }
 
     pub fn contains(&self, address: u64) -> bool {
@@ -47,9 +105,14 @@ impl SegmentMeta {
         self.sealed.store(true, Ordering::Release);
     }
 
+    /// Whether nothing is appended any more.
+    pub fn is_sealed(&self) -> bool {
+        self.sealed.load(Ordering::Acquire)
+    }
+
     /// Whether nothing in it is wanted and nothing will be.
     pub fn is_spent(&self) -> bool {
-        self.sealed.load(Ordering::Acquire) && self.live() == 0
+        self.is_sealed() && self.live() == 0
     }
 }
 
@@ -108,6 +171,14 @@ impl SegmentSet {
     pub fn first_spent(&self) -> Option<u64> {
         let list = self.list.read();
         list.iter().map(|segment| &segment.meta).find(|meta| meta.is_spent()).map(|meta| meta.limit)
+    }
+
+    /// Where the complete segments end that lie below `durable` and in which something is wanted; oldest first.
+    pub fn wanted_ends(&self, durable: u64) -> Vec<u64> {
+        let list = self.list.read();
+        let metas = list.iter().map(|segment| &segment.meta);
+        let wanted = metas.filter(|meta| meta.limit <= durable && meta.is_sealed() && meta.live() > 0);
+        wanted.map(|meta| meta.limit).collect()
     }
 
     /// Number of segments and the bytes of their address ranges.

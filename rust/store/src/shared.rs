@@ -1,9 +1,9 @@
 //! What all handles of one store share.
 //!
-//! Order of the locks, outermost first: keeper, journal, queue table, dirty list, state of a queue. The gather
-//! lock, the tail cache, the segment list and the ledger of losses are innermost and never held while another is taken.
+//! Order of the locks, outermost first: keeper, upkeep, syncing, journal, queue table, dirty list, state of a queue. The gather
+//! lock, the tail cache, the segment list, the lists of spill files and the ledger of losses are innermost and never held while another is taken.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use edgehub_types::{Clock, Storage};
@@ -17,10 +17,12 @@ use crate::journal::{Content, Journal, QueueTable};
 use crate::keeper::{Gather, Keeper};
 use crate::lease::ScratchPool;
 use crate::ledger::{Ledger, LossCause, Lost};
-use crate::queue::{Changes, QueueInner};
+use crate::queue::{Changes, QueueInner, SpentFile};
 use crate::segment::SegmentSet;
+use crate::spill::BlockCache;
 use crate::stats::{Counters, add};
 use crate::tail::TailCache;
+use crate::upkeep::Upkeep;
 
 /// Learns what happens in a store. Called without locks, from the thread that appended or from the store's own:
 /// implementations must be short and must not block.
@@ -39,6 +41,8 @@ pub(crate) struct Health {
     closed: AtomicBool,
     /// No further segment could be allocated at the last try.
     pub disk_full: AtomicBool,
+    /// A sync is wanted before the policy asks for one.
+    pub sync_wanted: AtomicBool,
 }
 
 /// Quantities that have a limit.
@@ -46,6 +50,10 @@ pub(crate) struct Health {
 pub(crate) struct Load {
     pub index_entries: AtomicUsize,
     pub unsynced: AtomicUsize,
+    /// Bytes of spill files.
+    pub spill_bytes: AtomicU64,
+    /// Number of spill files.
+    pub spill_files: AtomicUsize,
     pressed: AtomicBool,
 }
 
@@ -64,11 +72,23 @@ pub(crate) struct Shared {
     pub gather: Mutex<Gather>,
     pub gathered: Condvar,
     pub keeper: Mutex<Keeper>,
+    pub upkeep: Mutex<Upkeep>,
+    /// What the upkeep thread sleeps on; true = a round is wanted.
+    pub upkeep_wanted: Mutex<bool>,
+    pub upkeep_waker: Condvar,
+    /// Held during a sync of the journal.
+    pub syncing: Mutex<()>,
     pub health: Health,
     pub load: Load,
     pub counters: Counters,
     pub ledger: Ledger,
     pub scratches: ScratchPool,
+    /// Blocks of spill files that were read last.
+    pub blocks: BlockCache,
+    /// Number of the next spill file.
+    pub spill_numbers: AtomicU64,
+    /// Spill files of which nothing is wanted any more.
+    pub spent_files: Mutex<Vec<SpentFile>>,
     pub listener: OnceLock<Arc<dyn QueueListener>>,
 }
 
@@ -120,9 +140,15 @@ impl Shared {
     /// [`StoreError::Poisoned`].
     pub fn write(&self, journal: &mut Journal, address: u64, bytes: &[u8]) -> Result<(), StoreError> {
         journal.write(bytes).map_err(|error| self.set_poison(error))?;
+        if let Some(active) = &journal.active {
+            active.segment.meta.note_time(address, self.clock.unix().0);
+        }
         self.tail.append(address, bytes);
         add(&self.counters.writes, 1);
         add(&self.counters.bytes_written, bytes.len() as u64);
+        if journal.wants_spare(false) {
+            self.kick_upkeep();
+        }
         Ok(())
     }
 
@@ -234,6 +260,10 @@ impl Shared {
         if changes.newly_dirty {
             self.dirty.lock().push(Arc::clone(queue));
         }
+        if changes.spent {
+            self.spent_files.lock().extend(queue.take_spent());
+        }
+        self.load.index_entries.fetch_add(changes.fetched, Ordering::Relaxed);
         if changes.popped > 0 {
             self.load.index_entries.fetch_sub(changes.popped, Ordering::Relaxed);
             self.relieve();

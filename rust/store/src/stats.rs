@@ -48,6 +48,12 @@ pub struct StoreStats {
     pub recovered: u64,
     /// Checkpoints written.
     pub checkpoints: u64,
+    /// Entries moved to spill files.
+    pub spilled: u64,
+    /// Spill files now.
+    pub spill_files: u64,
+    /// Their bytes.
+    pub spill_bytes: u64,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +74,7 @@ pub(crate) struct Counters {
     pub given_up: AtomicU64,
     pub recovered: AtomicU64,
     pub checkpoints: AtomicU64,
+    pub spilled: AtomicU64,
 }
 
 impl Counters {
@@ -90,6 +97,7 @@ impl Counters {
             given_up: get(&self.given_up),
             recovered: get(&self.recovered),
             checkpoints: get(&self.checkpoints),
+            spilled: get(&self.spilled),
             ..StoreStats::default()
         }
     }

@@ -155,6 +155,7 @@ impl Store {
     /// one ([`StoreConfig::background_thread`]), somebody else must.
     pub fn tick(&self) {
         self.shared.run_once();
+        self.shared.run_upkeep_once();
     }
 
     /// Who is told when queues become ready; can be set once, later calls are ignored.
@@ -179,6 +180,8 @@ impl Store {
             disk_bytes,
             live_messages,
             index_entries: shared.load.index_entries.load(Ordering::Relaxed) as u64,
+            spill_files: shared.load.spill_files.load(Ordering::Relaxed) as u64,
+            spill_bytes: shared.load.spill_bytes.load(Ordering::Relaxed),
             unsynced_bytes: shared.load.unsynced.load(Ordering::Relaxed) as u64,
             ..shared.counters.read()
         }
@@ -228,11 +231,9 @@ impl Shared {
         queue
     }
 
-    fn drop_queue(&self, queue: &QueueInner, below: u64) -> u64 {
-        let (dropped, popped) = queue.remove(&self.segments, below);
-        self.load.index_entries.fetch_sub(popped, Ordering::Relaxed);
-        let Some(dropped) = dropped else { return 0 };
-        self.note_dropped(queue, dropped);
-        dropped.count
+    fn drop_queue(&self, queue: &Arc<QueueInner>, below: u64) -> u64 {
+        let changes = queue.remove(&self.segments, below);
+        self.settle(queue, changes);
+        changes.lost.map_or(0, |lost| lost.count)
     }
 }

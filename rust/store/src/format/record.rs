@@ -11,6 +11,9 @@ pub const QUEUE_DEFINED_KIND: u8 = 2;
 /// Kind of a record that removes a queue.
 pub const QUEUE_REMOVED_KIND: u8 = 3;
 
+/// Kind of a record that moves old messages of a queue to its spill files.
+pub const QUEUE_SPILLED_KIND: u8 = 4;
+
 pub(crate) const RECORD_HEAD_BYTES: usize = 12;
 pub(crate) const TARGET_BYTES: usize = 12;
 
@@ -35,6 +38,13 @@ pub enum RecordView<'a> {
     },
     /// A queue is removed with its messages below `below`.
     QueueRemoved {
+        /// Id of the queue.
+        id: u32,
+        /// First number that is not affected.
+        below: u64,
+    },
+    /// Messages of a queue below `below` are in its spill files, or done.
+    QueueSpilled {
         /// Id of the queue.
         id: u32,
         /// First number that is not affected.
@@ -66,6 +76,16 @@ impl<'a> RecordView<'a> {
                 Some(Self::QueueDefined { id, priority, endpoint: str::from_utf8(reader.rest()).ok()? })
             }
             QUEUE_REMOVED_KIND => Some(Self::QueueRemoved { id: reader.u32()?, below: reader.u64()? }),
+            QUEUE_SPILLED_KIND => Some(Self::QueueSpilled { id: reader.u32()?, below: reader.u64()? }),
+            _ => None,
+        }
+    }
+
+    /// Expiry and payload of a message for a queue; `None` when it is not for it.
+    pub(crate) fn message_for(&self, queue: u32) -> Option<(UnixMs, &'a [u8])> {
+        let (_, expires_at) = self.targets().find(|(id, _)| *id == queue)?;
+        match self {
+            Self::Message { payload, .. } => Some((expires_at, payload)),
             _ => None,
         }
     }
@@ -145,9 +165,18 @@ pub(crate) fn put_queue_defined(buf: &mut Vec<u8>, id: u32, priority: u32, endpo
 
 /// Appends a record that removes a queue.
 pub(crate) fn put_queue_removed(buf: &mut Vec<u8>, id: u32, below: u64) {
+    put_limit(buf, QUEUE_REMOVED_KIND, id, below);
+}
+
+/// Appends a record that moves what a queue has below a number to its spill files.
+pub(crate) fn put_queue_spilled(buf: &mut Vec<u8>, id: u32, below: u64) {
+    put_limit(buf, QUEUE_SPILLED_KIND, id, below);
+}
+
+fn put_limit(buf: &mut Vec<u8>, kind: u8, id: u32, below: u64) {
     let start = buf.len();
     buf.extend_from_slice(&[0; RECORD_HEAD_BYTES]);
     buf.extend_from_slice(&id.to_le_bytes());
     buf.extend_from_slice(&below.to_le_bytes());
-    finish_record(buf, start, QUEUE_REMOVED_KIND, 0);
+    finish_record(buf, start, kind, 0);
 }

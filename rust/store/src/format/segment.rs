@@ -8,11 +8,12 @@ const MAGIC: [u8; 8] = *b"EDGEHUBJ";
 const FIXED_BYTES: usize = 80;
 const ROW_BYTES: usize = 28;
 const FLAG_REMOVED: u16 = 1;
+const FLAG_SPILLED: u16 = 2;
 /// Bytes that every version has in common, plus the length of the header.
 const PREFIX_BYTES: usize = 20;
 /// No header is longer than this.
 pub(crate) const SEGMENT_HEADER_BYTES_MAX: usize =
-    FIXED_BYTES + QUEUES_MAX * (ROW_BYTES + ENDPOINT_BYTES_MAX) + 8;
+    FIXED_BYTES + QUEUES_MAX * (ROW_BYTES + ENDPOINT_BYTES_MAX + 8) + 8;
 
 /// Why a segment header is not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -50,6 +51,8 @@ pub struct QueueRow {
     pub removed: bool,
     /// Endpoint.
     pub endpoint: String,
+    /// Messages below it are in spill files; 0 when there are none.
+    pub spilled_seq: u64,
 }
 
 /// Fields of a segment header.
@@ -160,6 +163,7 @@ impl QueueRow {
         (1..=QUEUES_MAX).contains(&(self.id as usize))
             && self.next_seq < NUMBER_MAX
             && self.head_seq <= self.next_seq
+            && self.spilled_seq <= self.next_seq
             && (1..=ENDPOINT_BYTES_MAX).contains(&self.endpoint.len())
     }
 }
@@ -169,9 +173,14 @@ fn put_row(out: &mut Vec<u8>, row: &QueueRow) {
     out.extend_from_slice(&row.priority.to_le_bytes());
     out.extend_from_slice(&row.next_seq.to_le_bytes());
     out.extend_from_slice(&row.head_seq.to_le_bytes());
-    out.extend_from_slice(&(if row.removed { FLAG_REMOVED } else { 0 }).to_le_bytes());
+    let spilled = row.spilled_seq > 0;
+    let flags = if row.removed { FLAG_REMOVED } else { 0 } | if spilled { FLAG_SPILLED } else { 0 };
+    out.extend_from_slice(&flags.to_le_bytes());
     out.extend_from_slice(&(row.endpoint.len() as u16).to_le_bytes());
     out.extend_from_slice(row.endpoint.as_bytes());
+    if spilled {
+        out.extend_from_slice(&row.spilled_seq.to_le_bytes());
+    }
 }
 
 fn read_row(reader: &mut Reader<'_>) -> Option<QueueRow> {
@@ -180,5 +189,7 @@ fn read_row(reader: &mut Reader<'_>) -> Option<QueueRow> {
     let flags = reader.u16()?;
     let len = reader.u16()? as usize;
     let endpoint = str::from_utf8(reader.take(len)?).ok()?.to_owned();
-    Some(QueueRow { id, priority, next_seq, head_seq, removed: flags & FLAG_REMOVED != 0, endpoint })
+    let spilled_seq = if flags & FLAG_SPILLED == 0 { 0 } else { reader.u64()? };
+    let removed = flags & FLAG_REMOVED != 0;
+    Some(QueueRow { id, priority, next_seq, head_seq, removed, endpoint, spilled_seq })
 }

@@ -48,6 +48,7 @@ fn sample_segment() -> SegmentHeader {
         head_seq,
         removed,
         endpoint: endpoint.to_owned(),
+        spilled_seq: 0,
     };
     SegmentHeader {
         header_bytes: 152,

@@ -59,8 +59,9 @@ impl Messages {
         let seq = index.seq_at(*at);
         *at += 1;
         load(inspection, entry, buffer)?;
-        let stored =
-            decode(buffer, info.id.get()).map(|(expires_at, payload)| Stored { seq, expires_at, payload });
+        let stored = RecordView::decode(buffer)
+            .and_then(|view| view.message_for(info.id.get()))
+            .map(|(expires_at, payload)| Stored { seq, expires_at, payload });
         stored.map(Some).ok_or(StoreError::DamagedMessage { queue: info.id, seq })
     }
 }
@@ -73,13 +74,4 @@ fn load(inspection: &Inspection, entry: Entry, buffer: &mut Vec<u8>) -> Result<(
     let got = got.map_err(StoreError::io("read", &source.name))?;
     buffer.truncate(got);
     Ok(())
-}
-
-fn decode(record: &[u8], queue: u32) -> Option<(UnixMs, &[u8])> {
-    let view = RecordView::decode(record)?;
-    let (_, expires_at) = view.targets().find(|(id, _)| *id == queue)?;
-    match view {
-        RecordView::Message { payload, .. } => Some((expires_at, payload)),
-        _ => None,
-    }
 }

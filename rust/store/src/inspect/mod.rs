@@ -19,7 +19,7 @@ use edgehub_types::{Storage, StorageFile};
 use crate::StoreError;
 use crate::batch::QueueId;
 use crate::index::SeqIndex;
-use crate::recovery::{Examined, Recovery, ReplayedQueue, examine};
+use crate::recovery::{Examined, Recovery, ReplayedQueue, examine, open_spills};
 pub use crate::recovery::{FINDINGS_MAX, Finding, FindingKind};
 use crate::storage::FolderReader;
 use files::{SegmentFiles, open_files};
@@ -57,7 +57,7 @@ fn read(storage: &dyn Storage) -> Result<(Examined, Vec<SegmentInfo>, u64), Stor
     let mut readings = 1;
     loop {
         let SegmentFiles { files, aside, missed } = open_files(storage)?;
-        let examined = examine(files)?;
+        let examined = examine(files, open_spills(storage)?)?;
         if examined.report.quarantined == 0 || readings == READINGS_MAX {
             return Ok((examined, aside, missed));
         }

@@ -4,6 +4,7 @@ use edgehub_types::{Storage, StorageFile};
 
 use crate::StoreError;
 use crate::format::{SEGMENT_HEADER_BYTES_MAX, SegmentHeader, SegmentHeaderError};
+use crate::segment::WriteTimes;
 
 const HEADER_READ_BYTES: usize = 4096;
 
@@ -26,6 +27,8 @@ pub(crate) struct Part {
     pub end: u64,
     /// The disk could not read all of it; then nothing is cut off.
     pub unreadable: bool,
+    /// When its batches were written.
+    pub times: WriteTimes,
 }
 
 impl Part {
@@ -55,7 +58,17 @@ pub(super) fn read_parts(files: Vec<SegmentFile>) -> Result<Vec<Part>, StoreErro
         let len = file.len().map_err(StoreError::io("measure", &name))?;
         let header = read_header(&*file, &name, len)?;
         let base = header.as_ref().map_or(0, |header| header.base);
-        parts.push(Part { number, name, file, len, base, header, end: 0, unreadable: false });
+        parts.push(Part {
+            number,
+            name,
+            file,
+            len,
+            base,
+            header,
+            end: 0,
+            unreadable: false,
+            times: WriteTimes::default(),
+        });
     }
     parts.sort_by_key(|part| part.number);
     Ok(parts)

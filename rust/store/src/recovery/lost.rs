@@ -42,6 +42,11 @@ impl LostNumbers {
         }
     }
 
+    /// Adds those of another, which are not below these.
+    pub fn append(&mut self, other: &Self) {
+        other.ranges.iter().for_each(|range| self.note(range.first, range.end, range.count));
+    }
+
     pub fn total(&self) -> u64 {
         self.ranges.iter().fold(0, |total, range| range.count.saturating_add(total))
     }

@@ -8,6 +8,7 @@ mod lost;
 mod repair;
 mod replay;
 mod scan;
+mod spilled;
 
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
@@ -26,6 +27,8 @@ use repair::repair;
 pub(crate) use replay::{Replay, ReplayedQueue};
 pub(crate) use scan::{Found, Scan};
 use scan::{find_origin, nonzero_bytes};
+use spilled::overlay;
+pub(crate) use spilled::{SpillFate, SpillParts, open_spills};
 
 /// What was found when a store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,6 +42,8 @@ pub struct Recovery {
     pub records: u64,
     /// Messages in queues now, counted once per queue.
     pub entries: u64,
+    /// Those of them that are in spill files.
+    pub spilled: u64,
     /// Queues.
     pub queues: u64,
     /// Bytes at the end that were not yet durable and are not whole; dropped.
@@ -61,9 +66,13 @@ pub(crate) struct Recovered {
     pub report: Recovery,
     pub segments: Vec<Arc<Segment>>,
     pub queues: QueueTable,
+    /// Messages in queues, without those in spill files.
     pub entries: usize,
     pub losses: Vec<Loss>,
     pub end: LogEnd,
+    pub spill_files: usize,
+    pub spill_bytes: u64,
+    pub spill_number: u64,
 }
 
 /// A file in which no batch can be found.
@@ -88,6 +97,7 @@ pub(crate) struct Examined {
     pub dropped: Vec<Part>,
     pub empty: Vec<EmptyPart>,
     pub findings: Findings,
+    pub spills: SpillParts,
     /// First address that no segment has.
     next_base: u64,
 }
@@ -98,7 +108,7 @@ pub(crate) struct Examined {
 /// [`StoreError::NewerFormat`] before anything was changed; [`StoreError::Io`].
 pub(crate) fn recover(storage: &dyn Storage) -> Result<Recovered, StoreError> {
     let (files, next_number) = open_segments(storage)?;
-    let examined = examine(files)?;
+    let examined = examine(files, open_spills(storage)?)?;
     repair(storage, &examined)?;
     Ok(examined.into_recovered(next_number))
 }
@@ -107,7 +117,7 @@ pub(crate) fn recover(storage: &dyn Storage) -> Result<Recovered, StoreError> {
 ///
 /// # Errors
 /// [`StoreError::NewerFormat`]; [`StoreError::Io`] when the disk cannot read what it takes to know a segment.
-pub(crate) fn examine(files: Vec<SegmentFile>) -> Result<Examined, StoreError> {
+pub(crate) fn examine(files: Vec<SegmentFile>, mut spills: SpillParts) -> Result<Examined, StoreError> {
     let mut run = RecoveryRun::default();
     let parts = read_parts(files)?;
     let (parts, unplaced) = run.place_parts(parts)?;
@@ -116,8 +126,9 @@ pub(crate) fn examine(files: Vec<SegmentFile>) -> Result<Examined, StoreError> {
     let (parts, dropped) = run.read_log(parts, &unplaced, durable);
     let empty = run.judge_empty(unplaced, parts.last())?;
     run.replay.drop_unreachable();
+    overlay(&mut spills, &mut run.replay, run.salt);
     let RecoveryRun { report, replay, salt, findings } = run;
-    Ok(Examined { report, replay, salt, durable, parts, dropped, empty, findings, next_base })
+    Ok(Examined { report, replay, salt, durable, parts, dropped, empty, findings, spills, next_base })
 }
 
 #[derive(Default)]
@@ -239,6 +250,7 @@ impl RecoveryRun {
             let (address, bytes) = match found {
                 Found::Batch(batch) if self.replay.apply(&batch) => {
                     part.end = batch.header.address + u64::from(batch.header.bytes) - part.base;
+                    part.times.note(batch.header.address, batch.header.written_ms);
                     continue;
                 }
                 Found::Batch(batch) => (batch.header.address, u64::from(batch.header.bytes)),
@@ -274,10 +286,13 @@ impl RecoveryRun {
 impl Examined {
     /// The report with everything counted, and the entries by segment.
     pub fn count(&mut self) -> (Recovery, Vec<Arc<SegmentMeta>>) {
-        let metas = self.parts.iter().map(|part| SegmentMeta::new(part.base, part.base + part.end, 0, true));
+        let parts = self.parts.iter();
+        let metas =
+            parts.map(|part| SegmentMeta::complete(part.base, part.base + part.end, part.times.clone()));
         let metas: Vec<_> = metas.collect();
         let report = &mut self.report;
-        report.entries = count_live(&self.replay, &metas) as u64;
+        report.spilled = self.replay.spilled_msgs();
+        report.entries = count_live(&self.replay, &metas) as u64 + report.spilled;
         report.segments = self.parts.len() as u64;
         report.batches = self.replay.batches;
         report.records = self.replay.records;
@@ -296,6 +311,9 @@ impl Examined {
         if report.lost > 0 {
             log::error!("damage took {} messages, counted once per queue", report.lost);
         }
+        let kept =
+            self.spills.parts.iter().filter(|part| matches!(part.fate, SpillFate::Keep | SpillFate::Cut));
+        let (spill_files, spill_bytes) = (kept.clone().count(), kept.map(|part| part.list.bytes).sum());
         let end = LogEnd { salt, seqs, next_number, next_base, end };
         let segments = self.parts.into_iter().zip(metas);
         let segments = segments.map(|(part, meta)| Segment { meta, name: part.name, file: part.file });
@@ -303,9 +321,12 @@ impl Examined {
             report,
             segments: segments.map(Arc::new).collect(),
             queues: self.replay.into_table(),
-            entries: report.entries as usize,
+            entries: (report.entries - report.spilled) as usize,
             losses,
             end,
+            spill_files,
+            spill_bytes,
+            spill_number: self.spills.next_number,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use edgehub_types::Storage;
 
+use super::spilled::repair_spills;
 use super::{EmptyPart, Examined, Finding, FindingKind, Part};
 use crate::StoreError;
 
@@ -21,6 +22,7 @@ pub(super) fn repair(storage: &dyn Storage, examined: &Examined) -> Result<(), S
     for empty in &examined.empty {
         put_aside(storage, empty)?;
     }
+    repair_spills(storage, &examined.spills)?;
     storage.sync_dir().map_err(StoreError::io("sync", "the folder"))
 }
 

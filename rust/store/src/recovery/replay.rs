@@ -12,7 +12,8 @@ use crate::format::{BATCH_HEADER_BYTES, BatchView, QueueRow, RecordView};
 use crate::index::{Entry, SeqIndex};
 use crate::journal::QueueTable;
 use crate::ledger::{Loss, LossCause};
-use crate::queue::QueueInner;
+use crate::queue::{QueueInner, SpilledBefore};
+use crate::spill::SpillFile;
 
 #[derive(Default)]
 struct ReplayQueue {
@@ -25,6 +26,11 @@ struct ReplayQueue {
     left: u32,
     seq: u64,
     lost: LostNumbers,
+    /// The checkpoint; the index may begin later, because what it had before is in spill files.
+    head_seq: u64,
+    /// Messages below are in spill files.
+    spilled_seq: u64,
+    spilled: Vec<SpillFile>,
     /// The segment at hand may follow spent ones, and nothing yet said which numbers they had: those that are missing
     /// before the next one are not known to be lost.
     adrift: bool,
@@ -89,6 +95,7 @@ impl Replay {
         for row in rows {
             let Some(queue) = self.queue(row.id) else { continue };
             queue.checkpoint(row.head_seq);
+            queue.spilled_seq = queue.spilled_seq.max(row.spilled_seq);
             queue.adrift |= !follows;
             queue.skip_to(row.next_seq);
             if row.removed {
@@ -163,6 +170,11 @@ impl Replay {
                     queue.remove(below);
                 }
             }
+            RecordView::QueueSpilled { id, below } => {
+                if let Some(queue) = self.queue(id) {
+                    queue.spilled_seq = queue.spilled_seq.max(below);
+                }
+            }
             RecordView::Message { .. } => {
                 for (id, expires_at) in record.targets() {
                     self.apply_target(id, Entry::new(address, len, expires_at));
@@ -191,6 +203,37 @@ impl Replay {
         self.queues.iter().flat_map(|queue| queue.index.iter())
     }
 
+    /// What the journal says of a queue's spill files; `None` when there is no such queue, or none that can be reached.
+    pub fn spill_state(&self, queue: QueueId) -> Option<SpillLimits> {
+        let queue = self.queues.get((queue.0 as usize).checked_sub(1)?)?;
+        (queue.definition.is_some() && !queue.removed).then_some(())?;
+        let first = queue.index.lower_bound(queue.spilled_seq);
+        // Where the journal was damaged it may not say all that was moved. What it does not have itself was.
+        let limit = if first < queue.index.len() { queue.index.seq_at(first) } else { queue.index.next() };
+        Some(SpillLimits { head_seq: queue.head_seq, limit: limit.max(queue.spilled_seq) })
+    }
+
+    /// Takes the files that count, and the numbers that they cover in order.
+    pub fn take_spilled(&mut self, queue: QueueId, files: Vec<SpillFile>, ranges: &[(u64, u64)]) {
+        let Some(queue) = self.queue(queue.0) else { return };
+        queue.spilled = files;
+        queue.settle(ranges);
+    }
+
+    /// Also for queues without files: what the journal says is in some is lost then.
+    pub fn settle_spilled(&mut self, but: &[QueueId]) {
+        for (id, queue) in (1..).zip(&mut self.queues) {
+            if !but.contains(&QueueId(id)) {
+                queue.settle(&[]);
+            }
+        }
+    }
+
+    /// Messages in spill files.
+    pub fn spilled_msgs(&self) -> u64 {
+        self.queues.iter().map(|queue| queue.spilled.iter().map(|file| file.left).sum::<u64>()).sum()
+    }
+
     /// Queues that are defined and not removed.
     pub fn present(&self) -> usize {
         self.queues.iter().filter(|queue| queue.definition.is_some() && !queue.removed).count()
@@ -211,6 +254,7 @@ impl Replay {
                 self.orphaned += orphans;
                 queue.lost.note(queue.index.head(), queue.index.next(), orphans);
                 queue.definition = None;
+                queue.spilled_seq = 0;
                 queue.index.clear();
             }
         }
@@ -224,8 +268,8 @@ impl Replay {
     /// The queues by id, ready for use.
     pub fn into_table(self) -> QueueTable {
         let queues = self.into_queues().map(|queue| {
-            let ReplayedQueue { id, endpoint, priority, index, removed, lost } = queue?;
-            let inner = QueueInner::new(id, endpoint, priority, index, removed);
+            let ReplayedQueue { id, endpoint, priority, index, removed, lost, spilled } = queue?;
+            let inner = QueueInner::with_spilled(id, endpoint, priority, index, removed, spilled);
             inner.lost.add(LossCause::Damaged, lost);
             Some(Arc::new(inner))
         });
@@ -235,9 +279,11 @@ impl Replay {
     /// The queues by id; `None` for an id without definition.
     pub fn into_queues(self) -> impl Iterator<Item = Option<ReplayedQueue>> {
         (1..).zip(self.queues).map(|(id, queue)| {
-            let ReplayQueue { definition, index, removed, lost, .. } = queue;
+            let ReplayQueue { definition, index, removed, lost, head_seq, spilled_seq, spilled, .. } = queue;
             let (endpoint, priority) = definition?;
-            Some(ReplayedQueue { id: QueueId(id), endpoint, priority, index, removed, lost: lost.total() })
+            let spilled = SpilledBefore { files: spilled, head_seq, spilled_seq };
+            let (id, lost) = (QueueId(id), lost.total());
+            Some(ReplayedQueue { id, endpoint, priority, index, removed, lost, spilled })
         })
     }
 }
@@ -251,6 +297,17 @@ pub(crate) struct ReplayedQueue {
     pub removed: bool,
     /// Messages that damage took.
     pub lost: u64,
+    /// What comes before the index.
+    pub spilled: SpilledBefore,
+}
+
+/// Which numbers of a queue spill files can have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SpillLimits {
+    /// The checkpoint.
+    pub head_seq: u64,
+    /// Blocks that go beyond do not count.
+    pub limit: u64,
 }
 
 impl ReplayQueue {
@@ -263,6 +320,28 @@ impl ReplayQueue {
         }
         self.index.advance_to(head_seq);
         self.lost.forget_below(head_seq);
+        self.head_seq = self.head_seq.max(head_seq);
+    }
+
+    /// Drops what spill files have from the index, and finds out which numbers neither has.
+    fn settle(&mut self, ranges: &[(u64, u64)]) {
+        let covered = ranges.last().map_or(0, |(_, end)| *end);
+        let spilled = self.spilled_seq.max(covered);
+        if spilled <= self.head_seq || self.removed {
+            return;
+        }
+        self.spilled_seq = spilled;
+        self.index.drop_front(self.index.lower_bound(spilled));
+        self.index.advance_to(spilled);
+        let mut holes = LostNumbers::default();
+        let mut next = self.head_seq;
+        for (first, end) in ranges.iter().copied().chain([(spilled, spilled)]) {
+            holes.note(next, first.max(next), first.saturating_sub(next));
+            next = next.max(end);
+        }
+        self.lost.forget_below(spilled);
+        holes.append(&self.lost);
+        self.lost = holes;
     }
 
     /// Leaves out the numbers up to `seq`, which are lost unless they may have been in a spent segment.
@@ -292,6 +371,7 @@ impl ReplayQueue {
         self.index.clear();
         self.index.advance_to(below);
         self.lost.forget_below(below);
+        self.head_seq = self.head_seq.max(below);
         (self.removed, self.removal_in_doubt) = (true, false);
     }
 

@@ -10,8 +10,8 @@ pub mod seeds;
 use std::sync::Arc;
 
 use edgehub_store::{
-    Batch, Commit, CommitWaiter, Leased, Media, Queue, QueueId, QueueListener, Recovery, Store, StoreConfig,
-    StoreError, SyncPolicy, Target,
+    Batch, Commit, CommitWaiter, Leased, Media, Queue, QueueId, QueueListener, Recovery, SpillConfig, Store,
+    StoreConfig, StoreError, SyncPolicy, Target,
 };
 use edgehub_testkit::{FaultyStorage, VirtualClock};
 use edgehub_types::{Clock, UnixMs};
@@ -59,10 +59,23 @@ pub fn config(sync: SyncPolicy) -> StoreConfig {
         sync,
         segment_bytes: 4096,
         tail_cache_bytes: 1000,
+        spill: NO_SPILL,
         background_thread: false,
         ..StoreConfig::small()
     }
 }
+
+/// Everything stays in the journal.
+pub const NO_SPILL: SpillConfig = SpillConfig {
+    after_segments: usize::MAX,
+    index_entries: usize::MAX,
+    file_bytes: 4096,
+    block_bytes: 1000,
+    cache_bytes: 2000,
+};
+
+/// Everything that is durable goes to files at once.
+pub const SPILL_ALL: SpillConfig = SpillConfig { after_segments: 0, index_entries: 0, ..NO_SPILL };
 
 /// A store with all that is needed to drive it.
 pub struct Rig {

@@ -1,9 +1,9 @@
 //! What a run consists of, and how a seed becomes one.
 
-use edgehub_store::{StoreConfig, SyncPolicy};
+use edgehub_store::{SpillConfig, StoreConfig, SyncPolicy};
 use edgehub_testkit::Dice;
 
-use crate::common::config;
+use crate::common::{NO_SPILL, SPILL_ALL, config};
 
 pub const QUEUES: [&str; 3] = ["a", "b", "c"];
 pub const INTERVAL: SyncPolicy = SyncPolicy::Interval { interval_ms: 40 };
@@ -64,10 +64,12 @@ pub fn plan(seed: u64) -> (StoreConfig, Vec<Action>) {
     let mut dice = Dice::new(seed);
     let policy = [SyncPolicy::Group, INTERVAL, SyncPolicy::None][dice.below(3) as usize];
     let segment_bytes = [4096, 16_384, 1 << 18][dice.below(3) as usize];
+    let spills = [NO_SPILL, SPILL_ALL, SpillConfig { after_segments: 1, index_entries: 30, ..NO_SPILL }];
+    let spill = spills[dice.below(3) as usize];
     let mut actions = Vec::new();
     for _ in 0..CUTS {
         actions.extend((0..dice.below(ACTIONS_MAX)).map(|_| action(&mut dice)).collect::<Vec<_>>());
         actions.push(Action::Cut { seed: dice.below(u64::MAX), scattered: dice.below(2) == 0 });
     }
-    (StoreConfig { segment_bytes, ..config(policy) }, actions)
+    (StoreConfig { segment_bytes, spill, ..config(policy) }, actions)
 }

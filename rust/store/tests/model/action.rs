@@ -1,6 +1,6 @@
 //! What a run consists of, and how a seed becomes one.
 
-use edgehub_store::{LossCause, StoreConfig, SyncPolicy};
+use edgehub_store::{LossCause, SpillConfig, StoreConfig, SyncPolicy};
 use edgehub_testkit::Dice;
 
 use crate::common::config;
@@ -99,9 +99,20 @@ fn setup(dice: &mut Dice) -> Setup {
         index_entries_max: one_of(dice, &[25, 100, 1_000_000]),
         unsynced_bytes_max: one_of(dice, &[3000, 1 << 20]),
         memory_bytes_max: one_of(dice, &[30_000, 1 << 20]),
+        spill: spill(dice),
         ..config(sync)
     };
     Setup { store, in_memory }
+}
+
+fn spill(dice: &mut Dice) -> SpillConfig {
+    SpillConfig {
+        after_segments: dice.below(3) as usize,
+        index_entries: one_of(dice, &[0, 10, 40, 1000]),
+        file_bytes: one_of(dice, &[4096, 9000]),
+        block_bytes: 256 + dice.below(2800) as u32,
+        cache_bytes: one_of(dice, &[0, 2000]),
+    }
 }
 
 fn append(dice: &mut Dice) -> Action {

@@ -2,6 +2,12 @@
 //!
 //! `entries[..cursor]` are leased or done, `entries[cursor..]` are ready (or done, when a consumer that went
 //! away had acknowledged them out of order). The checkpoint is the number of the first entry.
+//!
+//! With backlog in spill files there are three parts, by number: what was fetched from there or leased before (`index`),
+//! what is in files only, what came later (`cold.back`).
+
+mod cold;
+mod swap;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -13,6 +19,9 @@ use crate::batch::{BatchInner, QueueId, Slot};
 use crate::index::{Entry, SeqIndex};
 use crate::ledger::{LossCause, LossCounts, Lost};
 use crate::segment::{SegmentMeta, SegmentSet};
+use cold::Cold;
+pub(crate) use cold::{Fetch, SpentFile, SpilledBefore};
+pub(crate) use swap::{SpillStart, Spilled};
 
 /// What happened to a queue and must be told to the rest of the store once its lock is free.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +32,10 @@ pub(crate) struct Changes {
     pub lost: Option<Lost>,
     /// The checkpoint moved and nobody knows yet.
     pub newly_dirty: bool,
+    /// Entries that came into the index from spill files.
+    pub fetched: usize,
+    /// Spill files are done with; [`QueueInner::take_spent`] has them.
+    pub spent: bool,
 }
 
 #[derive(Debug, Default)]
@@ -33,6 +46,9 @@ pub(crate) struct QueueState {
     pub removed: bool,
     dirty: bool,
     segment: Option<Arc<SegmentMeta>>,
+    cold: Cold,
+    /// The last checkpoint that was given away to be written.
+    written_head: u64,
 }
 
 /// A queue; the handle that others hold is [`crate::Queue`].
@@ -59,6 +75,8 @@ pub(crate) struct Choice {
     pub changes: Changes,
     /// So much was passed over that the lock was given back before the limits were reached.
     pub unfinished: bool,
+    /// There are more in spill files, which must be fetched.
+    pub starved: bool,
 }
 
 /// A message chosen for delivery.
@@ -70,6 +88,14 @@ pub(crate) struct Planned {
     pub at: Option<u32>,
     /// Whether it came from a file, so that its checksum is still to be checked.
     pub cold: bool,
+    /// Bytes at `at`; what the index says of a message in a spill file is not exact.
+    pub len: u32,
+}
+
+impl Planned {
+    pub fn new(seq: u64, entry: Entry) -> Self {
+        Self { seq, entry, at: None, cold: false, len: entry.len() }
+    }
 }
 
 /// How much may be chosen.
@@ -83,12 +109,27 @@ pub(crate) struct Budget {
 
 impl QueueInner {
     pub fn new(id: QueueId, endpoint: Arc<str>, priority: u32, index: SeqIndex, removed: bool) -> Self {
-        let len = index.len() as u64;
+        Self::with_spilled(id, endpoint, priority, index, removed, SpilledBefore::default())
+    }
+
+    /// With messages in spill files, which come before those of `index`.
+    pub fn with_spilled(
+        id: QueueId,
+        endpoint: Arc<str>,
+        priority: u32,
+        index: SeqIndex,
+        removed: bool,
+        spilled: SpilledBefore,
+    ) -> Self {
+        let written_head = if spilled.files.is_empty() { index.head() } else { spilled.head_seq };
+        let (index, cold) = Cold::recovered(index, spilled);
+        let len = index.len() as u64 + cold.len();
+        let state = QueueState { index, removed, cold, written_head, ..QueueState::default() };
         Self {
             id,
             endpoint,
             priority,
-            state: Mutex::new(QueueState { index, removed, ..QueueState::default() }),
+            state: Mutex::new(state),
             ready: AtomicU64::new(len),
             len: AtomicU64::new(len),
             lost: LossCounts::default(),
@@ -112,33 +153,36 @@ impl QueueInner {
         self.state.lock().epoch
     }
 
-    /// Checkpoint and whether the endpoint is removed.
-    pub fn snapshot(&self) -> (u64, bool) {
+    /// Checkpoint, whether the endpoint is removed, and below which number messages are in spill files (0 = none).
+    pub fn snapshot(&self) -> (u64, bool, u64) {
         let state = self.state.lock();
-        (state.index.head(), state.removed)
+        (state.index.head(), state.removed, state.cold.recorded_above(state.index.head()))
     }
 
     /// The checkpoint, which the caller is about to write.
     pub fn take_checkpoint(&self) -> u64 {
         let mut state = self.state.lock();
         state.dirty = false;
-        state.index.head()
+        state.written_head = state.index.head();
+        state.written_head
     }
 
     /// Adds the entries of a committed batch. Returns whether the queue was not ready before and is now, and how
     /// many were dropped because the endpoint is removed.
     pub fn publish(&self, batch: &BatchInner, slot: &Slot, address: u64) -> (bool, u64) {
         let mut state = self.state.lock();
+        let removed = state.removed;
+        let index = state.newest();
         let mut dropped = 0;
         for (seq, entry) in (slot.first_seq..).zip(batch.entries(slot, address)) {
-            if state.removed || seq < state.index.next() {
+            if removed || seq < index.next() {
                 dropped += 1;
             } else {
-                state.index.push(seq, entry);
+                index.push(seq, entry);
             }
         }
         let count = u64::from(slot.count);
-        state.index.advance_to(slot.first_seq + count);
+        index.advance_to(slot.first_seq + count);
         let added = count - dropped;
         self.set_len(|len| len + added);
         (self.set_ready(|ready| ready + added) == 0 && added > 0, dropped)
@@ -194,8 +238,8 @@ impl QueueInner {
     fn set_done(state: &mut QueueState, segments: &SegmentSet, at: usize) -> bool {
         let Some(entry) = state.index.get_mut(at).filter(|entry| !entry.is_done()) else { return false };
         entry.set_done();
-        let address = entry.address;
-        release(&mut state.segment, segments, address);
+        let entry = *entry;
+        release(&mut state.segment, segments, entry);
         true
     }
 
@@ -205,8 +249,7 @@ impl QueueInner {
             return Changes::default();
         }
         state.cursor = state.cursor.saturating_sub(popped);
-        let newly_dirty = !std::mem::replace(&mut state.dirty, true);
-        Changes { popped, lost: None, newly_dirty }
+        Changes { popped, ..state.moved_on() }
     }
 
     /// Ends all leases: what is not done is ready again, in order.
@@ -232,8 +275,12 @@ impl QueueInner {
     ) -> Choice {
         let mut state = self.state.lock();
         let (mut bytes, mut skipped, mut expired, mut first_expired) = (0, 0, 0, 0);
+        let mut starved = false;
         while plan.len() < budget.msgs && skipped + expired < SKIP_MAX {
-            let Some(entry) = state.index.get(state.cursor) else { break };
+            let Some(entry) = state.index.get(state.cursor) else {
+                starved = state.cold.left > 0;
+                break;
+            };
             let len = entry.len() as usize;
             if entry.is_done() {
                 skipped += 1;
@@ -244,7 +291,7 @@ impl QueueInner {
                 expired += 1;
             } else if bytes + len <= budget.bytes || (plan.is_empty() && len <= budget.single) {
                 bytes += len;
-                plan.push(Planned { seq: state.index.seq_at(state.cursor), entry, at: None, cold: false });
+                plan.push(Planned::new(state.index.seq_at(state.cursor), entry));
             } else {
                 break;
             }
@@ -256,7 +303,7 @@ impl QueueInner {
         let changes = if expired + skipped > 0 { Self::pop(&mut state) } else { Changes::default() };
         let unfinished = skipped + expired == SKIP_MAX;
         let lost = Lost::some(LossCause::Expired, first_expired, expired);
-        Choice { epoch: state.epoch, changes: Changes { lost, ..changes }, unfinished }
+        Choice { epoch: state.epoch, changes: Changes { lost, ..changes }, unfinished, starved }
     }
 
     /// Puts back what was chosen from `seq` on and not delivered, unless all leases ended meanwhile.
@@ -301,23 +348,28 @@ impl QueueInner {
         Changes { lost: Lost::some(LossCause::Expired, first, fresh), ..Self::pop(&mut state) }
     }
 
-    /// Drops all messages below `below`; returns those that were wanted, and how many left the index.
-    pub fn remove(&self, segments: &SegmentSet, below: u64) -> (Option<Lost>, usize) {
+    /// Drops all messages below `below`.
+    pub fn remove(&self, segments: &SegmentSet, below: u64) -> Changes {
         let mut state = self.state.lock();
         let first = first_wanted(&state.index);
-        let entries: Vec<Entry> = state.index.iter().filter(|entry| !entry.is_done()).copied().collect();
+        let back = state.cold.give_up();
+        let fetched = state.index.iter().chain(back.iter());
+        let entries: Vec<Entry> = fetched.filter(|entry| !entry.is_done()).copied().collect();
         for entry in &entries {
-            release(&mut state.segment, segments, entry.address);
+            release(&mut state.segment, segments, *entry);
         }
-        let popped = state.index.len();
+        let popped = state.index.len() + back.len();
         state.index.clear();
         state.index.advance_to(below);
         state.cursor = 0;
         state.epoch = state.epoch.wrapping_add(1);
         state.removed = true;
+        let count = self.len();
         self.set_len(|_| 0);
         self.set_ready(|_| 0);
-        (Lost::some(LossCause::EndpointRemoved, first, entries.len() as u64), popped)
+        let lost = Lost::some(LossCause::EndpointRemoved, first, count);
+        let spent = state.cold.let_go(u64::MAX);
+        Changes { popped, lost, spent, ..Changes::default() }
     }
 
     /// The endpoint is back.
@@ -347,6 +399,20 @@ impl QueueInner {
     }
 }
 
+impl QueueState {
+    /// Where new messages go.
+    fn newest(&mut self) -> &mut SeqIndex {
+        if self.cold.left > 0 { &mut self.cold.back } else { &mut self.index }
+    }
+
+    /// The checkpoint may have moved.
+    fn moved_on(&mut self) -> Changes {
+        let newly_dirty = !std::mem::replace(&mut self.dirty, true);
+        let spent = self.cold.let_go(self.index.head());
+        Changes { newly_dirty, spent, ..Changes::default() }
+    }
+}
+
 /// Number of the first message that is not done; 0 when all are.
 fn first_wanted(index: &SeqIndex) -> u64 {
     let at = index.iter().position(|entry| !entry.is_done());
@@ -354,8 +420,11 @@ fn first_wanted(index: &SeqIndex) -> u64 {
 }
 
 /// Counts one message out of the segment it lies in. Neighbours mostly share one, so the last is remembered.
-fn release(cache: &mut Option<Arc<SegmentMeta>>, segments: &SegmentSet, address: u64) {
-    if let Some(segment) = cache.as_ref().filter(|segment| segment.contains(address)) {
+fn release(cache: &mut Option<Arc<SegmentMeta>>, segments: &SegmentSet, entry: Entry) {
+    let address = entry.address;
+    if entry.is_spilled() {
+        // Its file goes when the checkpoint has passed it.
+    } else if let Some(segment) = cache.as_ref().filter(|segment| segment.contains(address)) {
         segment.drop_live(1);
     } else if let Some(segment) = segments.find(address) {
         segment.meta.drop_live(1);

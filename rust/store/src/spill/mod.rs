@@ -1,0 +1,107 @@
+//! Files with the old backlog of one queue, in LZ4 frames. See `docs/store-format.md`, section 12.
+
+mod cache;
+mod reader;
+mod writer;
+
+use edgehub_types::UnixMs;
+
+pub(crate) use cache::{Block, BlockCache};
+pub(crate) use reader::{BlockList, read_block, read_block_header, read_blocks, read_header};
+pub(crate) use writer::{Message, SpillWriter, Target, WrittenBlock, write_tombstone};
+
+use crate::batch::QueueId;
+use crate::format::BlockHeader;
+
+/// What the store remembers of a spill file: memory of the backlog is this, not something for each message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SpillFile {
+    pub number: u64,
+    /// Numbers that it covers.
+    pub first_seq: u64,
+    pub end_seq: u64,
+    /// Messages that were not fetched yet.
+    pub left: u64,
+    /// Bytes of the file up to the end of the last block.
+    pub bytes: u64,
+    pub last_expiry: UnixMs,
+    /// Nothing is appended to it any more.
+    pub complete: bool,
+}
+
+impl SpillFile {
+    /// An empty one that begins with `first_seq`.
+    pub fn new(number: u64, first_seq: u64, bytes: u64) -> Self {
+        Self {
+            number,
+            first_seq,
+            end_seq: first_seq,
+            left: 0,
+            bytes,
+            last_expiry: UnixMs(0),
+            complete: false,
+        }
+    }
+
+    /// Takes note of one more block.
+    pub fn add(&mut self, block: &BlockHeader) {
+        self.end_seq = block.end_seq;
+        self.bytes = block.end_offset();
+        self.last_expiry = self.last_expiry.max(block.last_expiry);
+    }
+}
+
+/// Name of a spill file.
+pub(crate) fn spill_name(queue: QueueId, number: u64) -> String {
+    format!("spill-{:05}-{number:012}.lz4", queue.0)
+}
+
+/// What a name in the folder stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SpillName {
+    /// A file to read.
+    Data { queue: QueueId, number: u64 },
+    /// Half written.
+    New,
+    /// Put aside.
+    Bad { number: u64 },
+}
+
+impl SpillName {
+    /// `None` when it is no spill file's.
+    pub fn parse(name: &str) -> Option<Self> {
+        let (numbers, kind) = name.strip_prefix("spill-")?.split_once('.')?;
+        let (queue, number) = numbers.split_once('-')?;
+        let digits = |text: &str, len: usize| {
+            let right = text.len() >= len && text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse::<u64>().ok().filter(|_| right)
+        };
+        let (queue, number) = (QueueId(u32::try_from(digits(queue, 5)?).ok()?), digits(number, 12)?);
+        match kind {
+            "lz4" => Some(Self::Data { queue, number }),
+            "new" => Some(Self::New),
+            "bad" => Some(Self::Bad { number }),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_read_as_they_are_written() {
+        let name = spill_name(QueueId(7), 12);
+        assert_eq!(name, "spill-00007-000000000012.lz4");
+        let data = SpillName::Data { queue: QueueId(7), number: 12 };
+        assert_eq!(SpillName::parse(&name), Some(data));
+        assert_eq!(SpillName::parse("spill-00007-000000000012.new"), Some(SpillName::New));
+        assert_eq!(SpillName::parse("spill-00007-000000000012.bad"), Some(SpillName::Bad { number: 12 }));
+        for other in
+            ["spill-7-12.lz4", "spill-00007-00000000001x.lz4", "spill-00007.lz4", "journal-1.seg", "x"]
+        {
+            assert_eq!(SpillName::parse(other), None, "{other}");
+        }
+    }
+}

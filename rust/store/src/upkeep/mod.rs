@@ -1,0 +1,80 @@
+//! What must be done from time to time and may take long: the next segment, spent segments, expired messages.
+//!
+//! It has a thread of its own, so that commits do not wait for it. One call of [`Shared::run_upkeep_once`] is one
+//! round.
+
+mod expiry;
+mod reclaim;
+mod spare;
+mod spent;
+mod spill;
+
+use std::sync::Arc;
+
+use edgehub_types::MonoTime;
+
+use crate::StoreError;
+use crate::segment::Segment;
+use crate::shared::Shared;
+use spent::Spent;
+use spill::PendingSpill;
+
+/// Time between two rounds when nothing is in a hurry.
+const REST_MS: u64 = 100;
+/// Time between two rounds of a store that takes nothing any more.
+const DEAD_MS: u64 = 1000;
+
+/// State between two rounds.
+#[derive(Default)]
+pub(crate) struct Upkeep {
+    /// Segments on the way out that a reader still holds.
+    retiring: Vec<Arc<Segment>>,
+    /// There is more to do, and this round was long enough.
+    more: bool,
+    next_sweep: MonoTime,
+    spare_retry_at: Option<MonoTime>,
+    spill: Option<PendingSpill>,
+    spill_retry_at: MonoTime,
+    /// Spill files on the way out.
+    spent: Vec<Spent>,
+}
+
+impl Shared {
+    /// Has the upkeep thread begin its next round now.
+    pub fn kick_upkeep(&self) {
+        if !std::mem::replace(&mut *self.upkeep_wanted.lock(), true) {
+            self.upkeep_waker.notify_one();
+        }
+    }
+
+    /// One round of upkeep; when the next is due. `None` when another thread is in it.
+    pub fn run_upkeep_once(&self) -> Option<MonoTime> {
+        let mut upkeep = self.upkeep.try_lock()?;
+        let now = self.clock.mono();
+        if self.check_open().is_err() {
+            return Some(now.plus_ms(DEAD_MS));
+        }
+        upkeep.more = false;
+        // A failure has poisoned the store; the committing thread tells those who wait.
+        if self.upkeep_round(&mut upkeep, now).is_err() {
+            self.kick();
+        }
+        let rest = now.plus_ms(REST_MS).min(upkeep.next_sweep);
+        Some(if upkeep.more { now } else { rest })
+    }
+
+    /// # Errors
+    /// The store is poisoned.
+    fn upkeep_round(&self, upkeep: &mut Upkeep, now: MonoTime) -> Result<(), StoreError> {
+        self.prepare_spare(upkeep, now)?;
+        self.spill(upkeep, now)?;
+        self.reclaim(upkeep)?;
+        self.reclaim_spilled(upkeep);
+        // A step of spilling relies on nobody else dropping what it copied.
+        if upkeep.spill.is_none() {
+            self.sweep(upkeep, now);
+        }
+        self.relieve();
+        Ok(())
+    }
+}
