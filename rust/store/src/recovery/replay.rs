@@ -189,7 +189,10 @@ impl Replay {
         queue.seq += 1;
         if queue.removed || queue.definition.is_none() {
             queue.index.advance_to(seq + 1);
-            if !queue.removed || queue.removal_in_doubt {
+            if queue.removed && !queue.removal_in_doubt {
+                // Dropped on purpose: neither the journal nor a spill file has to have it.
+                queue.head_seq = queue.head_seq.max(seq + 1);
+            } else {
                 queue.lost.note(seq, seq + 1, 1);
             }
             self.orphaned += u64::from(!queue.removed);

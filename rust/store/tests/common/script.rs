@@ -123,7 +123,8 @@ pub fn scripts() -> [(&'static str, Vec<Step>); 5] {
 /// The policies, each with a store that rolls its segments often, without and with files for old backlog.
 pub fn configs() -> Vec<StoreConfig> {
     let policies = [SyncPolicy::Group, SyncPolicy::Interval { interval_ms: 100 }, SyncPolicy::None];
-    let stores = policies.map(|policy| [NO_SPILL, SPILL_ALL].map(|spill| StoreConfig { spill, ..config(policy) }));
+    let stores =
+        policies.map(|policy| [NO_SPILL, SPILL_ALL].map(|spill| StoreConfig { spill, ..config(policy) }));
     stores.into_iter().flatten().collect()
 }
 
