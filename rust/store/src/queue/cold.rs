@@ -223,13 +223,12 @@ impl QueueInner {
         state.cold.files.iter().filter(untouched).for_each(&mut visit);
     }
 
-    /// A file was replaced by a smaller one; returns how many bytes it had more.
-    pub fn shrink_file(&self, file: u64, bytes: u64) -> u64 {
+    /// A file was replaced by one of so many bytes; returns how many it had before. A short file may have grown.
+    pub fn resize_file(&self, file: u64, bytes: u64) -> u64 {
         let mut state = self.state.lock();
-        let Some(file) = state.cold.files.iter_mut().find(|own| own.number == file) else { return 0 };
+        let Some(file) = state.cold.files.iter_mut().find(|own| own.number == file) else { return bytes };
         file.complete = true;
-        let before = std::mem::replace(&mut file.bytes, bytes);
-        before.saturating_sub(bytes)
+        std::mem::replace(&mut file.bytes, bytes)
     }
 
     /// Files that may go once their checkpoint is durable.

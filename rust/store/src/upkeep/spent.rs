@@ -81,17 +81,18 @@ impl Shared {
             for file in expired {
                 let changes = queue.skip_file(file.number, LossCause::Expired);
                 self.settle(&queue, changes);
-                self.bury(queue.id, &file, |file, bytes| queue.shrink_file(file, bytes));
+                self.bury(queue.id, &file, |file, bytes| queue.resize_file(file, bytes));
             }
         }
     }
 
     /// Puts something small in the place of a file, so that its space is back although the checkpoint has not passed it.
-    fn bury(&self, queue: QueueId, file: &SpillFile, shrink: impl FnOnce(u64, u64) -> u64) {
+    fn bury(&self, queue: QueueId, file: &SpillFile, resize: impl FnOnce(u64, u64) -> u64) {
         match write_tombstone(&self.spill_target(queue), file) {
             Ok(bytes) => {
-                let gained = shrink(file.number, bytes);
-                self.load.spill_bytes.fetch_sub(gained, Ordering::Relaxed);
+                let before = resize(file.number, bytes);
+                self.load.spill_bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.load.spill_bytes.fetch_sub(before, Ordering::Relaxed);
             }
             Err(error) => log::warn!("an expired file keeps its space for now: {error}"),
         }
