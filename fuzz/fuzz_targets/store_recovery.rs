@@ -192,6 +192,8 @@ fn content(store: &Store) -> Content {
         assert!(leased.is_ok_and(|count| count == found.len()));
         assert!(all.insert((queue.endpoint().to_owned(), queue.priority()), found).is_none());
     }
+    // A queue without messages may have been known from what is cut off now.
+    all.retain(|_, found| !found.is_empty());
     all
 }
 
