@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::cases::{Case, Told, for_all};
 use common::promise::{End, Promise};
 use common::script::{Driver, Step, configs, found, scripts};
-use common::{NEVER, Rig};
+use common::{NEVER, NO_SPILL, Rig};
 use edgehub_store::{StoreConfig, StoreError, Target};
 use edgehub_testkit::{Call, FaultyStorage, PowerCut, VirtualClock};
 
@@ -24,7 +24,10 @@ fn open(disk: FaultyStorage, config: &StoreConfig, promise: &Promise, moment: us
 fn check_stopped(rig: &mut Rig, case: Case) {
     let met = rig.disk.calls(case.call) > case.skip;
     rig.disk.plan_fault(None);
-    if met && matches!(case.call, Call::Write | Call::SyncData | Call::SyncDir) {
+    // What fails of a spill file is given up and tried again.
+    let spills = rig.config.spill != NO_SPILL;
+    let fatal = met && matches!(case.call, Call::Write | Call::SyncData | Call::SyncDir);
+    if fatal && (rig.store.is_poisoned().is_some() || !spills) {
         assert!(rig.store.is_poisoned().is_some());
         if let Some(queue) = rig.store.queues().first() {
             let target = Target { queue: queue.id(), expires_at: NEVER };

@@ -14,7 +14,7 @@ use edgehub_store::{StoreConfig, StoreError};
 use edgehub_testkit::{FaultyStorage, Moment, PowerCut, VirtualClock};
 
 /// Folders to recover are taken at so many moments of each workload.
-const MOMENTS: usize = 5;
+const MOMENTS: usize = 3;
 
 /// A folder that somebody has to recover.
 struct Left {

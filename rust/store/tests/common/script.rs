@@ -7,7 +7,7 @@ use edgehub_testkit::{FaultyStorage, VirtualClock};
 use edgehub_types::UnixMs;
 
 use super::promise::{Promise, Sent};
-use super::{NEVER, NO_SPILL, Rig, SPILL_ALL, START, config, lease};
+use super::{NEVER, Rig, SPILL_ALL, START, config, lease};
 
 /// Endpoint and priority of the queues.
 pub const QUEUES: [(&str, u32); 3] = [("a", 0), ("a", 1), ("b", 0)];
@@ -120,12 +120,17 @@ pub fn scripts() -> [(&'static str, Vec<Step>); 5] {
     ]
 }
 
-/// The policies, each with a store that rolls its segments often, without and with files for old backlog.
-pub fn configs() -> Vec<StoreConfig> {
-    let policies = [SyncPolicy::Group, SyncPolicy::Interval { interval_ms: 100 }, SyncPolicy::None];
-    let stores =
-        policies.map(|policy| [NO_SPILL, SPILL_ALL].map(|spill| StoreConfig { spill, ..config(policy) }));
-    stores.into_iter().flatten().collect()
+/// Stores that roll their segments often: one for each policy, and two that move all they can to spill files.
+pub fn configs() -> [StoreConfig; 5] {
+    let interval = SyncPolicy::Interval { interval_ms: 100 };
+    let spilling = |policy| StoreConfig { spill: SPILL_ALL, ..config(policy) };
+    [
+        config(SyncPolicy::Group),
+        config(interval),
+        config(SyncPolicy::None),
+        spilling(SyncPolicy::Group),
+        spilling(interval),
+    ]
 }
 
 /// Drives a store through a workload, and takes down what it promised. Errors are taken as they come: what is refused
