@@ -183,7 +183,8 @@ fn check_folder(whole: &Whole, disk: &FaultyStorage, flips: usize) {
     let all: usize = whole.promise.queues.iter().map(BTreeMap::len).sum();
     assert!(there as u64 + lost <= all as u64, "{there} of {all}: {at:?} {report:?}");
     let again = open(whole, &disk.after_kill());
-    assert_eq!((found(&again), again.report.torn_bytes), (after, 0), "another time it is other: {at:?}");
+    assert_eq!(found(&again), after, "another time it is other: {at:?}");
+    assert!(again.report.torn_bytes == 0 || flips > 1, "the first recovery cleaned up: {at:?}");
 }
 
 #[test]

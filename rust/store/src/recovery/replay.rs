@@ -216,6 +216,28 @@ impl Replay {
         Some(SpillLimits { head_seq: queue.head_seq, limit: limit.max(queue.spilled_seq) })
     }
 
+    /// Whether the log says that a queue is removed, and of which.
+    pub fn is_removed(&self, queue: QueueId) -> bool {
+        let queue = (queue.0 as usize).checked_sub(1).and_then(|at| self.queues.get(at));
+        queue.is_some_and(|queue| queue.definition.is_some() && queue.removed)
+    }
+
+    /// Counts messages in spill files of a queue whose definition is lost: first number, the one behind the last, and how
+    /// many, in order.
+    pub fn lose_spilled(&mut self, queue: QueueId, ranges: impl Iterator<Item = (u64, u64, u64)>) {
+        let (mut lost, mut last) = (LostNumbers::default(), 0);
+        for (first, end, count) in ranges.filter(|(first, end, _)| first <= end) {
+            lost.note(first.max(last), end.max(last), count);
+            last = last.max(end);
+        }
+        let Some(queue) = self.queue(queue.0) else { return };
+        let orphaned = lost.total();
+        queue.lost.forget_below(last);
+        lost.append(&queue.lost);
+        queue.lost = lost;
+        self.orphaned = self.orphaned.saturating_add(orphaned);
+    }
+
     /// Takes the files that count, and the numbers that they cover in order.
     pub fn take_spilled(&mut self, queue: QueueId, files: Vec<SpillFile>, ranges: &[(u64, u64)]) {
         let Some(queue) = self.queue(queue.0) else { return };
