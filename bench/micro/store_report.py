@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from measuring.machine import architecture_label, machine, tool_version
 from measuring.scenarios import RESULTS
-from measuring.store_bars import FULL_BACKLOG, bar_table, collect, judge, store_table
+from measuring.store_bars import FULL_BACKLOG, bar_table, collect, expiry_table, judge, store_table
 from measuring.store_runs import (
     PEERS,
     RunError,
@@ -144,7 +144,8 @@ def main(arguments: Sequence[str]) -> int:
         return 1
     rows = collect(measured)
     judged = judge(rows)
-    sys.stdout.write(f"{store_table(rows)}\n\n{bar_table(judged)}\n\n")
+    tables = (store_table(rows), expiry_table(rows), bar_table(judged))
+    sys.stdout.write("".join(f"{table}\n\n" for table in tables if table))
     document |= {"runs": measured, "bars": [judged_json(one) for one in judged]}
     output = options.output or default_output(started)
     output.write_text(json.dumps(document, indent=1) + "\n")

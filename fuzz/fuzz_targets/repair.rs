@@ -3,7 +3,7 @@
 use edgehub_store::format::BATCH_HEADER_BYTES;
 
 /// Length of a segment header without queues.
-const SEGMENT_HEADER_BYTES: usize = 80;
+const SEGMENT_HEADER_BYTES: usize = 112;
 
 fn put_crc(bytes: &mut [u8], at: usize, covered: std::ops::Range<usize>) {
     let Some(crc) = bytes.get(covered).map(crc32fast::hash) else { return };

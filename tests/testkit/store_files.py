@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SALT = 0x1234_5678_9ABC_DEF0
 NEVER = 2**64 - 1
 WRITTEN_MS = 1_700_000_000_000
-HEADER_BYTES = 80
+HEADER_BYTES = 112
 
 
 def encoded_message(
@@ -44,17 +44,20 @@ class StoreFiles:
     """One segment of a store, batch by batch.
 
     :param next_seqs: by queue id.
+    :param wall_skew_ms: how far the wall clock is ahead of the store's time, in the header.
     """
 
     folder: Path
     content: bytearray = field(default_factory=bytearray)
     next_seqs: dict[int, int] = field(default_factory=dict)
     version: int = 1
+    wall_skew_ms: int = 0
 
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         prefix = b"EDGEHUBJ" + struct.pack("<I", self.version)
         rest = struct.pack("<QQQQQQII", 1, 0, 0, 0, SALT, WRITTEN_MS, 0, 0)
+        rest += struct.pack("<qq16s", self.wall_skew_ms, 5000 - WRITTEN_MS, bytes(range(16)))
         lengths = struct.pack("<I", HEADER_BYTES) + struct.pack("<I", crc32(rest))
         self.content += prefix + struct.pack("<I", crc32(prefix)) + lengths + rest
         self.save()
@@ -85,6 +88,10 @@ class StoreFiles:
     def acknowledge(self, queue: int, below: int) -> None:
         """Adds a checkpoint."""
         self._batch([], [], [(queue, 0, below)])
+
+    def step_clock(self, wall_skew_ms: int) -> None:
+        """Adds a record that the wall clock was stepped."""
+        self._batch([_record(5, 0, struct.pack("<q", wall_skew_ms))], [], [])
 
     def _batch(
         self,

@@ -203,6 +203,21 @@ def store_table(rows: Sequence[Row]) -> str:
     return columns((*header, "open", "first", "memory"), [cells(row) for row in rows])
 
 
+def expiry_table(rows: Sequence[Row]) -> str:
+    """What a sender noticed of an expiring backlog; empty if that was not measured."""
+    quantiles = ("p50", "p99", "p999", "max")
+    measured = [row for row in rows if row.has("expiring_append_max_s")]
+    lines = [
+        [
+            f"{row.scenario}, {row.contender} {row.mode}, {what}",
+            *(duration(row.median(f"{figure}_{quantile}_s") * 1e9) for quantile in quantiles),
+        ]
+        for row in measured
+        for what, figure in (("nothing expires", "append"), (f"{row.messages:,} expire", "expiring_append"))
+    ]
+    return columns(("append, medians", "p50", "p99", "p99.9", "max"), lines) if lines else ""
+
+
 def bar_table(judged: Sequence[Judged]) -> str:
     """Every bar with what was measured."""
 

@@ -95,7 +95,7 @@ def plan(listed: Figures, sizes: Sizes, only: str = "") -> list[Run]:
         for scenario in listed["scenarios"]
         if only in scenario["name"]
         for about in listed["contenders"]
-        if about["built"]
+        if about["built"] and not (scenario.get("own") and about["name"] in PEERS)
         for mode in wanted_modes(scenario, about)
     ]
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import store_report
 from measuring.scenarios import RESULTS
-from measuring.store_bars import BARS, FULL_BACKLOG, bar_table, collect, judge, store_table
+from measuring.store_bars import BARS, FULL_BACKLOG, bar_table, collect, expiry_table, judge, store_table
 from measuring.store_runs import Run, RunError, Sizes, measure, plan, rounds
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ LISTED = {
         {"name": "append_100B", "messages": 1000, "backlog": False},
         {"name": "group_1000_outstanding", "messages": 500, "backlog": False},
         {"name": "open_backlog", "messages": 1000, "backlog": True},
+        {"name": "ttl", "messages": 1000, "backlog": False, "own": True},
     ],
     "contenders": [
         {"name": "edgehub", "modes": ["none", "group"], "built": True},
@@ -60,6 +61,8 @@ def test_a_round_has_what_was_built_in_the_modes_that_matter() -> None:
         Run("group_1000_outstanding", "rocksdb", "put", 10),
         Run("open_backlog", "edgehub", "none", 50),
         Run("open_backlog", "rocksdb", "reference", 7),
+        Run("ttl", "edgehub", "none", 100),
+        Run("ttl", "edgehub", "group", 100),
     ]
     assert {run.scenario for run in plan(LISTED, SIZES, "group")} == {"group_1000_outstanding"}
     assert plan(LISTED, SIZES, "nothing") == []
@@ -138,6 +141,20 @@ def test_tables() -> None:
     lines = bar_table(judge(rows)).splitlines()
     assert len(lines) == len(BARS) + 1
     assert lines[1].split()[-5:] == ["4,000,000", "4,000,000", ">=", "3,000,000", "ok"]
+
+
+def test_an_expiry_is_shown_beside_the_time_before() -> None:
+    quantiles = ("p50", "p99", "p999", "max")
+    quiet = {f"append_{quantile}_s": 5e-6 for quantile in quantiles}
+    expiring = {f"expiring_append_{quantile}_s": 2e-3 for quantile in quantiles}
+    rows = collect([figures("append_100B", "edgehub", "none", 4e6)])
+    assert expiry_table(rows) == ""
+    rows = collect([figures("ttl", "edgehub", "none", 4e6, **quiet, **expiring)])
+    before, during = expiry_table(rows).splitlines()[1:]
+    assert before.startswith("ttl, edgehub none, nothing expires")
+    assert before.endswith("5.00 us")
+    assert during.startswith("ttl, edgehub none, 1,000 expire")
+    assert during.endswith("2.00 ms")
 
 
 def test_a_failed_run_says_which(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ use std::sync::{Arc, Weak};
 use arc_swap::ArcSwap;
 use edgehub_router::{RouteDecl, RouteError, RouteSet};
 use edgehub_store::{LossCause, Queue, QueueId, QueueListener, Store, StoreError};
-use edgehub_types::UnixMs;
 use parking_lot::{Mutex, RwLock};
 
 use crate::config::EngineConfig;
@@ -299,12 +298,11 @@ impl Hub {
         batch_msgs_max: usize,
         batch_bytes_max: usize,
         senders_max: usize,
-        now: UnixMs,
     ) -> Result<Vec<crate::upstream::UpstreamBatch>, StoreError> {
         self.upstream_signalled.store(false, Ordering::Release);
         let Some(endpoint) = self.upstream_endpoint() else { return Ok(Vec::new()) };
         let limits = crate::upstream::TakeLimits { batch_msgs_max, batch_bytes_max, senders_max };
-        self.upstream.lock().take(&endpoint, limits, now, &self.stats)
+        self.upstream.lock().take(&endpoint, limits, self.store.now(), &self.stats)
     }
 
     /// Ends an outstanding batch.

@@ -7,9 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::World;
-use edgehub_engine::Now;
 use edgehub_router::RouteDecl;
-use edgehub_types::Clock;
 
 const TO_M: &str = r#"FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i")"#;
 const UP: &str = "FROM /* INTO $upstream";
@@ -27,7 +25,7 @@ fn an_endpoint_that_comes_back_while_it_is_removed_stays() {
     let (own_stop, own_turns) = (stop.clone(), turns.clone());
     let thread = std::thread::spawn(move || {
         while !own_stop.load(Ordering::SeqCst) {
-            shard.begin_turn(Now { mono: clock.mono(), unix: clock.unix() });
+            shard.begin_turn(shard.read_clocks(&*clock));
             shard.finish_turn();
             own_turns.fetch_add(1, Ordering::SeqCst);
         }

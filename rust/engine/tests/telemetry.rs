@@ -223,7 +223,7 @@ fn an_endpoint_without_route_loses_its_messages_and_says_so() {
 }
 
 fn take(world: &World, senders_max: usize) -> Vec<(u64, String, usize)> {
-    let batches = world.hub.upstream_take(10, 262_144, senders_max, world.now().unix).unwrap();
+    let batches = world.hub.upstream_take(10, 262_144, senders_max).unwrap();
     batches.into_iter().map(|batch| (batch.token, batch.sender, batch.count)).collect()
 }
 
@@ -260,7 +260,7 @@ fn a_lost_link_brings_everything_back_in_order() {
         world.publish(a, "devices/a/messages/events/", n.to_string().as_bytes(), n);
     }
     let payload = |world: &World| {
-        let batches = world.hub.upstream_take(10, 262_144, 10, world.now().unix).unwrap();
+        let batches = world.hub.upstream_take(10, 262_144, 10).unwrap();
         batches.into_iter().next().map(|batch| (batch.token, batch.payload))
     };
     let (token, first) = payload(&world).unwrap();

@@ -5,17 +5,17 @@ mod common;
 
 use std::sync::Arc;
 
-use common::World;
+use common::{EPOCH, World};
 use edgehub_engine::Outcome;
 use edgehub_store::{Media, StoreConfig, StoreError, SyncPolicy};
 use edgehub_testkit::FaultyStorage;
-use edgehub_types::Storage;
+use edgehub_types::{Storage, UnixMs};
 
 const UP: &[(&str, &str)] = &[("up", "FROM /* INTO $upstream")];
 
 /// Token, sender and number of messages of each batch.
 fn take(world: &World) -> Result<Vec<(u64, String, usize)>, StoreError> {
-    let batches = world.hub.upstream_take(10, 262_144, 10, world.now().unix)?;
+    let batches = world.hub.upstream_take(10, 262_144, 10)?;
     Ok(batches.into_iter().map(|batch| (batch.token, batch.sender, batch.count)).collect())
 }
 
@@ -55,6 +55,28 @@ fn what_comes_behind_a_window_of_expired_messages_goes_at_once() {
     assert_eq!((lost(&world), dropped(&world, "ttl_expiry")), (vec![("expired", 2)], 2));
 }
 
+/// A board without a battery, or an administrator: messages keep the time they have left.
+#[test]
+fn a_step_of_the_wall_clock_makes_no_message_older_or_younger() {
+    const YEAR_MS: u64 = 365 * 86_400_000;
+    for wall in [EPOCH.0 + 56 * YEAR_MS, EPOCH.0 - 20 * YEAR_MS, 0] {
+        let mut world = World::new();
+        world.routes(UP);
+        publish(&mut world, "a", b"before");
+        world.clock.step_unix(UnixMs(wall));
+        publish(&mut world, "b", b"after");
+        let leased = take(&world).unwrap();
+        assert_eq!(leased.len(), 2, "wall clock at {wall}");
+        world.hub.upstream_link_down();
+        world.clock.advance_ms(7_199_000);
+        assert_eq!(take(&world).unwrap().len(), 2);
+        world.hub.upstream_link_down();
+        world.clock.advance_ms(1_000);
+        assert_eq!(take(&world).unwrap().len(), 0);
+        assert_eq!(dropped(&world, "ttl_expiry"), 2);
+    }
+}
+
 #[test]
 fn a_route_that_left_and_came_back_with_a_full_window_goes_on() {
     let mut world = World::with(SyncPolicy::None, |config| config.upstream_window_msgs = 2);
@@ -91,7 +113,7 @@ fn a_message_that_rots_while_it_waits_is_lost_and_counted() {
         publish(&mut world, "a", body.as_bytes());
     }
     // All are leased, none is read again for a batch yet.
-    assert_eq!(world.hub.upstream_take(10, 262_144, 0, world.now().unix).unwrap(), []);
+    assert_eq!(world.hub.upstream_take(10, 262_144, 0).unwrap(), []);
     let name = storage.list().unwrap().into_iter().find(|name| name.starts_with("journal-")).unwrap();
     let mut content = storage.content(&name).unwrap();
     let at = content.windows(6).position(|bytes| bytes == b"rotten").unwrap();
@@ -113,7 +135,7 @@ fn a_message_that_cannot_be_read_stops_its_sender_alone_and_loses_nothing() {
         publish(&mut world, device, body.as_bytes());
     }
     // All are leased, none is read again for a batch yet.
-    assert_eq!(world.hub.upstream_take(10, 262_144, 0, world.now().unix).unwrap(), []);
+    assert_eq!(world.hub.upstream_take(10, 262_144, 0).unwrap(), []);
     let name = storage.list().unwrap().into_iter().find(|name| name.starts_with("journal-")).unwrap();
     let content = storage.content(&name).unwrap();
     let at = content.windows(10).position(|bytes| bytes == b"unreadable").unwrap() as u64;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use edgehub_engine::{CloseReason, ConnId, Hub, Now, Shard};
+use edgehub_engine::{CloseReason, ConnId, Hub, Shard};
 use edgehub_types::{Clock, MonoTime};
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -154,7 +154,7 @@ impl IoThread {
 
     /// `true` when the thread is to end.
     fn turn(&mut self, events: &Events) -> bool {
-        let now = Now { mono: self.clock.mono(), unix: self.clock.unix() };
+        let now = self.shard.read_clocks(&*self.clock);
         self.shard.begin_turn(now);
         let mut woken = false;
         for event in events {

@@ -206,9 +206,8 @@ impl Engine {
         batch_bytes_max: usize,
         senders_max: usize,
     ) -> PyResult<Vec<UpstreamBatch>> {
-        let now = self.clock.unix();
         let taken = without_gil(py, || {
-            self.hub.upstream_take(batch_msgs_max, batch_bytes_max, senders_max, now).map_err(Failure::from)
+            self.hub.upstream_take(batch_msgs_max, batch_bytes_max, senders_max).map_err(Failure::from)
         })?;
         Ok(taken.into_iter().map(|batch| UpstreamBatch::new(py, batch)).collect())
     }

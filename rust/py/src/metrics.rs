@@ -127,6 +127,7 @@ fn store<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> {
         ("expired", stats.expired),
         ("damaged", stats.damaged),
         ("given_up", stats.given_up),
+        ("clock_steps", stats.clock_steps),
         ("recovered", stats.recovered),
     ] {
         store.set_item(name, value)?;

@@ -34,7 +34,7 @@ impl fmt::Display for QueueId {
 pub struct Target {
     /// The queue.
     pub queue: QueueId,
-    /// When it must no longer be delivered; [`UnixMs::MAX`] = never.
+    /// When it must no longer be delivered, in the time of the store ([`crate::Store::now`]); [`UnixMs::MAX`] = never.
     pub expires_at: UnixMs,
 }
 
@@ -72,6 +72,8 @@ pub(crate) struct BatchInner {
     slot_of: Vec<(u32, u32)>,
     stamp: u32,
     records: u32,
+    /// The latest expiry of all targets.
+    pub latest_expiry: UnixMs,
     /// Queues that this batch made ready.
     pub woken: Vec<QueueId>,
 }
@@ -199,6 +201,8 @@ impl BatchInner {
             }
         }
         self.records += 1;
+        let latest = targets.iter().map(|target| target.expires_at).max().unwrap_or_default();
+        self.latest_expiry = self.latest_expiry.max(latest);
         Ok(())
     }
 
@@ -287,6 +291,7 @@ impl BatchInner {
         self.links.clear();
         self.woken.clear();
         self.records = 0;
+        self.latest_expiry = UnixMs(0);
         self.stamp = self.stamp.wrapping_add(1);
         if self.stamp == 0 {
             self.slot_of.clear();

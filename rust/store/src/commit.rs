@@ -70,7 +70,7 @@ impl Shared {
             return Err(journal.no_space());
         }
         self.make_room(&mut journal, bytes, Content::Messages)?;
-        let address = journal.seal(inner, 0, self.clock.unix().0);
+        let address = journal.seal(inner, 0, self.time.stamp_batch());
         self.write(&mut journal, address, &inner.buf)?;
         self.publish(inner, address);
         let sync_now = self.count_unsynced(inner.buf.len());

@@ -43,8 +43,12 @@ pub enum Media {
 pub struct SpillConfig {
     /// Complete journal segments that may hold wanted messages; with one more, the oldest is emptied.
     pub after_segments: usize,
-    /// Index entries (16 bytes each) of all queues together; with more, everything durable is moved.
+    /// Index entries (16 bytes each) of all queues together; with more, what is durable is moved, longest queue first.
     pub index_entries: usize,
+    /// There must have been too much for so long, milliseconds: what is fetched soon is not moved. It is moved at
+    /// once when half of a limit is reached ([`StoreConfig::index_entries_max`],
+    /// [`StoreConfig::memory_bytes_max`]).
+    pub after_ms: u64,
     /// A file is complete from this size on, bytes (`4 KiB ..= 1 GiB`). Expired messages give their space back by whole files.
     pub file_bytes: u32,
     /// Messages that are compressed together, bytes (`256 ..= 1 MiB`); a longer message is alone.
@@ -58,6 +62,7 @@ impl Default for SpillConfig {
         Self {
             after_segments: 2,
             index_entries: 500_000,
+            after_ms: 2000,
             file_bytes: 16 << 20,
             block_bytes: 64 << 10,
             cache_bytes: 1 << 20,
@@ -101,7 +106,7 @@ impl Default for StoreConfig {
             sync_min_interval_ms: 0,
             segment_bytes: 64 << 20,
             tail_cache_bytes: 4 << 20,
-            index_entries_max: 16_000_000,
+            index_entries_max: 8_000_000,
             unsynced_bytes_max: 64 << 20,
             memory_bytes_max: 1 << 30,
             spill: SpillConfig::default(),
@@ -116,7 +121,7 @@ impl StoreConfig {
         Self {
             segment_bytes: 8 << 20,
             tail_cache_bytes: 256 << 10,
-            index_entries_max: 1_000_000,
+            index_entries_max: 500_000,
             unsynced_bytes_max: 4 << 20,
             memory_bytes_max: 32 << 20,
             spill: SpillConfig {

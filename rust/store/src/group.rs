@@ -69,7 +69,7 @@ impl Shared {
                 self.flush(&mut journal, write_buf)?;
                 self.make_room(&mut journal, bytes, Content::Messages)?;
             }
-            let now_ms = self.clock.unix().0;
+            let now_ms = self.time.stamp_batch();
             let address = journal.seal(&mut pending.batch, write_buf.len() as u64, now_ms);
             if alone {
                 self.write(&mut journal, address, &pending.batch.buf)?;

@@ -74,7 +74,8 @@ impl Queue {
     /// for each beside its payload; one message is handed out however long it is). Returns how many.
     ///
     /// `deliver` is called without locks of the store, may call other methods of this queue but not `lease`, and
-    /// returns false to stop before taking the message it was given. What is expired at `now` is dropped.
+    /// returns false to stop before taking the message it was given. What is expired at `now`, which
+    /// is [`crate::Store::now`], is dropped.
     ///
     /// # Errors
     /// [`StoreError::LeaseBusy`] while another lease of this queue runs. [`StoreError::Io`] when the journal cannot be

@@ -1,9 +1,11 @@
 //! The index of one queue: where every message that is not done lies in the log, by number.
 //!
-//! Numbers are almost always contiguous, so a number is found by subtraction. Where a recovery had to skip
-//! damaged data there are gaps; they are kept beside, as ranges, because one gap can span millions of numbers.
+//! Numbers are almost always contiguous, so a number is found by subtraction. Where a recovery had to skip damaged data,
+//! and where messages in the middle expired, there are gaps; they are kept beside, as ranges, because one gap can span
+//! millions of numbers.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use edgehub_types::UnixMs;
 
@@ -17,6 +19,10 @@ const SPILLED: u64 = 1 << 63;
 pub(crate) const SPILL_NUMBER_MAX: u64 = 1 << 31;
 /// An empty index gives memory back when it had room for more entries than this.
 const KEEP_ENTRIES: usize = 4096;
+/// Looking up a number passes all gaps before it, so no more than these are made on purpose.
+const GAPS_MAX: usize = 1024;
+/// Entries that may have to be moved for one gap: 16 MiB, one or two milliseconds.
+const MOVE_MAX: usize = 1 << 20;
 
 /// Address of everything in one block of a spill file.
 pub(crate) fn spill_address(file: u64, block_offset: u64) -> u64 {
@@ -87,6 +93,11 @@ impl Entry {
     }
 }
 
+/// From when on an entry with that expiry is expired: the index knows seconds.
+pub(crate) fn expired_from(expires_at: UnixMs) -> UnixMs {
+    Entry::new(0, 0, expires_at).expires_at().unwrap_or(UnixMs::MAX)
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Gap {
     at: u64,
@@ -136,6 +147,25 @@ impl SeqIndex {
 
     pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Entry> {
         self.entries.iter_mut()
+    }
+
+    /// Positions from `first` on of the entries whose records lie in a range of addresses. The entries from there on are in
+    /// order of address.
+    pub fn lying_in(&self, first: usize, range: &Range<u64>) -> Range<usize> {
+        let start = self.first_at(first, range.start);
+        start..self.first_at(start, range.end)
+    }
+
+    fn first_at(&self, first: usize, address: u64) -> usize {
+        let (mut low, mut high) = (first.min(self.len()), self.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.entries.get(middle) {
+                Some(entry) if entry.address < address => low = middle + 1,
+                _ => high = middle,
+            }
+        }
+        low
     }
 
     /// Appends the entry of number `seq`, which is not below [`SeqIndex::next`].
@@ -209,6 +239,34 @@ impl SeqIndex {
         popped
     }
 
+    /// Removes entries that are all done, and leaves a gap. Returns how many; none when they begin at the front, or when it
+    /// would cost too much ([`GAPS_MAX`], [`MOVE_MAX`]).
+    pub fn cut(&mut self, run: Range<usize>) -> usize {
+        let Range { start, end } = run;
+        let moved = start.min(self.entries.len().saturating_sub(end));
+        let cheap = moved <= MOVE_MAX && self.gaps.len() < GAPS_MAX;
+        if start == 0 || run.is_empty() || !cheap {
+            return 0;
+        }
+        let from = self.seq_at(start - 1) + 1;
+        let to = if end < self.entries.len() { self.seq_at(end) } else { self.next };
+        let first = self.gaps.partition_point(|gap| gap.at < from);
+        let last = self.gaps.partition_point(|gap| gap.at < to);
+        self.gaps.drain(first..last);
+        self.gaps.insert(first, Gap { at: from, count: to - from });
+        self.entries.drain(run);
+        self.give_memory_back();
+        end - start
+    }
+
+    /// When little is left of much.
+    fn give_memory_back(&mut self) {
+        let len = self.entries.len();
+        if len <= MOVE_MAX && self.entries.capacity() > KEEP_ENTRIES.max(8 * len) {
+            self.entries.shrink_to(2 * len);
+        }
+    }
+
     fn pop_front(&mut self) {
         self.entries.pop_front();
         self.head += 1;
@@ -232,7 +290,8 @@ impl SeqIndex {
         }
     }
 
-    /// Takes out the entries from a position on, as an index of its own. This one ends behind its last entry.
+    /// Takes out the entries from a position on, as an index of its own. This one ends behind its last entry, and gives
+    /// its memory to the other one: it is the front that is small.
     pub fn split_off(&mut self, at: usize) -> Self {
         let at = at.min(self.len());
         let head = if at == self.len() { self.next } else { self.seq_at(at) };
@@ -242,7 +301,8 @@ impl SeqIndex {
         while self.gaps.back().is_some_and(|gap| gap.at >= end) {
             self.gaps.pop_back();
         }
-        let entries = self.entries.split_off(at);
+        let mut entries = std::mem::take(&mut self.entries);
+        self.entries = entries.drain(..at).collect();
         let next = std::mem::replace(&mut self.next, end);
         Self { entries, head, next, gaps }
     }
@@ -311,6 +371,29 @@ mod tests {
         assert_eq!((index.head(), index.next()), (9, 9));
     }
 
+    #[test]
+    fn what_is_cut_out_leaves_one_gap() {
+        let mut index = SeqIndex::default();
+        (0..6).for_each(|seq| index.push(seq, entry(seq)));
+        assert_eq!((index.cut(0..2), index.cut(1..1)), (0, 0), "the front goes by itself");
+        assert_eq!((index.cut(3..5), index.cut(1..3)), (2, 2));
+        assert_eq!((index.len(), index.position(5), index.seq_at(1), index.gaps.len()), (2, Some(1), 5, 1));
+    }
+
+    #[test]
+    fn a_cut_that_costs_too_much_is_not_made() {
+        let mut index = SeqIndex::default();
+        let entries = 2 * MOVE_MAX + 3;
+        (0..entries as u64).for_each(|seq| index.push(seq, entry(seq)));
+        assert_eq!(index.cut(MOVE_MAX + 1..MOVE_MAX + 2), 0);
+        // Where it is cheap all goes, and its memory too.
+        assert_eq!(index.cut(1..entries - 1), entries - 2);
+        assert!(index.entries.capacity() <= KEEP_ENTRIES, "{}", index.entries.capacity());
+        let mut many = SeqIndex::default();
+        (0..=GAPS_MAX as u64).for_each(|at| many.push(2 * at, entry(at)));
+        assert_eq!(many.cut(5..6), 0);
+    }
+
     proptest! {
         #[test]
         fn an_index_can_be_cut_anywhere_and_put_together(
@@ -347,13 +430,21 @@ mod tests {
             prop_assert_eq!(front.next(), whole.next());
         }
 
-        /// Against a map from number to entry.
+        /// Against a map from number to entry; 0 = push, 1 = done, 2 = cut out what is done.
         #[test]
-        fn positions_agree_with_a_map(steps in prop::collection::vec((0u64..4, 0usize..6, any::<bool>()), 1..80)) {
+        fn positions_agree_with_a_map(steps in prop::collection::vec((0u64..4, 0usize..9, 0..3), 1..80)) {
             let mut index = SeqIndex::default();
             let mut map: BTreeMap<u64, bool> = BTreeMap::new();
-            for (gap, pick, push) in steps {
-                if push {
+            for (gap, pick, kind) in steps {
+                if kind == 2 {
+                    let run = pick..pick + gap as usize;
+                    let seqs: Vec<u64> = map.keys().skip(pick).take(gap as usize).copied().collect();
+                    if seqs.len() == gap as usize && seqs.iter().all(|seq| map[seq]) {
+                        let wanted = if pick > 0 { seqs.len() } else { 0 };
+                        prop_assert_eq!(index.cut(run), wanted);
+                        map.retain(|seq, _| !seqs.contains(seq));
+                    }
+                } else if kind == 0 {
                     let seq = index.next() + gap;
                     index.push(seq, entry(seq));
                     map.insert(seq, false);
@@ -372,6 +463,7 @@ mod tests {
                     prop_assert_eq!(index.position(*seq), Some(at));
                     prop_assert_eq!(index.seq_at(at), *seq);
                     prop_assert_eq!(index.get(at).unwrap().address, *seq);
+                    prop_assert_eq!(index.lying_in(at / 2, &(*seq..*seq + 1)), at..at + 1);
                 }
                 for seq in index.head()..index.next() + 2 {
                     prop_assert_eq!(index.position(seq).is_some(), map.contains_key(&seq));

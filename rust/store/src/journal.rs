@@ -10,6 +10,7 @@ use crate::batch::{BatchInner, Placement, QueueId};
 use crate::format::{Checkpoint, QueueRow, SegmentHeader};
 use crate::queue::QueueInner;
 use crate::segment::{Segment, SegmentMeta, SegmentSet};
+use crate::time::Stamp;
 
 /// What messages leave free at the end of a segment.
 const RESERVE_BYTES_MAX: u64 = 64 << 10;
@@ -189,9 +190,9 @@ impl Journal {
         bytes: u64,
         segments: &SegmentSet,
         queues: &QueueTable,
-        now_ms: u64,
+        stamp: Stamp,
     ) -> Result<(), StoreError> {
-        let mut header = self.next_header(queues, now_ms);
+        let mut header = self.next_header(queues, stamp);
         header.encode(&mut self.header);
         let capacity = self.segment_bytes.max(self.header.len() as u64 + bytes + self.reserve());
         let spare = self.take_file(capacity)?;
@@ -212,7 +213,7 @@ impl Journal {
         Ok(())
     }
 
-    fn next_header(&self, queues: &QueueTable, created_ms: u64) -> SegmentHeader {
+    fn next_header(&self, queues: &QueueTable, stamp: Stamp) -> SegmentHeader {
         SegmentHeader {
             header_bytes: 0,
             number: 0,
@@ -220,7 +221,10 @@ impl Journal {
             prev_end: self.log_end,
             durable: self.durable,
             salt: self.salt,
-            created_ms,
+            created_ms: stamp.now.0,
+            wall_skew_ms: stamp.wall_skew_ms,
+            boot_skew_ms: stamp.boot_skew_ms,
+            boot_id: stamp.boot_id,
             queues: queues.iter().flatten().map(|queue| self.row(queue)).collect(),
         }
     }

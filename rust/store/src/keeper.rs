@@ -91,6 +91,8 @@ impl Shared {
     /// # Errors
     /// The store is poisoned.
     fn round(&self, keeper: &mut Keeper, now: MonoTime) -> Result<(), StoreError> {
+        // First, so that no batch of this round is stamped before the step is noted.
+        self.watch_clock()?;
         if self.commit_due(keeper, now) {
             later(self.commit_round(keeper, now))?;
         }
@@ -162,6 +164,7 @@ impl Shared {
             // Also on a full disk: there is room kept for checkpoints.
             later(self.write_checkpoints())?;
             self.sync(false)?;
+            self.spill_rest()?;
             later(self.write_attest(&mut self.journal.lock()))?;
             self.sync(false)?;
         }

@@ -29,7 +29,7 @@ pub struct Leased<'a> {
     pub seq: u64,
     /// Lease epoch; give it back with the acknowledgement.
     pub epoch: u32,
-    /// When it must no longer be delivered.
+    /// When it must no longer be delivered, in the time of the store.
     pub expires_at: UnixMs,
     /// Whether it was leased before, since the start of this process.
     pub redelivered: bool,

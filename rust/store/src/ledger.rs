@@ -69,7 +69,7 @@ pub struct Loss {
     pub count: u64,
     /// Why.
     pub cause: LossCause,
-    /// When the store noticed.
+    /// When the store noticed, by the wall clock.
     pub at: UnixMs,
 }
 

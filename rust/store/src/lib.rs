@@ -8,7 +8,8 @@
 //! Invariants:
 //! - Nothing is committed before it is as durable as the [`SyncPolicy`] says, and nothing can be leased before it is committed.
 //! - Numbers in a queue rise by one, begin with 0 and are never given twice; checkpoints never move back.
-//! - A message is not delivered after its expiry.
+//! - A message is not delivered after its expiry, which is in the store's own time ([`Store::now`]): steps of the wall clock
+//!   change nothing.
 //! - What leaves a queue undelivered is counted there by cause ([`Queue::lost`], [`Store::losses`]).
 //! - After a failed write or sync the store takes nothing more ([`StoreError::Poisoned`]).
 //! - The store opens whatever is damaged, and says what was lost ([`Recovery`]); or it says why not.
@@ -45,6 +46,7 @@ mod store;
 mod sync;
 mod tail;
 mod thread;
+mod time;
 mod upkeep;
 
 pub use batch::{Batch, QueueId, Target};

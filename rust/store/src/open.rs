@@ -19,6 +19,7 @@ use crate::spill::BlockCache;
 use crate::stats::{Counters, add};
 use crate::storage::MemoryStorage;
 use crate::tail::TailCache;
+use crate::time::{StoreTime, resume};
 
 const SEGMENT_BYTES_MIN: u32 = 4 << 10;
 const SEGMENT_BYTES_MAX: u32 = 1 << 30;
@@ -63,12 +64,14 @@ fn assemble(
     found: Recovered,
 ) -> Shared {
     let segment_bytes = u64::from(config.segment_bytes);
+    let now = resume(&found.seen, found.expiring, clock.unix(), clock.boot());
     let gather = Gather { queues: found.queues.len() as u32, ..Gather::default() };
     let shared = Shared {
         policy: if in_memory { SyncPolicy::None } else { config.sync },
         in_memory,
         journal: Mutex::new(Journal::new(Arc::clone(&storage), segment_bytes, !in_memory, found.end)),
         storage,
+        time: StoreTime::starting_at(now, Arc::clone(&clock)),
         clock,
         segments: SegmentSet::new(found.segments),
         tail: TailCache::new(config.tail_cache_bytes),

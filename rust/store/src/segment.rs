@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use edgehub_types::StorageFile;
+use edgehub_types::{StorageFile, UnixMs};
 use parking_lot::{Mutex, RwLock};
 
 /// What queues need to know of a segment. Apart from the file, so that a queue that remembers it
@@ -15,6 +15,8 @@ pub(crate) struct SegmentMeta {
     /// First address that is not its own.
     pub limit: u64,
     live: AtomicU64,
+    latest_expiry_ms: AtomicU64,
+    rest_until_ms: AtomicU64,
     sealed: AtomicBool,
     times: Mutex<WriteTimes>,
 }
@@ -24,7 +26,7 @@ const TIME_STEP_MS: u64 = 1000;
 /// Notes of one segment; with more, each second one is forgotten.
 const TIMES_MAX: usize = 1024;
 
-/// When a segment was written, by address, about to the second.
+/// When a segment was written, by address and by the wall clock of then, about to the second.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WriteTimes {
     notes: Vec<(u64, u64)>,
@@ -54,21 +56,26 @@ impl WriteTimes {
 }
 
 impl SegmentMeta {
-    /// An empty one that grows.
-    pub fn active(base: u64, limit: u64) -> Arc<Self> {
+    fn new(base: u64, limit: u64, sealed: bool, times: WriteTimes) -> Arc<Self> {
         Arc::new(Self {
             base,
             limit,
             live: AtomicU64::new(0),
-            sealed: AtomicBool::new(false),
-            times: Mutex::default(),
+            latest_expiry_ms: AtomicU64::new(0),
+            rest_until_ms: AtomicU64::new(0),
+            sealed: AtomicBool::new(sealed),
+            times: Mutex::new(times),
         })
+    }
+
+    /// An empty one that grows.
+    pub fn active(base: u64, limit: u64) -> Arc<Self> {
+        Self::new(base, limit, false, WriteTimes::default())
     }
 
     /// One of which nothing is known to be wanted yet, and that does not grow any more.
     pub fn complete(base: u64, limit: u64, times: WriteTimes) -> Arc<Self> {
-        let times = Mutex::new(times);
-        Arc::new(Self { base, limit, live: AtomicU64::new(0), sealed: AtomicBool::new(true), times })
+        Self::new(base, limit, true, times)
     }
 
     /// Notes when a batch is written.
@@ -98,6 +105,23 @@ impl SegmentMeta {
     /// Counts messages as done.
     pub fn drop_live(&self, count: u64) {
         self.live.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// There are messages that live until then.
+    pub fn note_expiry(&self, latest: UnixMs) {
+        self.latest_expiry_ms.fetch_max(latest.0, Ordering::Relaxed);
+    }
+
+    /// There is nothing to drop before this store time.
+    pub fn rest_until(&self, ms: u64) {
+        self.rest_until_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// Whether something in it is wanted of which all has expired.
+    pub fn is_overdue(&self, now: UnixMs) -> bool {
+        self.live() > 0
+            && self.latest_expiry_ms.load(Ordering::Relaxed) <= now.0
+            && self.rest_until_ms.load(Ordering::Relaxed) <= now.0
     }
 
     /// Nothing is appended to the segment any more.
@@ -165,6 +189,13 @@ impl SegmentSet {
             !take
         });
         taken
+    }
+
+    /// The first segments, at most `max`, in which all messages have expired, and some are wanted.
+    pub fn overdue(&self, now: UnixMs, max: usize) -> Vec<Arc<SegmentMeta>> {
+        let list = self.list.read();
+        let metas = list.iter().map(|segment| &segment.meta).filter(|meta| meta.is_overdue(now));
+        metas.take(max).map(Arc::clone).collect()
     }
 
     /// Where the first spent one ends.

@@ -13,6 +13,7 @@ use crate::StoreError;
 use crate::batch::{BatchInner, CHECKPOINTS_PER_BATCH, QueueId};
 use crate::config::{StoreConfig, SyncPolicy};
 use crate::format::Checkpoint;
+use crate::index::expired_from;
 use crate::journal::{Content, Journal, QueueTable};
 use crate::keeper::{Gather, Keeper};
 use crate::lease::ScratchPool;
@@ -22,6 +23,7 @@ use crate::segment::SegmentSet;
 use crate::spill::BlockCache;
 use crate::stats::{Counters, add};
 use crate::tail::TailCache;
+use crate::time::StoreTime;
 use crate::upkeep::Upkeep;
 
 /// Learns what happens in a store. Called without locks, from the thread that appended or from the store's own:
@@ -63,7 +65,9 @@ pub(crate) struct Shared {
     pub policy: SyncPolicy,
     pub in_memory: bool,
     pub storage: Arc<dyn Storage>,
+    /// For timers and stamps. What expires is in [`Shared::time`].
     pub clock: Arc<dyn Clock>,
+    pub time: StoreTime,
     pub segments: SegmentSet,
     pub tail: TailCache,
     pub journal: Mutex<Journal>,
@@ -129,7 +133,7 @@ impl Shared {
         if journal.fits(bytes, content) {
             return Ok(());
         }
-        let rolled = journal.roll(bytes as u64, &self.segments, &self.queues.read(), self.clock.unix().0);
+        let rolled = journal.roll(bytes as u64, &self.segments, &self.queues.read(), self.time.stamp());
         self.health.disk_full.store(rolled.is_err(), Ordering::Relaxed);
         rolled.map_err(|error| if error.is_retryable() { error } else { self.set_poison(error) })
     }
@@ -191,7 +195,7 @@ impl Shared {
         let mut own = std::mem::take(&mut journal.control);
         let room = self.make_room(journal, own.sealed_bytes_max(journal.checkpoints.len()), content);
         let written = room.and_then(|()| {
-            let address = journal.seal(&mut own, 0, self.clock.unix().0);
+            let address = journal.seal(&mut own, 0, self.time.stamp_batch());
             self.write(journal, address, &own.buf)
         });
         own.clear();
@@ -205,6 +209,7 @@ impl Shared {
         let segment = self.segments.find(address);
         let entries = batch.entries_total() as u64;
         if let Some(segment) = &segment {
+            segment.meta.note_expiry(expired_from(batch.latest_expiry));
             segment.meta.add_live(entries);
         }
         let mut lost = 0;

@@ -48,6 +48,8 @@ pub struct StoreStats {
     pub recovered: u64,
     /// Checkpoints written.
     pub checkpoints: u64,
+    /// Steps of the wall clock.
+    pub clock_steps: u64,
     /// Entries moved to spill files.
     pub spilled: u64,
     /// Spill files now.
@@ -74,6 +76,7 @@ pub(crate) struct Counters {
     pub given_up: AtomicU64,
     pub recovered: AtomicU64,
     pub checkpoints: AtomicU64,
+    pub clock_steps: AtomicU64,
     pub spilled: AtomicU64,
 }
 
@@ -97,6 +100,7 @@ impl Counters {
             given_up: get(&self.given_up),
             recovered: get(&self.recovered),
             checkpoints: get(&self.checkpoints),
+            clock_steps: get(&self.clock_steps),
             spilled: get(&self.spilled),
             ..StoreStats::default()
         }

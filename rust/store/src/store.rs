@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use edgehub_types::Clock;
+use edgehub_types::{Clock, UnixMs};
 
 use crate::batch::{Batch, QueueId};
 use crate::commit::{Commit, CommitWaiter};
@@ -133,6 +133,18 @@ impl Store {
         ticket: u64,
     ) -> Result<Commit, StoreError> {
         self.shared.append(batch, waiter, ticket)
+    }
+
+    /// The store's own time, in which expiries are given and compared. It is near the wall clock as long as that is not
+    /// stepped, and goes on steadily if it is. Free of locks.
+    pub fn now(&self) -> UnixMs {
+        self.shared.time.now()
+    }
+
+    /// What a wall clock shows at a time of the store, as far as is known now; for what goes to others.
+    /// [`UnixMs::MAX`] stays what it is.
+    pub fn wall_of(&self, at: UnixMs) -> UnixMs {
+        self.shared.time.wall_of(at)
     }
 
     /// Whether senders should be held back: bytes that wait for a sync, queued entries or memory near their limit,

@@ -3,15 +3,17 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::{NEVER, START, drain};
+use common::{NEVER, SPILL_ALL, START, drain, lease};
 use edgehub_store::{
-    Batch, CommitWaiter, FileStorage, Media, Queue, Store, StoreConfig, StoreError, SyncPolicy, Target,
+    Batch, CommitWaiter, FileStorage, Media, Queue, SpillConfig, Store, StoreConfig, StoreError, SyncPolicy,
+    Target,
 };
-use edgehub_testkit::VirtualClock;
+use edgehub_testkit::{Dice, VirtualClock};
 use parking_lot::{Condvar, Mutex};
 
 const SENDERS: u32 = 3;
@@ -126,6 +128,80 @@ fn senders_and_a_consumer_on_their_threads() {
         let store = open(&folder, sync);
         let queue = store.open_queue("e", 0).unwrap();
         receive(&queue, &mut received);
+        for numbers in received {
+            assert_eq!(numbers, (0..MSGS).collect::<Vec<_>>());
+        }
+    }
+}
+
+/// Takes some messages, acknowledges them out of order, and now and then goes away before it has done so.
+struct Consumer {
+    dice: Dice,
+    done: HashSet<u64>,
+    first_deliveries: Vec<(u64, Vec<u8>)>,
+}
+
+impl Consumer {
+    fn take(&mut self, queue: &Queue) {
+        let mut got = lease(queue, START, 1 + self.dice.below(60) as usize);
+        for message in &got {
+            assert!(!self.done.contains(&message.seq), "{} came back", message.seq);
+            if self.first_deliveries.last().is_none_or(|(last, _)| message.seq > *last) {
+                self.first_deliveries.push((message.seq, message.payload.clone()));
+            }
+        }
+        if self.dice.below(3) == 0 {
+            got.reverse();
+        }
+        if self.dice.below(5) == 0 {
+            got.truncate(self.dice.below(40) as usize);
+        }
+        for message in got {
+            queue.ack(message.seq, message.epoch);
+            self.done.insert(message.seq);
+        }
+        if self.dice.below(4) == 0 {
+            queue.release_all();
+        }
+    }
+}
+
+#[test]
+fn backlog_moves_to_files_while_senders_and_a_consumer_are_at_work() {
+    const ALL: usize = (SENDERS * MSGS) as usize;
+    for (seed, sync) in
+        (0..).zip([SyncPolicy::Group, SyncPolicy::Interval { interval_ms: 5 }, SyncPolicy::None])
+    {
+        let folder = Folder::new();
+        let spill = SpillConfig { file_bytes: 10_000, ..SPILL_ALL };
+        let config = StoreConfig { sync, spill, segment_bytes: 16 << 10, ..StoreConfig::small() };
+        let media = Media::Disk(Arc::new(FileStorage::open(&folder.0).unwrap()));
+        let clock = Arc::new(VirtualClock::at(START));
+        let store = Store::open(media, config, Arc::<VirtualClock>::clone(&clock)).unwrap().0;
+        let queue = store.open_queue("e", 0).unwrap();
+        let mut consumer =
+            Consumer { dice: Dice::new(seed), done: HashSet::new(), first_deliveries: Vec::new() };
+        std::thread::scope(|scope| {
+            for sender in 0..SENDERS {
+                let (store, queue) = (&store, &queue);
+                scope.spawn(move || send(store, queue, sender));
+            }
+            while consumer.done.len() < ALL {
+                clock.advance_ms(100);
+                store.tick();
+                if store.stats().spilled > 0 {
+                    consumer.take(&queue);
+                }
+            }
+        });
+        assert!(queue.is_empty());
+        assert_eq!((store.stats().damaged, store.stats().expired), (0, 0));
+        let mut received = vec![Vec::new(); SENDERS as usize];
+        for (_, body) in &consumer.first_deliveries {
+            let (sender, number) = body.split_first_chunk::<4>().unwrap();
+            let number = u32::from_le_bytes(number.try_into().unwrap());
+            received[u32::from_le_bytes(*sender) as usize].push(number);
+        }
         for numbers in received {
             assert_eq!(numbers, (0..MSGS).collect::<Vec<_>>());
         }

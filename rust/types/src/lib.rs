@@ -14,4 +14,4 @@ pub use message::{MessageError, MessageHead, MessageView, encode_message};
 pub use properties::{Iter as PropertiesIter, Key as PropertyKey, Properties, PropertiesBuf, PropertyError};
 pub use storage::{Storage, StorageFile};
 pub use system_property::SystemProperty;
-pub use time::{Clock, MonoTime, UnixMs};
+pub use time::{BootTime, Clock, MonoTime, UnixMs};

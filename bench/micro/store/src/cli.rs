@@ -157,6 +157,9 @@ impl Given {
     fn finish(self) -> Result<Command, BenchError> {
         let (scenario, about) = (self.scenario()?, self.contender()?);
         let (mode, messages) = (self.mode(about)?, self.messages(scenario)?);
+        if scenario.work.is_own() && about.kind != Kind::Edgehub {
+            return Err(usage(format!("--scenario {} goes with --contender edgehub", scenario.name)));
+        }
         if self.fill_only && (scenario.work != Work::Backlog || self.folder.is_none()) {
             return Err(usage("--fill-only goes with --scenario open_backlog and --dir".to_owned()));
         }
@@ -208,6 +211,8 @@ mod tests {
             (format!("{run} --messages"), "--messages needs a value"),
             (format!("{run} --speed 1"), "unknown option"),
             (format!("{run} --fill-only"), "goes with --scenario open_backlog"),
+            #[cfg(feature = "sqlite")]
+            ("--scenario ttl --contender sqlite".to_owned(), "goes with --contender edgehub"),
         ] {
             let error = parsed(&line).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(error.contains(told), "{line}: {error}");

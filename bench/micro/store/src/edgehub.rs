@@ -118,6 +118,36 @@ impl Edgehub {
         Ok(Self { store, queues, targets, batch, seqs, progress, waiter, appended: 0, outstanding_max })
     }
 
+    /// Appends messages to the first queue alone that live until `expires_at`, in the time of the store.
+    ///
+    /// # Errors
+    /// [`BenchError::Store`].
+    pub fn append_until(
+        &mut self,
+        numbers: Range<u64>,
+        payloads: &Payloads,
+        expires_at: UnixMs,
+    ) -> Result<(), BenchError> {
+        let Some(target) = self.targets.first().map(|target| Target { expires_at, ..*target }) else {
+            return Ok(());
+        };
+        for number in numbers {
+            self.batch.push(&[target], payloads.bytes(), |out| payloads.write(number, out))?;
+        }
+        self.appended += self.batch.len_msgs() as u64;
+        self.append_batch()
+    }
+
+    /// The time of the store.
+    pub fn now(&self) -> UnixMs {
+        self.store.now()
+    }
+
+    /// Messages that expired.
+    pub fn expired(&self) -> u64 {
+        self.store.stats().expired
+    }
+
     fn append_batch(&mut self) -> Result<(), BenchError> {
         let mut tries = 0;
         while let Err(error) = self.store.append(&mut self.batch, &self.waiter, self.appended) {
@@ -157,7 +187,7 @@ impl Contender for Edgehub {
         let Some(queue) = self.queues.get(endpoint) else { return Ok(0) };
         let mut epoch = 0;
         self.seqs.clear();
-        let taken = queue.lease(UnixMs(unix_ms()), max, usize::MAX, |leased| {
+        let taken = queue.lease(self.store.now(), max, usize::MAX, |leased| {
             deliver(leased.payload);
             self.seqs.push(leased.seq);
             epoch = leased.epoch;

@@ -94,7 +94,7 @@ impl Meter {
     }
 
     /// What was used since the start.
-    pub fn stop(self) -> Result<Usage, BenchError> {
+    pub fn stop(&self) -> Result<Usage, BenchError> {
         let end = Self::read()?;
         Ok(Usage {
             elapsed_ns: end.elapsed_ns - self.start.elapsed_ns,

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::cli::RunOptions;
 use crate::contender::CONTENDERS;
+use crate::expiry::{Expiry, Latency};
 use crate::meter::Usage;
 use crate::scenario::{SCENARIOS, Work};
 
@@ -20,7 +21,8 @@ pub struct Backlog {
     pub peak_memory_bytes: u64,
 }
 
-/// What one run measured. For a backlog, usage and peak are those of draining it, the bytes on disk those before.
+/// What one run measured. For a backlog, usage and peak are those of draining it, the bytes on disk those before. For an
+/// expiry, usage is from the time of expiry until the backlog is gone, and the messages are those of the backlog.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// What was run.
@@ -33,6 +35,8 @@ pub struct Report {
     pub disk_bytes: u64,
     /// Only of a backlog.
     pub backlog: Option<Backlog>,
+    /// Only of an expiry.
+    pub expiry: Option<Expiry>,
 }
 
 impl Report {
@@ -66,6 +70,11 @@ impl Report {
 
     /// Figures that only some scenarios have.
     fn add_own(&self, fields: &mut Map<String, Value>) {
+        if let Some(Expiry { quiet, expiring }) = self.expiry {
+            add_latency(fields, "append", quiet);
+            add_latency(fields, "expiring_append", expiring);
+            return;
+        }
         let mut add = |name: &str, value: Value| fields.insert(name.to_owned(), value);
         if let Some(backlog) = self.backlog {
             add("open_s", json!(backlog.open_ns as f64 / 1e9));
@@ -89,10 +98,18 @@ impl Report {
     }
 }
 
+fn add_latency(fields: &mut Map<String, Value>, what: &str, latency: Latency) {
+    let Latency { p50_ns, p99_ns, p999_ns, max_ns } = latency;
+    for (name, ns) in [("p50", p50_ns), ("p99", p99_ns), ("p999", p999_ns), ("max", max_ns)] {
+        fields.insert(format!("{what}_{name}_s"), json!(ns as f64 / 1e9));
+    }
+}
+
 /// Scenarios and contenders, for tools.
 pub fn listing() -> Value {
     let scenarios = SCENARIOS.iter().map(|scenario| {
-        json!({"name": scenario.name, "messages": scenario.messages, "backlog": scenario.work == Work::Backlog})
+        let (backlog, own) = (scenario.work == Work::Backlog, scenario.work.is_own());
+        json!({"name": scenario.name, "messages": scenario.messages, "backlog": backlog, "own": own})
     });
     let contenders = CONTENDERS.iter().map(|about| {
         let modes: Vec<&str> = about.modes.iter().map(|mode| mode.name()).collect();

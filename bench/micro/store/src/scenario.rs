@@ -7,6 +7,7 @@ use crate::BenchError;
 use crate::check::Checker;
 use crate::cli::RunOptions;
 use crate::contender::{self, Contender, OpenOptions};
+use crate::expiry;
 use crate::meter::{Meter, Usage, disk_bytes, forget_peak, now_ns, peak_bytes, resident_bytes};
 use crate::payload::Payloads;
 use crate::report::{Backlog, Report};
@@ -24,6 +25,15 @@ pub enum Work {
     Steady,
     /// Opens a store with a backlog, which another process made, and drains it.
     Backlog,
+    /// Appends at a steady pace, before and while a backlog expires. Only for stores in which messages do.
+    Expire,
+}
+
+impl Work {
+    /// Whether the store of this project alone can do it.
+    pub fn is_own(self) -> bool {
+        self == Self::Expire
+    }
 }
 
 /// One scenario.
@@ -46,7 +56,7 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Scenario; 4] = [
+pub const SCENARIOS: [Scenario; 5] = [
     Scenario {
         name: "append_100B",
         endpoints: 1,
@@ -83,6 +93,15 @@ pub const SCENARIOS: [Scenario; 4] = [
         messages: 1_000_000,
         work: Work::Backlog,
     },
+    Scenario {
+        name: "ttl",
+        endpoints: 1,
+        payload_bytes: 100,
+        batch_msgs: 20,
+        outstanding_max: 20_000,
+        messages: 1_000_000,
+        work: Work::Expire,
+    },
 ];
 
 /// The scenario of this name.
@@ -100,6 +119,7 @@ pub fn run(options: &RunOptions) -> Result<Report, BenchError> {
         Work::Append => append(options, &workspace.part("store")?),
         Work::Steady => steady(options, &workspace.part("store")?),
         Work::Backlog => backlog(options, &workspace),
+        Work::Expire => expire(options, &workspace.part("store")?),
     }
 }
 
@@ -192,6 +212,12 @@ fn steady(options: &RunOptions, folder: &Path) -> Result<Report, BenchError> {
     Ok(report)
 }
 
+fn expire(options: &RunOptions, folder: &Path) -> Result<Report, BenchError> {
+    forget_peak()?;
+    let (expiry, usage) = expiry::measure(options, open_options(options), folder)?;
+    Ok(Report { expiry: Some(expiry), ..measured(options, usage, folder)? })
+}
+
 fn measured(options: &RunOptions, usage: Usage, folder: &Path) -> Result<Report, BenchError> {
     Ok(Report {
         options: options.clone(),
@@ -199,6 +225,7 @@ fn measured(options: &RunOptions, usage: Usage, folder: &Path) -> Result<Report,
         peak_bytes: peak_bytes()?,
         disk_bytes: disk_bytes(folder)?,
         backlog: None,
+        expiry: None,
     })
 }
 

@@ -3,7 +3,7 @@
 
 use std::process::Command;
 
-use edgehub_bench_store::{About, CONTENDERS, RunOptions, SCENARIOS, Work, run};
+use edgehub_bench_store::{About, CONTENDERS, Kind, RunOptions, SCENARIOS, Work, run};
 use serde_json::Value;
 
 const FEW: u64 = 2_345;
@@ -13,6 +13,7 @@ fn combinations() -> impl Iterator<Item = (&'static About, RunOptions)> {
     built.flat_map(|about| {
         let runs =
             SCENARIOS.iter().flat_map(|scenario| about.modes.iter().map(move |mode| (scenario, *mode)));
+        let runs = runs.filter(|(scenario, _)| about.kind == Kind::Edgehub || !scenario.work.is_own());
         runs.map(move |(scenario, mode)| {
             let folder = std::env::temp_dir();
             (about, RunOptions { scenario, kind: about.kind, mode, messages: FEW, folder })
@@ -22,7 +23,8 @@ fn combinations() -> impl Iterator<Item = (&'static About, RunOptions)> {
 
 #[test]
 fn what_is_appended_is_delivered() {
-    for (about, options) in combinations().filter(|(_, options)| options.scenario.work != Work::Backlog) {
+    let plain = |work| matches!(work, Work::Append | Work::Steady);
+    for (about, options) in combinations().filter(|(_, options)| plain(options.scenario.work)) {
         let report = run(&options).unwrap_or_else(|error| panic!("{} {options:?}: {error}", about.name));
         let figures = report.to_json();
         assert_eq!(figures["messages"], FEW);
@@ -44,6 +46,17 @@ fn a_backlog_is_opened_and_drained() {
         assert_eq!(figures["messages"], FEW);
         assert!(figures["open_s"].as_f64().unwrap() > 0.0, "{figures}");
         assert!(figures["first_delivery_s"].as_f64().unwrap() > 0.0, "{figures}");
+    }
+}
+
+#[test]
+fn a_backlog_expires_beside_a_sender() {
+    for (_, options) in combinations().filter(|(_, options)| options.scenario.work == Work::Expire) {
+        let figures = run(&options).unwrap_or_else(|error| panic!("{options:?}: {error}")).to_json();
+        assert_eq!(figures["messages"], FEW);
+        for name in ["append_p50_s", "append_max_s", "expiring_append_p999_s", "expiring_append_max_s"] {
+            assert!(figures[name].as_f64().unwrap() > 0.0, "{name}: {figures}");
+        }
     }
 }
 

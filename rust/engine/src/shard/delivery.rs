@@ -84,7 +84,7 @@ impl Shard {
             now: now.mono,
             out_bytes_max: self.hub.config.out_bytes_max,
         };
-        let result = run.drain(conn, now.unix);
+        let result = run.drain(conn, now.store);
         if let Err(error) = result {
             log::error!("cannot read messages for {}: {error}", self.conns[slot].peer);
             self.hub.tell_store_failed(&error);

@@ -143,7 +143,7 @@ impl Ingress {
         self.targets.clear();
         let routing = &self.routing;
         self.targets.extend(
-            self.decisions.iter().filter_map(|decision| routing.target(decision.route_index, now.unix)),
+            self.decisions.iter().filter_map(|decision| routing.target(decision.route_index, now.store)),
         );
         if self.targets.is_empty() {
             // As frequent as messages where a WHERE filters: counted without a lock or memory.

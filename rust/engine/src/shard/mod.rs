@@ -28,7 +28,7 @@ use std::sync::atomic::Ordering;
 
 use edgehub_pool::BufferPool;
 use edgehub_store::CommitWaiter;
-use edgehub_types::{MonoTime, UnixMs};
+use edgehub_types::{Clock, MonoTime, UnixMs};
 use slab::Slab;
 
 use crate::control::{CloseReason, ControlEvent};
@@ -47,8 +47,10 @@ use ingress::Ingress;
 pub struct Now {
     /// For timers.
     pub mono: MonoTime,
-    /// For expiry and stamps.
+    /// Wall-clock time, for stamps that others see.
     pub unix: UnixMs,
+    /// Time of the store, for expiry.
+    pub store: UnixMs,
 }
 
 /// Connections of one I/O thread and their part of the data plane.
@@ -105,6 +107,11 @@ impl Shard {
             waiter: Arc::new(ShardWaiter { hub: hub.clone(), shard: index }),
             hub,
         }
+    }
+
+    /// The time for a turn: that of the clock, and that of the store.
+    pub fn read_clocks(&self, clock: &dyn Clock) -> Now {
+        Now { mono: clock.mono(), unix: clock.unix(), store: self.hub.store.now() }
     }
 
     /// Starts a turn: takes in what other threads left.

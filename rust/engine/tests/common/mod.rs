@@ -75,7 +75,7 @@ impl World {
     }
 
     pub fn now(&self) -> Now {
-        Now { mono: self.clock.mono(), unix: self.clock.unix() }
+        self.shard.read_clocks(&*self.clock)
     }
 
     /// One turn of the driver.

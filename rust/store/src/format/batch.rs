@@ -32,7 +32,7 @@ pub struct BatchHeader {
     pub ranges: u32,
     /// Entries of the checkpoint table.
     pub checkpoints: u32,
-    /// Time of writing, milliseconds since 1970.
+    /// Store time of writing, milliseconds since 1970.
     pub written_ms: u64,
 }
 

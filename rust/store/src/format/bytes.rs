@@ -38,6 +38,14 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
+    pub(super) fn i64(&mut self) -> Option<i64> {
+        self.array().map(i64::from_le_bytes)
+    }
+
+    pub(super) fn bytes16(&mut self) -> Option<[u8; 16]> {
+        self.array()
+    }
+
     pub(super) fn rest(self) -> &'a [u8] {
         self.rest
     }

@@ -11,16 +11,17 @@ mod tests;
 pub use batch::{BATCH_HEADER_BYTES, BatchHeader, BatchView, Checkpoint, Range};
 pub(crate) use batch::{TABLE_ENTRY_BYTES, put_checkpoint, put_range};
 pub use record::{
-    MESSAGE_KIND, QUEUE_DEFINED_KIND, QUEUE_REMOVED_KIND, QUEUE_SPILLED_KIND, RecordView, Records,
+    CLOCK_KIND, MESSAGE_KIND, QUEUE_DEFINED_KIND, QUEUE_REMOVED_KIND, QUEUE_SPILLED_KIND, RecordView, Records,
 };
 pub(crate) use record::{
-    RECORD_HEAD_BYTES, TARGET_BYTES, finish_record, put_queue_defined, put_queue_removed, put_queue_spilled,
+    RECORD_HEAD_BYTES, TARGET_BYTES, finish_record, put_clock, put_queue_defined, put_queue_removed,
+    put_queue_spilled,
 };
 pub(crate) use segment::SEGMENT_HEADER_BYTES_MAX;
 pub use segment::{QueueRow, SegmentHeader, SegmentHeaderError};
 pub use spill::{BLOCK_HEADER_BYTES, BlockHeader, SPILL_HEADER_BYTES, SpillEntries, SpillEntry, SpillHeader};
 pub(crate) use spill::{
-    ENTRY_HEAD_BYTES, FOOTER_TAIL_BYTES, FooterTail, compress, decompress, put_entry, put_footer,
+    ENTRY_HEAD_BYTES, FOOTER_TAIL_BYTES, FooterTail, FrameMaker, decompress, put_entry, put_footer,
 };
 
 /// The version that this program writes; older ones it reads, newer ones it refuses.

@@ -10,9 +10,10 @@ pub const MESSAGE_KIND: u8 = 1;
 pub const QUEUE_DEFINED_KIND: u8 = 2;
 /// Kind of a record that removes a queue.
 pub const QUEUE_REMOVED_KIND: u8 = 3;
-
 /// Kind of a record that moves old messages of a queue to its spill files.
 pub const QUEUE_SPILLED_KIND: u8 = 4;
+/// Kind of a record that says how far the wall clock is ahead.
+pub const CLOCK_KIND: u8 = 5;
 
 pub(crate) const RECORD_HEAD_BYTES: usize = 12;
 pub(crate) const TARGET_BYTES: usize = 12;
@@ -50,6 +51,11 @@ pub enum RecordView<'a> {
         /// First number that is not affected.
         below: u64,
     },
+    /// How the wall clock stands.
+    Clock {
+        /// Wall clock minus store time from here on, milliseconds.
+        wall_skew_ms: i64,
+    },
 }
 
 impl<'a> RecordView<'a> {
@@ -76,6 +82,7 @@ impl<'a> RecordView<'a> {
                 Some(Self::QueueDefined { id, priority, endpoint: str::from_utf8(reader.rest()).ok()? })
             }
             QUEUE_REMOVED_KIND => Some(Self::QueueRemoved { id: reader.u32()?, below: reader.u64()? }),
+            CLOCK_KIND => Some(Self::Clock { wall_skew_ms: reader.i64()? }),
             QUEUE_SPILLED_KIND => Some(Self::QueueSpilled { id: reader.u32()?, below: reader.u64()? }),
             _ => None,
         }
@@ -179,4 +186,12 @@ fn put_limit(buf: &mut Vec<u8>, kind: u8, id: u32, below: u64) {
     buf.extend_from_slice(&id.to_le_bytes());
     buf.extend_from_slice(&below.to_le_bytes());
     finish_record(buf, start, kind, 0);
+}
+
+/// Appends a record that says how far the wall clock is ahead of store time.
+pub(crate) fn put_clock(buf: &mut Vec<u8>, wall_skew_ms: i64) {
+    let start = buf.len();
+    buf.extend_from_slice(&[0; RECORD_HEAD_BYTES]);
+    buf.extend_from_slice(&wall_skew_ms.to_le_bytes());
+    finish_record(buf, start, CLOCK_KIND, 0);
 }

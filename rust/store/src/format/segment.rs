@@ -1,11 +1,14 @@
 //! The header of a segment with its snapshot of the queue table.
 
+use edgehub_types::UnixMs;
+
 use super::bytes::{Reader, patch_u32};
 use super::{FORMAT_VERSION, NUMBER_MAX, align8};
 use crate::config::{ENDPOINT_BYTES_MAX, QUEUES_MAX};
+use crate::time::Stamp;
 
 const MAGIC: [u8; 8] = *b"EDGEHUBJ";
-const FIXED_BYTES: usize = 80;
+const FIXED_BYTES: usize = 112;
 const ROW_BYTES: usize = 28;
 const FLAG_REMOVED: u16 = 1;
 const FLAG_SPILLED: u16 = 2;
@@ -70,13 +73,25 @@ pub struct SegmentHeader {
     pub durable: u64,
     /// Random number of the folder.
     pub salt: u64,
-    /// Time of creation, milliseconds since 1970.
+    /// Store time of creation, milliseconds since 1970.
     pub created_ms: u64,
+    /// Wall clock minus store time then, milliseconds.
+    pub wall_skew_ms: i64,
+    /// Boot clock minus store time, milliseconds; the same for as long as one process writes.
+    pub boot_skew_ms: i64,
+    /// Which start of the machine the boot clock counts from; zeros where nothing tells.
+    pub boot_id: [u8; 16],
     /// The queues.
     pub queues: Vec<QueueRow>,
 }
 
 impl SegmentHeader {
+    /// The times in it.
+    pub(crate) fn stamp(&self) -> Stamp {
+        let Self { created_ms, wall_skew_ms, boot_skew_ms, boot_id, .. } = *self;
+        Stamp { now: UnixMs(created_ms), wall_skew_ms, boot_skew_ms, boot_id }
+    }
+
     /// Appends the header to `out`, padded to a multiple of eight bytes.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.clear();
@@ -90,6 +105,9 @@ impl SegmentHeader {
         }
         out.extend_from_slice(&(self.queues.len() as u32).to_le_bytes());
         out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&self.wall_skew_ms.to_le_bytes());
+        out.extend_from_slice(&self.boot_skew_ms.to_le_bytes());
+        out.extend_from_slice(&self.boot_id);
         self.queues.iter().for_each(|row| put_row(out, row));
         out.resize(align8(out.len() as u64) as usize, 0);
         let len = out.len() as u32;
@@ -139,10 +157,15 @@ impl SegmentHeader {
             durable: reader.u64()?,
             salt: reader.u64()?,
             created_ms: reader.u64()?,
+            wall_skew_ms: 0,
+            boot_skew_ms: 0,
+            boot_id: [0; 16],
             queues: Vec::new(),
         };
         let count = reader.u32()? as usize;
         reader.u32()?;
+        (decoded.wall_skew_ms, decoded.boot_skew_ms) = (reader.i64()?, reader.i64()?);
+        decoded.boot_id = reader.bytes16()?;
         (count <= QUEUES_MAX).then_some(())?;
         for _ in 0..count {
             decoded.queues.push(read_row(&mut reader)?);

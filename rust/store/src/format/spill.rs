@@ -301,18 +301,29 @@ impl<'a> Iterator for SpillEntries<'a> {
     }
 }
 
-/// Appends an LZ4 frame that holds `raw`.
-pub(crate) fn compress(raw: &[u8], out: &mut Vec<u8>) {
-    let info = FrameInfo::new()
-        .block_size(BlockSize::Max256KB)
-        .block_mode(BlockMode::Independent)
-        .content_size(Some(raw.len() as u64))
-        .content_checksum(true);
-    let mut encoder = FrameEncoder::with_frame_info(info, out);
-    // Writing to a vector does not fail.
-    let written = encoder.write_all(raw);
-    let finished = encoder.finish();
-    debug_assert!(written.is_ok() && finished.is_ok());
+/// Makes LZ4 frames; its tables and buffers serve one after the other.
+pub(crate) struct FrameMaker {
+    encoder: FrameEncoder<Vec<u8>>,
+}
+
+impl FrameMaker {
+    pub fn new() -> Self {
+        let info = FrameInfo::new()
+            .block_size(BlockSize::Max64KB)
+            .block_mode(BlockMode::Independent)
+            .content_checksum(true);
+        Self { encoder: FrameEncoder::with_frame_info(info, Vec::new()) }
+    }
+
+    /// Appends a frame that holds `raw` to `out`.
+    pub fn compress(&mut self, raw: &[u8], out: &mut Vec<u8>) {
+        std::mem::swap(self.encoder.get_mut(), out);
+        // Writing to a vector does not fail.
+        let written = self.encoder.write_all(raw);
+        let finished = self.encoder.try_finish();
+        debug_assert!(written.is_ok() && finished.is_ok());
+        std::mem::swap(self.encoder.get_mut(), out);
+    }
 }
 
 /// The entries of a block from its LZ4 frame; `None` unless checksum, length and content are right.

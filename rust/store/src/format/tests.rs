@@ -9,13 +9,15 @@ use crate::batch::{Batch, Placement, QueueId, Target};
 const MESSAGE: &str = "410553cd2900000001000200030000007b68e5cf8b01000009000000ffffffffffffffff68656c6c6f";
 const DEFINED: &str = "dd941a8318000000020000000300000007000000c3a42f62";
 const REMOVED: &str = "86fe28441800000003000000030000002a00000000000000";
+const CLOCK: &str = "eff4a4f614000000050000008011c9ffffffffff";
 const BATCH: &str = "45484231864acb8f88776655443322110010000000000000a00f000000000000\
     a00000000100000029000000ec1d664302000000010000000068e5cf8b010000\
     410553cd2900000001000200030000007b68e5cf8b01000009000000ffffffffffffffff68656c6c6f\
     03000000010000002a00000000000000090000000100000000000000000000000300000000000000\
     280000000000000000000000000000";
-const SEGMENT: &str = "454447454855424a01000000d1a51d3e980000004a55800105000000000000000000010000000000\
+const SEGMENT: &str = "454447454855424a01000000d1a51d3eb80000000e51146d05000000000000000000010000000000\
     e8fd00000000000000fa00000000000088776655443322110068e5cf8b0100000200000000000000\
+    8011c9ffffffffff40da293074feffff101112131415161718191a1b1c1d1e1f\
     01000000009435770a00000000000000070000000000000000000600696f74687562\
     02000000000000000300000000000000030000000000000001000600642f6d2f696e00000000";
 const SALT: u64 = 0x1122_3344_5566_7788;
@@ -51,13 +53,16 @@ fn sample_segment() -> SegmentHeader {
         spilled_seq: 0,
     };
     SegmentHeader {
-        header_bytes: 152,
+        header_bytes: 184,
         number: 5,
         base: 65536,
         prev_end: 65000,
         durable: 64000,
         salt: SALT,
         created_ms: 1_700_000_000_000,
+        wall_skew_ms: -3_600_000,
+        boot_skew_ms: -1_699_999_000_000,
+        boot_id: std::array::from_fn(|n| n as u8 + 16),
         queues: vec![row(1, 2_000_000_000, 10, 7, false, "iothub"), row(2, 0, 3, 3, true, "d/m/in")],
     }
 }
@@ -79,6 +84,10 @@ fn records_are_as_documented() {
     put_queue_removed(&mut own, 3, 42);
     assert_eq!(own, bytes(REMOVED));
     assert_eq!(RecordView::decode(&own), Some(RecordView::QueueRemoved { id: 3, below: 42 }));
+    own.clear();
+    put_clock(&mut own, -3_600_000);
+    assert_eq!(own, bytes(CLOCK));
+    assert_eq!(RecordView::decode(&own), Some(RecordView::Clock { wall_skew_ms: -3_600_000 }));
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::index::Entry;
 pub struct Stored<'a> {
     /// Number in its queue.
     pub seq: u64,
-    /// When it must no longer be delivered; [`UnixMs::MAX`] = never.
+    /// When it must no longer be delivered, by the wall clock as it stood last; [`UnixMs::MAX`] = never.
     pub expires_at: UnixMs,
     /// The payload.
     pub payload: &'a [u8],
@@ -59,9 +59,11 @@ impl Messages {
         let seq = index.seq_at(*at);
         *at += 1;
         load(inspection, entry, buffer)?;
-        let stored = RecordView::decode(buffer)
-            .and_then(|view| view.message_for(info.id.get()))
-            .map(|(expires_at, payload)| Stored { seq, expires_at, payload });
+        let message = RecordView::decode(buffer).and_then(|view| view.message_for(info.id.get()));
+        let stored = message.map(|(expires_at, payload)| {
+            let expires_at = inspection.wall_of(expires_at);
+            Stored { seq, expires_at, payload }
+        });
         stored.map(Some).ok_or(StoreError::DamagedMessage { queue: info.id, seq })
     }
 }

@@ -14,7 +14,7 @@ mod times;
 use std::path::Path;
 use std::sync::Arc;
 
-use edgehub_types::{Storage, StorageFile};
+use edgehub_types::{Storage, StorageFile, UnixMs};
 
 use crate::StoreError;
 use crate::batch::QueueId;
@@ -22,6 +22,7 @@ use crate::index::SeqIndex;
 use crate::recovery::{Examined, Recovery, ReplayedQueue, examine, open_spills};
 pub use crate::recovery::{FINDINGS_MAX, Finding, FindingKind};
 use crate::storage::FolderReader;
+use crate::time::LastSeen;
 use files::{SegmentFiles, open_files};
 pub use messages::{Messages, Stored};
 pub use report::{QueueInfo, SegmentInfo, SegmentState};
@@ -45,6 +46,8 @@ pub struct Inspection {
     findings: Vec<Finding>,
     findings_more: u64,
     missed: u64,
+    /// The time at the end of the log.
+    seen: LastSeen,
     /// As `queues`.
     indexes: Vec<SeqIndex>,
     /// In order of address.
@@ -96,7 +99,7 @@ impl Inspection {
     }
 
     fn assemble(examined: Examined, summary: Recovery, segments: Vec<SegmentInfo>, missed: u64) -> Self {
-        let Examined { parts, replay, findings, salt, .. } = examined;
+        let Examined { parts, replay, findings, salt, seen, .. } = examined;
         let replayed: Vec<ReplayedQueue> = replay.into_queues().flatten().collect();
         let times = times::enqueue_times(&parts, salt, &replayed);
         let sources = parts.into_iter().map(|part| Source {
@@ -107,7 +110,7 @@ impl Inspection {
         });
         let (mut queues, mut indexes) = (Vec::new(), Vec::new());
         for queue in replayed {
-            queues.push(report::queue(&queue, &times));
+            queues.push(report::queue(&queue, &times, &seen));
             indexes.push(queue.index);
         }
         Self {
@@ -117,6 +120,7 @@ impl Inspection {
             findings: findings.iter().copied().collect(),
             findings_more: findings.more,
             missed,
+            seen,
             indexes,
             sources: sources.collect(),
         }
@@ -163,6 +167,11 @@ impl Inspection {
     pub fn messages(self: &Arc<Self>, queue: QueueId) -> Option<Messages> {
         let at = self.queues.iter().position(|info| info.id == queue)?;
         Some(Messages::new(Arc::clone(self), at))
+    }
+
+    /// The wall clock, as it stood last, at a time of the store.
+    fn wall_of(&self, at: UnixMs) -> UnixMs {
+        self.seen.wall_of(at)
     }
 
     fn source(&self, address: u64) -> Option<&Source> {

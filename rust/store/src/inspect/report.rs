@@ -8,6 +8,7 @@ use super::times::EnqueueTimes;
 use crate::batch::QueueId;
 use crate::recovery::{EmptyPart, Examined, Part, ReplayedQueue};
 use crate::segment::SegmentMeta;
+use crate::time::{LastSeen, plus};
 
 /// One queue as the files have it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,7 +34,7 @@ pub struct QueueInfo {
     pub oldest_enqueued: Option<UnixMs>,
     /// When the last one was.
     pub newest_enqueued: Option<UnixMs>,
-    /// The first expiry, rounded up to a second; `None` when no message expires.
+    /// The first expiry by the wall clock as it stood last, rounded up to a second; `None` when no message expires.
     pub first_expiry: Option<UnixMs>,
     /// The last expiry of those that expire.
     pub last_expiry: Option<UnixMs>,
@@ -115,7 +116,7 @@ impl SegmentInfo {
             bytes: part.len,
             used_bytes: part.end,
             base: part.base,
-            created: part.header.as_ref().map(|header| UnixMs(header.created_ms)),
+            created: part.header.as_ref().map(|header| plus(UnixMs(header.created_ms), header.wall_skew_ms)),
             messages,
             unreadable: part.unreadable,
         }
@@ -146,10 +147,10 @@ pub(super) fn segments(examined: &Examined, metas: &[Arc<SegmentMeta>]) -> Vec<S
 }
 
 /// One queue.
-pub(super) fn queue(queue: &ReplayedQueue, times: &EnqueueTimes) -> QueueInfo {
+pub(super) fn queue(queue: &ReplayedQueue, times: &EnqueueTimes, seen: &LastSeen) -> QueueInfo {
     let ReplayedQueue { id, endpoint, priority, index, removed, .. } = queue;
     let entries = || index.iter();
-    let expiries = || entries().filter_map(|entry| entry.expires_at());
+    let expiries = || entries().filter_map(|entry| entry.expires_at()).map(|at| seen.wall_of(at));
     let messages = index.len() as u64;
     let time_at = |at: Option<usize>| times.of(index.get(at?)?.address);
     QueueInfo {

@@ -1,10 +1,13 @@
-//! When the first and the last message of each queue were written: batches say it, the index does not.
+//! When the first and the last message of each queue were written, by the wall clock of then: batches say it, the
+//! index does not.
 
 use std::collections::BTreeMap;
 
 use edgehub_types::UnixMs;
 
+use crate::format::SegmentHeader;
 use crate::recovery::{Found, Part, ReplayedQueue, Scan};
+use crate::time::LastSeen;
 
 /// Time of writing by the address of a record.
 pub(super) struct EnqueueTimes {
@@ -41,12 +44,15 @@ pub(super) fn enqueue_times(parts: &[Part], salt: u64, queues: &[ReplayedQueue])
 }
 
 fn fill_from(times: &mut EnqueueTimes, part: &Part, salt: u64) {
+    let mut seen = LastSeen::default();
+    seen.enter(part.header.as_ref().map(SegmentHeader::stamp));
     let mut scan = Scan::new(&*part.file, part.base, salt, part.data_start(), part.end);
     while let Some(found) = scan.next() {
         if let Found::Batch(batch) = found {
+            seen.pass(&batch);
             let header = batch.header;
             let end = header.address + u64::from(header.bytes);
-            times.fill(header.address, end, UnixMs(header.written_ms));
+            times.fill(header.address, end, seen.wall_of(UnixMs(header.written_ms)));
         }
     }
 }

@@ -55,6 +55,11 @@ pub(crate) struct SpillStart {
 }
 
 impl QueueInner {
+    /// Messages that could be moved, about.
+    pub fn movable(&self) -> usize {
+        self.state.lock().newest().len()
+    }
+
     /// See [`SpillStart`].
     pub fn spill_start(&self) -> SpillStart {
         let mut state = self.state.lock();
@@ -249,9 +254,9 @@ impl QueueState {
             self.cold.back.drop_front(end);
             return;
         }
-        let back = self.index.split_off(end);
-        let first = if keep < self.index.len() { self.index.seq_at(keep) } else { limit };
-        drop(self.index.split_off(keep));
+        let first = if keep < end { self.index.seq_at(keep) } else { limit };
+        let mut back = self.index.split_off(keep);
+        back.drop_front(end.saturating_sub(keep));
         self.cold.left = left;
         if left > 0 {
             self.cold.skip_to(first);

@@ -13,12 +13,14 @@ mod spilled;
 use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 
-use edgehub_types::Storage;
+use edgehub_types::{Storage, UnixMs};
 
 use crate::StoreError;
+use crate::format::SegmentHeader;
 use crate::journal::{LogEnd, QueueTable};
 use crate::ledger::Loss;
 use crate::segment::{Segment, SegmentMeta};
+use crate::time::LastSeen;
 pub(crate) use files::{Part, SegmentFile, segment_number};
 use files::{open_segments, read_header, read_parts};
 use finding::Findings;
@@ -69,6 +71,9 @@ pub(crate) struct Recovered {
     /// Messages in queues, without those in spill files.
     pub entries: usize,
     pub losses: Vec<Loss>,
+    /// Whether there are messages that expire.
+    pub expiring: bool,
+    pub seen: LastSeen,
     pub end: LogEnd,
     pub spill_files: usize,
     pub spill_bytes: u64,
@@ -88,6 +93,8 @@ pub(crate) struct EmptyPart {
 pub(crate) struct Examined {
     pub report: Recovery,
     pub replay: Replay,
+    /// What the end of the log tells of the time.
+    pub seen: LastSeen,
     pub salt: u64,
     /// Every address below had been durable.
     pub durable: u64,
@@ -127,14 +134,15 @@ pub(crate) fn examine(files: Vec<SegmentFile>, mut spills: SpillParts) -> Result
     let empty = run.judge_empty(unplaced, parts.last())?;
     run.replay.drop_unreachable();
     overlay(&mut spills, &mut run.replay, run.salt);
-    let RecoveryRun { report, replay, salt, findings } = run;
-    Ok(Examined { report, replay, salt, durable, parts, dropped, empty, findings, spills, next_base })
+    let RecoveryRun { report, replay, seen, salt, findings } = run;
+    Ok(Examined { report, replay, seen, salt, durable, parts, dropped, empty, findings, spills, next_base })
 }
 
 #[derive(Default)]
 struct RecoveryRun {
     report: Recovery,
     replay: Replay,
+    seen: LastSeen,
     salt: u64,
     findings: Findings,
 }
@@ -220,6 +228,7 @@ impl RecoveryRun {
                 break;
             }
             let rows = part.header.as_ref().map(|header| header.queues.as_slice());
+            self.seen.enter(part.header.as_ref().map(SegmentHeader::stamp));
             self.replay.enter(rows, is_next(part, before.last(), unplaced));
             if self.read_part(part, later, durable) {
                 // Without its header and without a batch it is no place that the log can be said to end in.
@@ -249,8 +258,10 @@ impl RecoveryRun {
         while let Some(found) = scan.next() {
             let (address, bytes) = match found {
                 Found::Batch(batch) if self.replay.apply(&batch) => {
+                    self.seen.pass(&batch);
                     part.end = batch.header.address + u64::from(batch.header.bytes) - part.base;
-                    part.times.note(batch.header.address, batch.header.written_ms);
+                    let written = self.seen.wall_of(UnixMs(batch.header.written_ms));
+                    part.times.note(batch.header.address, written.0);
                     continue;
                 }
                 Found::Batch(batch) => (batch.header.address, u64::from(batch.header.bytes)),
@@ -308,6 +319,8 @@ impl Examined {
         let seqs = self.replay.seqs();
         let (next_base, salt) = (self.next_base, self.salt);
         let losses = self.replay.losses();
+        let expiring = self.replay.entries().any(|entry| entry.expires_at().is_some());
+        let (seen, expiring) = (self.seen, expiring || self.spills.may_expire());
         if report.lost > 0 {
             log::error!("damage took {} messages, counted once per queue", report.lost);
         }
@@ -323,6 +336,8 @@ impl Examined {
             queues: self.replay.into_table(),
             entries: (report.entries - report.spilled) as usize,
             losses,
+            expiring,
+            seen,
             end,
             spill_files,
             spill_bytes,
@@ -370,13 +385,14 @@ fn behind(scan: &mut Scan<'_>) -> u64 {
     bytes
 }
 
-/// Counts every wanted message in the segment it lies in.
+/// Counts every wanted message in the segment it lies in, and notes until when it lives.
 fn count_live(replay: &Replay, metas: &[Arc<SegmentMeta>]) -> usize {
     let mut entries = 0;
     for entry in replay.entries() {
         entries += 1;
         let at = metas.partition_point(|meta| meta.base <= entry.address);
         if let Some(meta) = at.checked_sub(1).and_then(|at| metas.get(at)) {
+            meta.note_expiry(entry.expires_at().unwrap_or(UnixMs::MAX));
             meta.add_live(1);
         }
     }

@@ -175,6 +175,7 @@ impl Replay {
                     queue.spilled_seq = queue.spilled_seq.max(below);
                 }
             }
+            RecordView::Clock { .. } => {}
             RecordView::Message { .. } => {
                 for (id, expires_at) in record.targets() {
                     self.apply_target(id, Entry::new(address, len, expires_at));

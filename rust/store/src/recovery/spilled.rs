@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use edgehub_types::{Storage, StorageFile};
+use edgehub_types::{Storage, StorageFile, UnixMs};
 
 use super::replay::Replay;
 use crate::StoreError;
@@ -73,6 +73,15 @@ pub(crate) fn open_spills(storage: &dyn Storage) -> Result<SpillParts, StoreErro
     }
     found.parts.sort_by_key(|part| (part.queue, part.number));
     Ok(found)
+}
+
+impl SpillParts {
+    /// Whether some of the messages that count expire, as far as is known without reading them.
+    pub fn may_expire(&self) -> bool {
+        let kept = self.parts.iter().filter(|part| matches!(part.fate, SpillFate::Keep | SpillFate::Cut));
+        let mut blocks = kept.flat_map(|part| &part.list.blocks);
+        blocks.any(|block| block.count > 0 && block.first_expiry != UnixMs::MAX)
+    }
 }
 
 impl SpillPart {

@@ -10,7 +10,7 @@ use crate::StoreError;
 use crate::batch::QueueId;
 use crate::config::SpillConfig;
 use crate::format::{
-    BlockHeader, SPILL_HEADER_BYTES, SpillEntry, SpillHeader, compress, put_entry, put_footer,
+    BlockHeader, FrameMaker, SPILL_HEADER_BYTES, SpillEntry, SpillHeader, put_entry, put_footer,
 };
 
 /// Where and for whom files are written.
@@ -59,6 +59,7 @@ pub(crate) struct SpillWriter<'a> {
     block: Option<BlockHeader>,
     end_seq: u64,
     out: Vec<u8>,
+    frames: FrameMaker,
 }
 
 impl<'a> SpillWriter<'a> {
@@ -67,7 +68,17 @@ impl<'a> SpillWriter<'a> {
     pub fn new(target: Target<'a>, last: Option<SpillFile>, first_seq: u64) -> Self {
         let files = last.filter(|file| !file.complete).into_iter().collect();
         let (open, blocks, raw, out) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-        Self { target, files, blocks, open, raw, block: None, end_seq: first_seq, out }
+        Self {
+            target,
+            files,
+            blocks,
+            open,
+            raw,
+            block: None,
+            end_seq: first_seq,
+            out,
+            frames: FrameMaker::new(),
+        }
     }
 
     /// Adds a message; its number is above those before. `next_number` gives numbers to new files.
@@ -110,7 +121,7 @@ impl<'a> SpillWriter<'a> {
         let Some((file, open)) = self.files.last_mut().zip(self.open.last()) else { return Ok(()) };
         self.out.clear();
         if block.count > 0 {
-            compress(&self.raw, &mut self.out);
+            self.frames.compress(&self.raw, &mut self.out);
         }
         block.offset = file.bytes;
         block.end_seq = self.end_seq;

@@ -1,32 +1,74 @@
 //! Messages whose time has passed and that nobody reads.
 
-use edgehub_types::MonoTime;
+use std::ops::Range;
+use std::sync::Arc;
+
+use edgehub_types::{MonoTime, UnixMs};
 
 use super::Upkeep;
+use crate::queue::{Changes, QueueInner};
+use crate::segment::SegmentMeta;
 use crate::shared::Shared;
 
-/// Time between two searches for expired messages at the front of queues.
+/// Time between two searches for expired messages.
 const SWEEP_MS: u64 = 1000;
-/// Messages dropped per queue in one such search.
+/// Messages dropped at the front of one queue in one such search.
 const SWEEP_MSGS_MAX: usize = 10_000;
+/// Segments that are emptied in one search.
+const OVERDUE_MAX: usize = 4;
+/// A segment in which there was nothing to drop (what is left in it is leased) is looked at again after this.
+const REST_MS: u64 = 10_000;
 
 impl Shared {
-    /// Drops expired messages that nobody reads, so that their segments can go.
+    /// Drops expired messages that nobody leases, so that their segments can go: those at the front of queues, and all that
+    /// lie in segments in which nothing is left that has not expired.
     pub fn sweep(&self, upkeep: &mut Upkeep, now: MonoTime) {
         if now < upkeep.next_sweep {
             return;
         }
         upkeep.next_sweep = now.plus_ms(SWEEP_MS);
-        let unix = self.clock.unix();
+        let at = self.time.now();
+        let overdue = self.segments.overdue(at, OVERDUE_MAX);
+        let before: Vec<u64> = overdue.iter().map(|segment| segment.live()).collect();
+        let ranges = merged(&overdue);
         let queues: Vec<_> = self.queues.read().iter().flatten().cloned().collect();
-        for queue in queues {
-            let changes = queue.expire_front(&self.segments, unix, SWEEP_MSGS_MAX);
-            if changes.lost.is_some_and(|lost| lost.count as usize >= SWEEP_MSGS_MAX) {
-                upkeep.next_sweep = now;
-            }
-            self.settle(&queue, changes);
+        let mut more = overdue.len() == OVERDUE_MAX;
+        for queue in queues.iter().filter(|queue| queue.len() > 0) {
+            more |= self.sweep_queue(queue, &ranges, at);
         }
-        self.expire_files(unix);
+        for (segment, before) in overdue.iter().zip(before) {
+            if segment.live() == before {
+                segment.rest_until(at.0.saturating_add(REST_MS));
+            }
+        }
+        if more {
+            upkeep.next_sweep = now;
+        }
+        self.expire_files(at);
         self.blocks.rest();
     }
+
+    /// True when there may be more at the front.
+    fn sweep_queue(&self, queue: &Arc<QueueInner>, ranges: &[Range<u64>], at: UnixMs) -> bool {
+        let mut changes = Changes::default();
+        for range in ranges {
+            changes.absorb(queue.expire_range(&self.segments, range.clone(), at));
+        }
+        let front = queue.expire_front(&self.segments, at, SWEEP_MSGS_MAX);
+        changes.absorb(front);
+        self.settle(queue, changes);
+        front.lost.is_some_and(|lost| lost.count as usize >= SWEEP_MSGS_MAX)
+    }
+}
+
+/// The addresses of segments that are in order; neighbours are one range.
+fn merged(segments: &[Arc<SegmentMeta>]) -> Vec<Range<u64>> {
+    let mut ranges: Vec<Range<u64>> = Vec::with_capacity(segments.len());
+    for segment in segments {
+        match ranges.last_mut() {
+            Some(last) if last.end == segment.base => last.end = segment.limit,
+            _ => ranges.push(segment.base..segment.limit),
+        }
+    }
+    ranges
 }

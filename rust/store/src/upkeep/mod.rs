@@ -35,6 +35,8 @@ pub(crate) struct Upkeep {
     spare_retry_at: Option<MonoTime>,
     spill: Option<PendingSpill>,
     spill_retry_at: MonoTime,
+    /// Since when there has been too much in the journal.
+    spill_since: Option<MonoTime>,
     /// Spill files on the way out.
     spent: Vec<Spent>,
 }

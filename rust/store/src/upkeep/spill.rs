@@ -23,6 +23,13 @@ use crate::stats::add;
 const COPY_MSGS: usize = 1024;
 /// Bytes read from the journal at a time.
 const READ_BYTES: u64 = 256 << 10;
+/// Messages of one step, about: other upkeep waits for it, and each step costs two syncs.
+const STEP_MSGS: usize = 200_000;
+/// The same when a limit of memory is near, or when the store is closed.
+const HURRIED_STEP_MSGS: usize = 1_000_000;
+/// Closing a store moves what is too much for at most so long, and in so many steps.
+const CLOSE_MS: u64 = 5000;
+const CLOSE_STEPS_MAX: u32 = 50;
 /// Numbers taken over under one lock.
 const SWAP_MSGS: u64 = 8192;
 /// Time until a step is tried again that failed, or that moved nothing.
@@ -48,9 +55,23 @@ impl Shared {
     }
 
     fn begin_spill(&self, upkeep: &mut Upkeep, now: MonoTime) -> Result<(), StoreError> {
-        let Some(limit) = self.spill_limit() else { return Ok(()) };
+        let Some(limit) = self.spill_limit() else {
+            upkeep.spill_since = None;
+            return Ok(());
+        };
+        let since = *upkeep.spill_since.get_or_insert(now);
+        let hurry = self.is_crowded();
+        if now < since.plus_ms(self.config.spill.after_ms) && !hurry {
+            return Ok(());
+        }
+        self.step(upkeep, limit, if hurry { HURRIED_STEP_MSGS } else { STEP_MSGS }, now)
+    }
+
+    /// # Errors
+    /// As [`Shared::spill`].
+    fn step(&self, upkeep: &mut Upkeep, limit: u64, msgs: usize, now: MonoTime) -> Result<(), StoreError> {
         upkeep.spill_retry_at = now.plus_ms(RETRY_MS);
-        match self.copy_below(limit) {
+        match self.copy_below(limit, msgs) {
             Ok(moved) if moved.is_empty() => Ok(()),
             Ok(moved) => self.record(upkeep, moved),
             Err(error) if error.is_retryable() => {
@@ -65,6 +86,32 @@ impl Shared {
         }
     }
 
+    /// Moves what is too much before the store is closed, so that it is opened quickly.
+    ///
+    /// # Errors
+    /// As [`Shared::spill`].
+    pub fn spill_rest(&self) -> Result<(), StoreError> {
+        let mut upkeep = self.upkeep.lock();
+        let until = self.clock.mono().plus_ms(CLOSE_MS);
+        for _ in 0..CLOSE_STEPS_MAX {
+            let before = self.load.index_entries.load(Ordering::Relaxed);
+            let now = self.clock.mono();
+            if upkeep.spill.is_none() && (before <= self.config.spill.index_entries || now > until) {
+                break;
+            }
+            if upkeep.spill.is_none() {
+                let durable = self.journal.lock().durable();
+                self.step(&mut upkeep, durable, HURRIED_STEP_MSGS, now)?;
+            }
+            self.sync(false)?;
+            self.go_on_spilling(&mut upkeep);
+            if self.load.index_entries.load(Ordering::Relaxed) == before {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The address below which everything is to be moved.
     fn spill_limit(&self) -> Option<u64> {
         let durable = self.journal.lock().durable();
@@ -76,12 +123,25 @@ impl Shared {
         if ends.len() > config.after_segments { ends.first().copied() } else { None }
     }
 
-    /// Copies every queue's messages below `limit`. After an error nothing is left behind.
-    fn copy_below(&self, limit: u64) -> Result<Vec<(Arc<QueueInner>, Spilled)>, StoreError> {
-        let queues: Vec<_> = self.queues.read().iter().flatten().cloned().collect();
+    /// Whether a limit of memory is near.
+    fn is_crowded(&self) -> bool {
+        let near = |used: u64, max: u64| used >= max / 2;
+        let index = self.load.index_entries.load(Ordering::Relaxed) as u64;
+        near(index, self.config.index_entries_max as u64)
+            || (self.in_memory && near(self.segments.totals().1, self.config.memory_bytes_max))
+    }
+
+    /// Copies messages below `limit`, longest queue first. After an error nothing is left behind.
+    fn copy_below(&self, limit: u64, mut left: usize) -> Result<Vec<(Arc<QueueInner>, Spilled)>, StoreError> {
+        let queues = self.queues.read().iter().flatten().cloned().collect::<Vec<_>>();
+        let mut queues: Vec<_> = queues.into_iter().map(|queue| (queue.movable(), queue)).collect();
+        queues.sort_by_key(|(movable, _)| std::cmp::Reverse(*movable));
         let mut moved = Vec::new();
-        for queue in queues {
-            match self.copy_queue(&queue, limit) {
+        for (_, queue) in queues.into_iter().take_while(|(movable, _)| *movable > 0) {
+            if left == 0 {
+                break;
+            }
+            match self.copy_queue(&queue, limit, &mut left) {
                 Ok(Some(spilled)) => moved.push((queue, spilled)),
                 Ok(None) => {}
                 Err(error) => {
@@ -93,13 +153,17 @@ impl Shared {
         Ok(moved)
     }
 
-    fn copy_queue(&self, queue: &Arc<QueueInner>, limit: u64) -> Result<Option<Spilled>, StoreError> {
+    /// Copies messages of one queue, at most `left`.
+    fn copy_queue(
+        &self,
+        queue: &Arc<QueueInner>,
+        limit: u64,
+        left: &mut usize,
+    ) -> Result<Option<Spilled>, StoreError> {
+        // Before anything is collected: a consumer may move the front on meanwhile.
+        let SpillStart { generation, first_seq, last } = queue.spill_start();
         let mut found = Vec::new();
         let mut next = queue.unspilled(0, limit, COPY_MSGS, &mut found);
-        if found.is_empty() && next.is_none() {
-            return Ok(None);
-        }
-        let SpillStart { generation, first_seq, last } = queue.spill_start();
         let continued = last.filter(|file| !file.complete);
         let mut writer = SpillWriter::new(self.spill_target(queue.id), continued.clone(), first_seq);
         let mut spilled = Spilled { generation, continued, ..Spilled::default() };
@@ -108,7 +172,10 @@ impl Shared {
                 break Err(error);
             }
             let upto = found.last().map_or(first_seq, |(seq, _)| seq + 1);
-            let Some(from) = next else { break writer.finish(upto, &self.spill_numbers) };
+            *left = left.saturating_sub(found.len());
+            let Some(from) = next.filter(|_| *left > 0) else {
+                break writer.finish(upto, &self.spill_numbers);
+            };
             found.clear();
             next = queue.unspilled(from, limit, COPY_MSGS, &mut found);
         };
@@ -130,7 +197,7 @@ impl Shared {
     /// Where spill files of a queue are written.
     pub fn spill_target(&self, queue: QueueId) -> Target<'_> {
         let salt = self.journal.lock().salt();
-        let now_ms = self.clock.unix().0;
+        let now_ms = self.time.now().0;
         Target { storage: &*self.storage, config: self.config.spill, queue, salt, now_ms }
     }
 

@@ -14,11 +14,11 @@ use edgehub_store::{
     StoreConfig, StoreError, SyncPolicy, Target,
 };
 use edgehub_testkit::{FaultyStorage, VirtualClock};
-use edgehub_types::{Clock, UnixMs};
+use edgehub_types::UnixMs;
 use parking_lot::Mutex;
 
 pub const NEVER: UnixMs = UnixMs::MAX;
-pub const START: UnixMs = UnixMs(1_700_000_000_000);
+pub const START: UnixMs = UnixMs(1_750_000_000_000);
 
 /// Remembers what it was told.
 #[derive(Default)]
@@ -69,6 +69,7 @@ pub fn config(sync: SyncPolicy) -> StoreConfig {
 pub const NO_SPILL: SpillConfig = SpillConfig {
     after_segments: usize::MAX,
     index_entries: usize::MAX,
+    after_ms: 0,
     file_bytes: 4096,
     block_bytes: 1000,
     cache_bytes: 2000,
@@ -133,8 +134,9 @@ impl Rig {
         Self::on(disk, self.config, self.clock)
     }
 
+    /// The time of the store, in which messages expire.
     pub fn now(&self) -> UnixMs {
-        self.clock.unix()
+        self.store.now()
     }
 
     /// Lets time pass and the store work.

@@ -109,6 +109,7 @@ fn spill(dice: &mut Dice) -> SpillConfig {
     SpillConfig {
         after_segments: dice.below(3) as usize,
         index_entries: one_of(dice, &[0, 10, 40, 1000]),
+        after_ms: one_of(dice, &[0, 0, 500]),
         file_bytes: one_of(dice, &[4096, 9000]),
         block_bytes: 256 + dice.below(2800) as u32,
         cache_bytes: one_of(dice, &[0, 2000]),

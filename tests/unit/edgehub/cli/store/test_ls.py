@@ -46,6 +46,23 @@ def test_text_names_queues_as_the_other_commands_take_them(run: Run, store: Stor
     assert "3 queues, 3 messages, 1 segment" in shown
 
 
+def test_times_are_those_of_the_wall_clock(run: Run, tmp_path: Path) -> None:
+    hour_ms = 3_600_000
+    store = StoreFiles(tmp_path, wall_skew_ms=hour_ms)
+    store.define(1, "iothub")
+    place = len(store.content)
+    store.append([1], b"early", WRITTEN_MS + 60_000)
+    store.step_clock(9 * hour_ms)
+    store.append([1], b"late")
+    shown = json.loads(run("ls", tmp_path, "--json").stdout)
+    [queue], [segment] = shown["queues"], shown["segments"]
+    assert queue["oldestEnqueuedAt"] == iso_time(WRITTEN_MS + place + hour_ms)
+    assert queue["newestEnqueuedAt"] > str(iso_time(WRITTEN_MS + 9 * hour_ms))
+    # An expiry is still to come: what counts is how the clock stands at the end.
+    assert queue["firstExpiresAt"] == iso_time(WRITTEN_MS + 60_000 + 9 * hour_ms)
+    assert segment["createdAt"] == iso_time(WRITTEN_MS + hour_ms)
+
+
 @pytest.mark.parametrize("above", ["", "messages", "edgeHub/messages"])
 def test_the_base_folder_will_do(run: Run, tmp_path: Path, above: str) -> None:
     StoreFiles(tmp_path / above).define(1, "iothub")
