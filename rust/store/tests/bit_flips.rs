@@ -176,9 +176,9 @@ fn check_folder(whole: &Whole, disk: &FaultyStorage, flips: usize) {
     let more = report.orphaned > 0 || whole.config.spill != NO_SPILL;
     let few = missing.batches.len() <= ROUND_BATCHES_MAX || (more && missing.all <= lost);
     assert!(few || flips > 1 || whole.config.sync != SyncPolicy::Group, "{missing:?}: {at:?}");
-    // With spent segments in between, or a header gone as well, what is missing may have been in those. A torn end may
-    // have said what is in spill files.
-    let known = flips == 1 && whole_row && report.torn_bytes == 0;
+    // With spent segments in between, or a header gone as well, what is missing may have been in those. What is in spill
+    // files is known from the journal, which is damaged.
+    let known = flips == 1 && whole_row && whole.config.spill == NO_SPILL;
     assert!(missing.between <= lost || !known, "{missing:?}: {at:?} {report:?}");
     let there: usize = after.iter().map(Vec::len).sum();
     let all: usize = whole.promise.queues.iter().map(BTreeMap::len).sum();

@@ -178,13 +178,14 @@ pub struct Got {
     pub seq: u64,
     pub epoch: u32,
     pub redelivered: bool,
+    pub expires_at: UnixMs,
     pub payload: Vec<u8>,
 }
 
 impl From<Leased<'_>> for Got {
     fn from(leased: Leased<'_>) -> Self {
-        let Leased { seq, epoch, redelivered, payload, .. } = leased;
-        Self { seq, epoch, redelivered, payload: payload.to_vec() }
+        let Leased { seq, epoch, redelivered, expires_at, payload } = leased;
+        Self { seq, epoch, redelivered, expires_at, payload: payload.to_vec() }
     }
 }
 

@@ -303,8 +303,9 @@ pub fn found(rig: &Rig) -> [Vec<(u64, u64)>; QUEUES.len()] {
     for queue in rig.store.queues() {
         let name = (queue.endpoint(), queue.priority());
         let at = QUEUES.iter().position(|known| *known == name).unwrap();
-        all[at] =
-            lease(&queue, rig.now(), usize::MAX).iter().map(|got| (id_of(&got.payload), got.seq)).collect();
+        let got = lease(&queue, rig.now(), usize::MAX);
+        assert!(got.iter().all(|got| got.expires_at > rig.now()), "delivered after its expiry");
+        all[at] = got.iter().map(|got| (id_of(&got.payload), got.seq)).collect();
         queue.release_all();
     }
     all
