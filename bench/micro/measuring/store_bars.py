@@ -98,6 +98,7 @@ _APPEND, _GROUP, _STEADY, _BACKLOG = (
 )
 _REFERENCE = ("rocksdb", "reference")
 _WRITTEN = "written_per_payload_byte"
+_KEEP, _KEPT = "keep_telemetry_200B", "kept_per_payload_byte"
 
 BARS = (
     Bar("append none, messages/s", _APPEND, "none", RATE, 3e6, True),
@@ -107,6 +108,7 @@ BARS = (
     Bar("steady none, times RocksDB's rate", _STEADY, "none", RATE, 5.0, True, _REFERENCE),
     Bar("steady none, RocksDB's CPU time", _STEADY, "none", "cpu_ns_per_message", 0.2, False, _REFERENCE),
     Bar("steady none, bytes written per payload byte", _STEADY, "none", _WRITTEN, 1.7, False),
+    Bar("kept telemetry, bytes of files per payload byte", _KEEP, "none", _KEPT, 0.6, False),
     Bar("10 M backlog: open, s", _BACKLOG, "none", "open_s", 2.0, False, None, FULL_BACKLOG),
     Bar(
         "10 M backlog: memory, bytes", _BACKLOG, "none", "open_memory_bytes", 40e6, False, None, FULL_BACKLOG

@@ -61,7 +61,7 @@ impl Default for SpillConfig {
     fn default() -> Self {
         Self {
             after_segments: 2,
-            index_entries: 500_000,
+            index_entries: 250_000,
             after_ms: 2000,
             file_bytes: 16 << 20,
             block_bytes: 64 << 10,

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::BenchError;
 use crate::edgehub::Edgehub;
 use crate::payload::Payloads;
+use crate::report::Kept;
 
 /// A store of messages with one queue for each endpoint. Every message goes to all endpoints.
 pub trait Contender {
@@ -20,6 +21,19 @@ pub trait Contender {
     /// # Errors
     /// When something was not stored.
     fn settle(&mut self) -> Result<(), BenchError>;
+
+    /// Waits until what the store does by itself with messages that nobody fetches has been done.
+    ///
+    /// # Errors
+    /// When the store fails.
+    fn rest(&mut self) -> Result<(), BenchError> {
+        self.settle()
+    }
+
+    /// Messages that are in files of their own because nobody fetched them; `None` where there is no such thing.
+    fn kept(&self) -> Option<Kept> {
+        None
+    }
 
     /// Hands the next messages of an endpoint to `deliver`, in order, at most `max`, and then removes them from its queue.
     /// Returns how many; fewer than `max` when no more are committed.
@@ -143,6 +157,8 @@ pub struct OpenOptions {
     pub endpoints: usize,
     /// Messages that may wait for a sync before `append` waits; edgehub's `group` only.
     pub outstanding_max: u64,
+    /// Every message counts as old at once; edgehub only.
+    pub all_is_old: bool,
 }
 
 /// Opens a store in a folder, which may hold one already.

@@ -7,7 +7,8 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use edgehub_store::{
-    Batch, CommitWaiter, FileStorage, Media, Queue, Store, StoreConfig, StoreError, SyncPolicy, Target,
+    Batch, CommitWaiter, FileStorage, Media, Queue, SpillConfig, Store, StoreConfig, StoreError, SyncPolicy,
+    Target,
 };
 use edgehub_types::{Clock, MonoTime, UnixMs};
 use parking_lot::{Condvar, Mutex};
@@ -16,11 +17,16 @@ use crate::BenchError;
 use crate::contender::{Contender, Mode, OpenOptions};
 use crate::meter::{now_ns, unix_ms};
 use crate::payload::Payloads;
+use crate::report::Kept;
 
 const INTERVAL_MS: u64 = 100;
 /// A store that takes nothing for so long takes nothing any more: nobody consumes while a scenario appends.
 const RETRIES_MAX: u32 = 10_000;
 const RETRY: Duration = Duration::from_millis(1);
+
+/// How long it may take until old messages are where they stay: looked at every second, for two minutes.
+const REST_STEP: Duration = Duration::from_secs(1);
+const REST_STEPS_MAX: u32 = 120;
 
 struct SystemClock;
 
@@ -90,6 +96,8 @@ pub struct Edgehub {
     appended: u64,
     /// `None` unless the mode is group.
     outstanding_max: Option<u64>,
+    /// With more messages than this in its index, the store moves some to files.
+    unspilled_max: u64,
 }
 
 impl Edgehub {
@@ -104,7 +112,11 @@ impl Edgehub {
             _ => SyncPolicy::None,
         };
         let media = Media::Disk(Arc::new(FileStorage::open(folder)?));
-        let config = StoreConfig { sync, ..StoreConfig::default() };
+        let mut config = StoreConfig { sync, ..StoreConfig::default() };
+        if options.all_is_old {
+            config.spill = SpillConfig { after_segments: 0, index_entries: 0, after_ms: 0, ..config.spill };
+        }
+        let unspilled_max = config.spill.index_entries as u64;
         let (store, _) = Store::open(media, config, Arc::new(SystemClock))?;
         let queues = (0..options.endpoints)
             .map(|endpoint| store.open_queue(&format!("endpoint{endpoint}"), 0))
@@ -115,7 +127,18 @@ impl Edgehub {
         let waiter: Arc<dyn CommitWaiter> = Arc::<Progress>::clone(&progress);
         let outstanding_max = (options.mode == Mode::Group).then_some(options.outstanding_max);
         let (batch, seqs) = (Batch::new(), Vec::new());
-        Ok(Self { store, queues, targets, batch, seqs, progress, waiter, appended: 0, outstanding_max })
+        Ok(Self {
+            store,
+            queues,
+            targets,
+            batch,
+            seqs,
+            progress,
+            waiter,
+            appended: 0,
+            outstanding_max,
+            unspilled_max,
+        })
     }
 
     /// Appends messages to the first queue alone that live until `expires_at`, in the time of the store.
@@ -195,6 +218,26 @@ impl Contender for Edgehub {
         })?;
         queue.ack_all(&self.seqs, epoch);
         Ok(taken)
+    }
+
+    fn rest(&mut self) -> Result<(), BenchError> {
+        self.settle()?;
+        let mut last = self.store.stats();
+        for _ in 0..REST_STEPS_MAX {
+            sleep(REST_STEP);
+            let now = self.store.stats();
+            // Without a sync, what is in the segment at hand stays where it is.
+            if now.spilled == last.spilled && (now.index_entries <= self.unspilled_max || now.spilled > 0) {
+                break;
+            }
+            last = now;
+        }
+        Ok(())
+    }
+
+    fn kept(&self) -> Option<Kept> {
+        let stats = self.store.stats();
+        Some(Kept { messages: stats.spilled, bytes: stats.spill_bytes })
     }
 
     fn close(self: Box<Self>) -> Result<(), BenchError> {

@@ -21,6 +21,15 @@ pub struct Backlog {
     pub peak_memory_bytes: u64,
 }
 
+/// Messages that are where old ones stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kept {
+    /// How many.
+    pub messages: u64,
+    /// Bytes of their files.
+    pub bytes: u64,
+}
+
 /// What one run measured. For a backlog, usage and peak are those of draining it, the bytes on disk those before. For an
 /// expiry, usage is from the time of expiry until the backlog is gone, and the messages are those of the backlog.
 #[derive(Debug, Clone)]
@@ -37,6 +46,8 @@ pub struct Report {
     pub backlog: Option<Backlog>,
     /// Only of an expiry.
     pub expiry: Option<Expiry>,
+    /// Only where old messages are kept apart from new ones.
+    pub kept: Option<Kept>,
 }
 
 impl Report {
@@ -86,6 +97,10 @@ impl Report {
             let per_message = self.per_message(self.usage.written_bytes);
             add("written_bytes", json!(self.usage.written_bytes));
             add("written_per_payload_byte", json!(per_message / payload_bytes));
+            if let Some(Kept { messages, bytes }) = self.kept.filter(|kept| kept.messages > 0) {
+                add("kept_messages", json!(messages));
+                add("kept_per_payload_byte", json!(bytes as f64 / messages as f64 / payload_bytes));
+            }
         }
     }
 

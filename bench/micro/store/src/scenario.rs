@@ -9,7 +9,7 @@ use crate::cli::RunOptions;
 use crate::contender::{self, Contender, OpenOptions};
 use crate::expiry;
 use crate::meter::{Meter, Usage, disk_bytes, forget_peak, now_ns, peak_bytes, resident_bytes};
-use crate::payload::Payloads;
+use crate::payload::{Payloads, Text};
 use crate::report::{Backlog, Report};
 use crate::workspace::Workspace;
 
@@ -25,6 +25,8 @@ pub enum Work {
     Steady,
     /// Opens a store with a backlog, which another process made, and drains it.
     Backlog,
+    /// Appends all messages, waits until they are where they stay, and delivers them afterwards, unmeasured.
+    Keep,
     /// Appends at a steady pace, before and while a backlog expires. Only for stores in which messages do.
     Expire,
 }
@@ -56,7 +58,7 @@ pub struct Scenario {
 }
 
 /// All scenarios.
-pub const SCENARIOS: [Scenario; 5] = [
+pub const SCENARIOS: [Scenario; 6] = [
     Scenario {
         name: "append_100B",
         endpoints: 1,
@@ -94,6 +96,15 @@ pub const SCENARIOS: [Scenario; 5] = [
         work: Work::Backlog,
     },
     Scenario {
+        name: "keep_telemetry_200B",
+        endpoints: 1,
+        payload_bytes: 200,
+        batch_msgs: 100,
+        outstanding_max: 20_000,
+        messages: 2_000_000,
+        work: Work::Keep,
+    },
+    Scenario {
         name: "ttl",
         endpoints: 1,
         payload_bytes: 100,
@@ -119,6 +130,7 @@ pub fn run(options: &RunOptions) -> Result<Report, BenchError> {
         Work::Append => append(options, &workspace.part("store")?),
         Work::Steady => steady(options, &workspace.part("store")?),
         Work::Backlog => backlog(options, &workspace),
+        Work::Keep => keep(options, &workspace.part("store")?),
         Work::Expire => expire(options, &workspace.part("store")?),
     }
 }
@@ -131,12 +143,15 @@ pub fn fill_backlog(options: &RunOptions) -> Result<(), BenchError> {
     let payloads = Payloads::new(options.scenario.payload_bytes);
     let mut store = contender::open(&options.folder, open_options(options))?;
     append_all(&mut *store, options, &payloads)?;
+    // A backlog is old.
+    store.rest()?;
     store.close()
 }
 
 fn open_options(options: &RunOptions) -> OpenOptions {
     let RunOptions { scenario, kind, mode, .. } = *options;
-    OpenOptions { kind, mode, endpoints: scenario.endpoints, outstanding_max: scenario.outstanding_max }
+    let Scenario { endpoints, outstanding_max, work, .. } = *scenario;
+    OpenOptions { kind, mode, endpoints, outstanding_max, all_is_old: work == Work::Keep }
 }
 
 /// The numbers of the messages, batch by batch.
@@ -192,6 +207,21 @@ fn append(options: &RunOptions, folder: &Path) -> Result<Report, BenchError> {
     Ok(report)
 }
 
+fn keep(options: &RunOptions, folder: &Path) -> Result<Report, BenchError> {
+    let payloads = Payloads::of(options.scenario.payload_bytes, Text::Telemetry);
+    let mut store = contender::open(folder, open_options(options))?;
+    forget_peak()?;
+    let meter = Meter::start()?;
+    append_all(&mut *store, options, &payloads)?;
+    store.rest()?;
+    let report = Report { kept: store.kept(), ..measured(options, meter.stop()?, folder)? };
+    let mut checker = Checker::new(&payloads, options.scenario.endpoints);
+    drain(&mut *store, options, &mut checker)?;
+    store.close()?;
+    checker.finish(options.messages)?;
+    Ok(report)
+}
+
 fn steady(options: &RunOptions, folder: &Path) -> Result<Report, BenchError> {
     let payloads = Payloads::new(options.scenario.payload_bytes);
     let mut checker = Checker::new(&payloads, options.scenario.endpoints);
@@ -226,6 +256,7 @@ fn measured(options: &RunOptions, usage: Usage, folder: &Path) -> Result<Report,
         disk_bytes: disk_bytes(folder)?,
         backlog: None,
         expiry: None,
+        kept: None,
     })
 }
 

@@ -50,6 +50,17 @@ fn a_backlog_is_opened_and_drained() {
 }
 
 #[test]
+fn old_telemetry_is_kept_small_and_delivered() {
+    for (about, options) in combinations().filter(|(_, options)| options.scenario.work == Work::Keep) {
+        let figures = run(&options).unwrap_or_else(|error| panic!("{options:?}: {error}")).to_json();
+        assert_eq!(figures["messages"], FEW);
+        let kept = figures["kept_per_payload_byte"].as_f64();
+        assert_eq!(kept.is_some(), about.kind == Kind::Edgehub, "{figures}");
+        assert!(kept.is_none_or(|kept| (0.01..0.6).contains(&kept)), "{figures}");
+    }
+}
+
+#[test]
 fn a_backlog_expires_beside_a_sender() {
     for (_, options) in combinations().filter(|(_, options)| options.scenario.work == Work::Expire) {
         let figures = run(&options).unwrap_or_else(|error| panic!("{options:?}: {error}")).to_json();

@@ -11,6 +11,7 @@ use edgehub_types::MonoTime;
 use super::Upkeep;
 use crate::StoreError;
 use crate::batch::QueueId;
+use crate::config::SyncPolicy;
 use crate::format::{RecordView, put_queue_spilled};
 use crate::index::Entry;
 use crate::queue::{QueueInner, SpentFile, SpillStart, Spilled};
@@ -118,6 +119,10 @@ impl Shared {
         let ends = self.segments.wanted_ends(durable);
         let config = self.config.spill;
         if self.load.index_entries.load(Ordering::Relaxed) > config.index_entries {
+            if self.policy == SyncPolicy::None {
+                // Otherwise only full segments would ever be durable.
+                self.want_sync();
+            }
             return Some(durable);
         }
         if ends.len() > config.after_segments { ends.first().copied() } else { None }
