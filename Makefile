@@ -11,9 +11,10 @@ PYTEST_FLAGS ?=
 ARGS ?=
 ROUTER_ARGS ?=
 STORE_ARGS ?=
+MEMORY_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python crash bench bench-router bench-store bench-hub memory load lock settings conformance fuzz clean
+.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python crash bench bench-router bench-store bench-hub bench-memory memory load lock settings conformance fuzz clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -47,7 +48,7 @@ lint-python: $(STAMPS)/venv
 	$(BIN)/ruff format --quiet --check python tests bench tools
 
 types: $(STAMPS)/core
-	$(BIN)/mypy python tests bench/load
+	MYPYPATH=bench/micro $(BIN)/mypy python tests bench/load
 	MYPYPATH=bench/micro $(BIN)/mypy bench/micro/callgrind.py bench/micro/router_report.py bench/micro/store_report.py bench/micro/write_numbers.py bench/micro/measuring bench/micro/tests
 
 stubs: $(STAMPS)/core
@@ -92,6 +93,9 @@ bench-hub: $(STAMPS)/core load ## Compare with mosquitto in one run; results to 
 	@sh tools/preflight.sh mosquitto
 	$(BIN)/python bench/load/compare.py $(ARGS)
 
+bench-memory: $(STAMPS)/core load ## Memory and CPU time with each pair of the memory settings; results to bench/results (MEMORY_ARGS="--repeats 3")
+	$(BIN)/python bench/load/memory_settings.py $(MEMORY_ARGS)
+
 memory: $(STAMPS)/core ## Resident memory of an idle hub with its parent hub connected
 	@$(BIN)/python bench/memory.py
 
@@ -102,7 +106,7 @@ lock: $(STAMPS)/venv ## Renew the lock files of the Python side
 	UV=$(BIN)/uv sh tools/lock.sh
 
 settings: $(STAMPS)/core ## Write docs/configuration.md from the table of settings
-	$(BIN)/python -m edgehub.config.document
+	$(BIN)/python -m edgehub.config.document docs/configuration.md
 
 conformance: ## Write docs/conformance.md from the vectors and the tests that run them
 	$(PYTHON) tools/conformance.py

@@ -251,6 +251,8 @@ class Engine:
         :param storage_dir: existing folder, or None for a store in memory.
         :param sync: `group`, `interval` or `none`.
         :param io_threads: 0 chooses by the number of usable cores.
+        :param low_memory: smaller buffers, caches and segments; docs/memory.md.
+        :param pooled_buffers: whether emptied buffers are kept for some seconds; whatever `low_memory` is.
         :raises ConfigError: an option is out of range.
         :raises StoreError: the store cannot be opened.
         """
@@ -330,6 +332,14 @@ class Engine:
         :raises RouteError: with every fault of every route; the routes in force stay.
         """
 
+    def set_quota(self, bytes_max: int | None, overflow_policy: str) -> None:
+        """Limits what stored messages may take, from now on.
+
+        :param bytes_max: None for no limit but that of the disk; 1 and less mean that nothing is stored.
+        :param overflow_policy: `rejectNew`, `dropOldest` or `dropLowestPriority`; on a full disk, too.
+        :raises ConfigError: another policy.
+        """
+
     def upstream_take(
         self, batch_msgs_max: int, batch_bytes_max: int, senders_max: int
     ) -> list[UpstreamBatch]:
@@ -340,6 +350,9 @@ class Engine:
 
     def upstream_link_down(self) -> None:
         """Returns every outstanding batch to the queue, in order."""
+
+    def memory_budget(self) -> dict[str, int]:
+        """Sizes and limits in force of every place that may hold a buffer, by the names in docs/memory.md."""
 
     def metrics(self) -> dict[str, object]:
         """Totals since start; see `edgehub.metrics` for their names. Cheap, safe to call often."""

@@ -114,6 +114,7 @@ class HubServer:
         log.info("Initializing Edge Hub")
         log.info("Version - %s", __version__)
         log.info("OptimizeForPerformance=%s", storage.optimize_for_performance)
+        log.info("UsePooledBuffers=%s", self._settings.pools_buffers)
         log.info("MessageAckTimeoutSecs=%d", clients.ack_timeout_s)
         for warning in self._loaded.warnings:
             log.warning("%s", warning)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from edgehub.common.clock import SystemClock
 from edgehub.common.ids import IdentityId
 from edgehub.common.state import MemoryState, SqliteState, StateStore
-from edgehub.config.desired import DesiredConfigError, RouteSpec
+from edgehub.config.desired import DesiredConfigError, RouteSpec, StoreLimits
 from edgehub.config.load import SettingsError
 from edgehub.errors import EdgehubError
 from edgehub.heads.base import EventPump
@@ -127,7 +127,11 @@ class Services:
         settings, identity, state, core = self._settings, self.identity, self._need_state(), self._need_core()
         clients = settings.clients
         self.routes = RoutesService(
-            core, self._core_module.check_routes, state, edge_device_id=identity.device_id
+            core,
+            self._core_module.check_routes,
+            state,
+            edge_device_id=identity.device_id,
+            default_limits=StoreLimits(settings.storage.max_size_bytes, settings.storage.overflow_policy),
         )
         self._cache = ScopeCache(identity.device_id)
         if identity.has_upstream:
@@ -278,7 +282,6 @@ class Services:
 
     def _open_core(self) -> HubCore:
         storage, mqtt, clients = self._settings.storage, self._settings.mqtt, self._settings.clients
-        fast = storage.optimize_for_performance
         return self._core_module.Engine(
             edge_device_id=self.identity.device_id,
             storage_dir=str(self._folder.messages) if self._folder is not None else None,
@@ -286,8 +289,8 @@ class Services:
             sync_interval_ms=storage.sync_interval_ms,
             sync_min_interval_ms=storage.sync_min_interval_ms,
             io_threads=mqtt.io_threads,
-            low_memory=not fast,
-            pooled_buffers=fast if mqtt.pooled_buffers is None else mqtt.pooled_buffers,
+            low_memory=not storage.optimize_for_performance,
+            pooled_buffers=self._settings.pools_buffers,
             packet_bytes_max=mqtt.packet_bytes_max,
             connect_timeout_ms=mqtt.connect_timeout_ms,
             keep_alive_max_ms=mqtt.keep_alive_max_ms,

@@ -301,6 +301,9 @@ class Engine:
             raise RouteError(faults)
         self._record("set_routes", routes=list(routes), default_ttl_secs=default_ttl_secs)
 
+    def set_quota(self, bytes_max: int | None, overflow_policy: str) -> None:
+        self._record("set_quota", bytes_max=bytes_max, overflow_policy=overflow_policy)
+
     def upstream_take(
         self, batch_msgs_max: int, batch_bytes_max: int, senders_max: int
     ) -> list[UpstreamBatch]:

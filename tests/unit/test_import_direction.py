@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 CRATES = {
     "types": set(),
-    "pool": set(),
+    "pool": {"types"},
     "router": set(),
     "mqtt": {"types"},
     "store": {"types"},

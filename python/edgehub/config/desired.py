@@ -24,6 +24,9 @@ TTL_SECS_MAX = 2**32 - 1
 ROUTES_MAX = 1000
 """Routes of one configuration. A twin holds at most 32 KiB of desired properties, well below this."""
 
+OVERFLOW_POLICIES = ("rejectNew", "dropOldest", "dropLowestPriority")
+"""What may happen to messages for which the store has no room, the default first."""
+
 NEWEST_KNOWN = (1, 3)
 
 _VERSION = re.compile(r"\d{1,9}(\.\d{1,9}){1,3}", re.ASCII)
@@ -55,18 +58,40 @@ class RouteSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class StoreLimits:
+    """What stored messages may take.
+
+    :param bytes_max: None for no limit but that of the disk; 0 and 1 mean that nothing is stored.
+    :param overflow_policy: one of :data:`OVERFLOW_POLICIES`; on a full disk, too.
+    """
+
+    bytes_max: int | None = None
+    overflow_policy: str = OVERFLOW_POLICIES[0]
+
+
+NO_LIMITS = StoreLimits()
+
+
+@dataclass(frozen=True, slots=True)
 class RoutesConfig:
     """What the desired properties ask for.
 
     :param ttl_secs: global time to live; negative for ever, 0 expires at once.
-    :param store_bytes_max: `storeLimits.maxSizeBytes`, None without limit.
+    :param store_bytes_max: `storeLimits.maxSizeBytes`, None when there are no limits.
+    :param overflow_policy: `storeLimits.overflowPolicy`, None when it is not given.
     :param warnings: worth a log line, not an error.
     """
 
     routes: tuple[RouteSpec, ...]
     ttl_secs: int
     store_bytes_max: int | None = None
+    overflow_policy: str | None = None
     warnings: tuple[str, ...] = ()
+
+    def store_limits(self, default: StoreLimits) -> StoreLimits:
+        """The limits, with what is not said taken from `default`."""
+        bytes_max = default.bytes_max if self.store_bytes_max is None else max(self.store_bytes_max, 0)
+        return StoreLimits(bytes_max, self.overflow_policy or default.overflow_policy)
 
 
 def parse_desired(document: Json) -> RoutesConfig:
@@ -78,12 +103,12 @@ def parse_desired(document: Json) -> RoutesConfig:
         raise DesiredConfigError(f"Expected a JSON object, found {_type_name(document)}")
     minor, warnings = _check_version(document)
     routes = _parse_routes(_find(document, "routes"), objects_allowed=minor >= 1)
-    ttl_secs, store_bytes_max = _parse_store_section(_find(document, "storeAndForwardConfiguration"))
+    ttl_secs, limits = _parse_store_section(_find(document, "storeAndForwardConfiguration"))
     if minor >= 2:
         fault = broker_section_fault(_find(document, "mqttBroker"))
         if fault is not None:
             raise DesiredConfigError(fault)
-    return RoutesConfig(routes, ttl_secs, store_bytes_max, warnings)
+    return RoutesConfig(routes, ttl_secs, *limits, warnings)
 
 
 def merge_patch(base: Mapping[str, Json], patch: Mapping[str, Json]) -> dict[str, Json]:
@@ -193,7 +218,8 @@ def _priority(route: str, where: str, value: Json) -> int | None:
     return number
 
 
-def _parse_store_section(section: Json) -> tuple[int, int | None]:
+def _parse_store_section(section: Json) -> tuple[int, tuple[int | None, str | None]]:
+    """Time to live, then the limit and its policy."""
     if section is None:
         raise DesiredConfigError("Required property 'storeAndForwardConfiguration' is missing or null")
     if not isinstance(section, Mapping):
@@ -202,12 +228,31 @@ def _parse_store_section(section: Json) -> tuple[int, int | None]:
         )
     # A missing time to live means 0 here, as in the reference: everything expires at once (spec 1.5).
     ttl_secs = _integer(_find(section, "timeToLiveSecs"), "timeToLiveSecs", *_INT32) or 0
-    limits = _find(section, "storeLimits")
+    return ttl_secs, _parse_limits(_find(section, "storeLimits"))
+
+
+def _parse_limits(limits: Json) -> tuple[int | None, str | None]:
     if limits is None:
-        return ttl_secs, None
+        return None, None
     if not isinstance(limits, Mapping):
         raise DesiredConfigError(f"'storeLimits' must be an object, found {_type_name(limits)}")
-    return ttl_secs, _integer(_find(limits, "maxSizeBytes"), "storeLimits.maxSizeBytes", *_INT64) or 0
+    bytes_max = _integer(_find(limits, "maxSizeBytes"), "storeLimits.maxSizeBytes", *_INT64)
+    policy = _parse_policy(_find(limits, "overflowPolicy"))
+    if bytes_max is None and policy is not None:
+        raise DesiredConfigError("'storeLimits.overflowPolicy' must be accompanied by 'maxSizeBytes'")
+    # Without a size nothing can be stored, as in the reference.
+    return bytes_max or 0, policy
+
+
+def _parse_policy(value: Json) -> str | None:
+    if value is None:
+        return None
+    folded = value.casefold() if isinstance(value, str) else None
+    for policy in OVERFLOW_POLICIES:
+        if policy.casefold() == folded:
+            return policy
+    expected = ", ".join(OVERFLOW_POLICIES)
+    raise DesiredConfigError(f"'storeLimits.overflowPolicy' must be one of {expected}, found {_shown(value)}")
 
 
 def _integer(value: Json, where: str, least: int, most: int) -> int | None:

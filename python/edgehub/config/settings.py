@@ -9,8 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from edgehub.config.desired import OVERFLOW_POLICIES
 from edgehub.config.rows import setting
 from edgehub.config.values import BOOL, COUNT, INT, PORT, SECS, TEXT, TIME_SPAN_MS, choice, integer, optional
+
+STORE_BYTES_LEAST = 256 * 1024
+"""Less makes no sense as a limit of the store: its files have this size at least."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +92,8 @@ class StorageSettings:
         "OptimizeForPerformance",
         BOOL,
         True,
-        "`false` saves memory on small devices: smaller buffers, caches and segments, no buffer pool.",
+        "`false` saves memory on small devices: smaller buffers, caches and segments, no buffer pool; "
+        "see [memory.md](memory.md).",
     )
     sync: str = setting(
         "StoreSync",
@@ -112,6 +117,22 @@ class StorageSettings:
         0,
         "Least time between two syncs, to spare flash memory; acknowledgements wait for it.",
         unit="ms",
+        own=True,
+    )
+    max_size_bytes: int | None = setting(
+        "StoreMaxSizeBytes",
+        optional(integer(STORE_BYTES_LEAST, 2**63 - 1)),
+        None,
+        "What stored messages may take where the `$edgeHub` twin has no `storeLimits`. Unset: no limit.",
+        unit="B",
+        own=True,
+    )
+    overflow_policy: str = setting(
+        "StoreOverflowPolicy",
+        choice(*OVERFLOW_POLICIES),
+        OVERFLOW_POLICIES[0],
+        "What gives way when messages take all they may, or the disk is full, where the twin has no "
+        "`storeLimits.overflowPolicy`: new messages, the oldest, or the oldest of the lowest priority.",
         own=True,
     )
     default_ttl_secs: int = setting(
@@ -275,7 +296,7 @@ class MqttSettings:
         "mqttSettings__UsePooledBuffers",
         optional(BOOL),
         None,
-        "Whether message buffers are pooled. Unset: as `OptimizeForPerformance`.",
+        "Whether message buffers are pooled, and nothing else. Unset: as `OptimizeForPerformance`.",
     )
     packet_bytes_max: int = setting(
         "mqttSettings__MaxInboundMessageSize",
@@ -352,6 +373,12 @@ class Settings:
     process: ProcessSettings = field(default_factory=ProcessSettings)
     local_routes: tuple[tuple[str, str], ...] = ()
     """Name and text of `routes__<name>`, for `configSource=local`."""
+
+    @property
+    def pools_buffers(self) -> bool:
+        """`mqttSettings__UsePooledBuffers`; unset, it follows `OptimizeForPerformance`."""
+        chosen = self.mqtt.pooled_buffers
+        return self.storage.optimize_for_performance if chosen is None else chosen
 
 
 SECTIONS = {

@@ -54,9 +54,11 @@ class EventCore(Protocol):
 
 
 class RoutesCore(Protocol):
-    """The part of the engine that takes routes."""
+    """The part of the engine that takes routes and the limits of the store."""
 
     def set_routes(self, routes: Sequence[RouteTuple], *, default_ttl_secs: int) -> None: ...
+
+    def set_quota(self, bytes_max: int | None, overflow_policy: str) -> None: ...
 
 
 class MetricsCore(Protocol):

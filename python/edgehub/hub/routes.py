@@ -15,9 +15,11 @@ import msgspec
 
 from edgehub.common.state import StateError, StateStore, log_failure
 from edgehub.config.desired import (
+    NO_LIMITS,
     DesiredConfigError,
     RoutesConfig,
     RouteSpec,
+    StoreLimits,
     document_version,
     merge_patch,
     parse_desired,
@@ -50,17 +52,28 @@ class ConfigStatus:
 
 
 class RoutesService:
-    """Holds the routes in force and the desired document they come from."""
+    """Holds the routes in force and the desired document they come from.
+
+    :param default_limits: limits of the store as far as documents do not give any.
+    """
 
     def __init__(
-        self, core: RoutesCore, check_routes: CheckRoutes, state: StateStore, *, edge_device_id: str
+        self,
+        core: RoutesCore,
+        check_routes: CheckRoutes,
+        state: StateStore,
+        *,
+        edge_device_id: str,
+        default_limits: StoreLimits = NO_LIMITS,
     ) -> None:
         self._core = core
         self._check_routes = check_routes
         self._state = state
         self._edge_device_id = edge_device_id
         self._document: dict[str, Any] | None = None
+        self._default_limits = default_limits
         self._in_force: RoutesConfig | None = None
+        self._limits_in_force = NO_LIMITS
 
     @property
     def configured(self) -> bool:
@@ -144,13 +157,21 @@ class RoutesService:
 
     def _apply(self, config: RoutesConfig) -> None:
         before = self._in_force
-        if before is not None and (before.routes, before.ttl_secs) == (config.routes, config.ttl_secs):
-            return
-        self._core.set_routes(_tuples(config), default_ttl_secs=config.ttl_secs)
-        if config.store_bytes_max is not None:
-            log.warning("storeLimits.maxSizeBytes is accepted but not enforced in this version")
+        if before is None or (before.routes, before.ttl_secs) != (config.routes, config.ttl_secs):
+            self._core.set_routes(_tuples(config), default_ttl_secs=config.ttl_secs)
+            _log_applied(before, config)
         self._in_force = config
-        _log_applied(before, config)
+        self._apply_limits(config.store_limits(self._default_limits))
+
+    def _apply_limits(self, limits: StoreLimits) -> None:
+        if limits == self._limits_in_force:
+            return
+        self._core.set_quota(limits.bytes_max, limits.overflow_policy)
+        self._limits_in_force = limits
+        if limits.bytes_max is None:
+            log.info("Messages may take the whole disk, then: %s", limits.overflow_policy)
+        else:
+            log.info("Messages may take %d bytes, then: %s", limits.bytes_max, limits.overflow_policy)
 
     def _store(self, document: Mapping[str, Any]) -> None:
         data = msgspec.json.encode(document)

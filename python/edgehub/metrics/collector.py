@@ -106,7 +106,8 @@ class HubCollector(Collector):
         )
         for name, n in sorted(core.counters.items()):
             yield self._counter(f"core_{_NAME.sub('_', name)}", "Counter of the core", (), [(n,)])
-        for prefix, values in (("connections", core.connections), ("store", core.store)):
+        sources = (("connections", core.connections), ("store", core.store), ("memory", core.memory))
+        for prefix, values in sources:
             for name, value in sorted(values.items()):
                 yield self._gauge(
                     f"{prefix}_{_NAME.sub('_', name)}", f"State of the {prefix}", (), [(value,)]

@@ -14,6 +14,7 @@ Layout of the dictionary; every key may be absent, unknown keys are ignored:
 | `lost` | `[(endpoint, priority, cause, n)]`, messages that left a queue undelivered |
 | `connections` | `{name: int}`, now |
 | `store` | `{name: int}`, now; bytes, segments |
+| `memory` | `{name: int}`, bytes of empty buffers kept for later use, and what was given back |
 
 Ids are `device` or `device/module`; the parent hub is `upstream`; the default priority is 2000000000.
 """
@@ -47,6 +48,7 @@ class CoreTotals(msgspec.Struct, frozen=True, kw_only=True):
     lost: list[tuple[str, int, str, int]] = []
     connections: dict[str, int] = {}
     store: dict[str, int] = {}
+    memory: dict[str, int] = {}
 
 
 def decode_core_totals(totals: Mapping[str, object]) -> CoreTotals:

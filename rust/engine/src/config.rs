@@ -22,19 +22,22 @@ pub struct EngineConfig {
     pub out_bytes_max: usize,
     /// Bytes of one staged batch. Full: it is committed before the turn ends.
     pub batch_bytes_max: usize,
+    /// Bytes that the buffer of an empty batch may keep for the next one. What large messages needed beyond it is freed.
+    pub batch_kept_bytes_max: usize,
     /// Events waiting for the control plane. Full: connections that need an answer wait.
     pub control_queue_max: usize,
     /// Connections of one I/O thread. Full: accepted and closed at once, counted.
     pub connections_max: usize,
     /// Messages that the upstream dispatcher may hold leased. Full: the queue waits.
     pub upstream_window_msgs: usize,
-    /// How long publishers wait for a full store before they are closed without an acknowledgement.
+    /// How long publishers wait for room in the store, unread, before they are closed without an acknowledgement.
     pub store_full_grace_ms: u64,
-    /// Bytes of unused pooled buffers per I/O thread; zero turns pooling off.
+    /// Bytes of unused pooled buffers per I/O thread; zero turns pooling off. Full: further ones are freed.
     pub pool_bytes_max: usize,
 }
 
 impl Default for EngineConfig {
+    /// For a gateway with some memory to spend; see `docs/memory.md`.
     fn default() -> Self {
         Self {
             edge_device_id: String::new(),
@@ -46,11 +49,25 @@ impl Default for EngineConfig {
             delivery_window: 1000,
             out_bytes_max: 512 * 1024,
             batch_bytes_max: 256 * 1024,
+            batch_kept_bytes_max: 1024 * 1024,
             control_queue_max: 10_000,
             connections_max: 4096,
             upstream_window_msgs: 2000,
-            store_full_grace_ms: 10_000,
+            store_full_grace_ms: 30_000,
             pool_bytes_max: 4 * 1024 * 1024,
+        }
+    }
+}
+
+impl EngineConfig {
+    /// For a small board. Windows and batches are those of a gateway: shorter ones save little, but a consumer
+    /// falls behind with them, and the index of what waits for it costs more than they save.
+    pub fn small() -> Self {
+        Self {
+            batch_kept_bytes_max: 512 * 1024,
+            control_queue_max: 2000,
+            pool_bytes_max: 512 * 1024,
+            ..Self::default()
         }
     }
 }

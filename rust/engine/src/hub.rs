@@ -14,6 +14,7 @@ use crate::control::{ControlEvent, ControlQueue};
 use crate::endpoint::{Endpoint, UPSTREAM_ID};
 use crate::ids::ConnId;
 use crate::mailbox::{Command, Mailbox};
+use crate::reclaim::Reclaim;
 use crate::routing::RoutingTable;
 use crate::stats::Stats;
 use crate::upstream::Dispatcher;
@@ -72,6 +73,7 @@ pub struct Hub {
     pub(crate) control: ControlQueue,
     pub(crate) mailboxes: Vec<Mailbox>,
     pub(crate) stats: Stats,
+    pub(crate) reclaim: Reclaim,
     upstream: Mutex<Dispatcher>,
     upstream_signalled: AtomicBool,
     failure_told: AtomicBool,
@@ -90,6 +92,7 @@ impl Hub {
             control: ControlQueue::new(config.control_queue_max),
             mailboxes: (0..shards.max(1)).map(|_| Mailbox::default()).collect(),
             stats: Stats::default(),
+            reclaim: Reclaim::new(shards.max(1)),
             upstream,
             upstream_signalled: AtomicBool::new(false),
             failure_told: AtomicBool::new(false),
@@ -123,6 +126,11 @@ impl Hub {
     /// Totals.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// Memory that is kept for later use.
+    pub fn reclaim(&self) -> &Reclaim {
+        &self.reclaim
     }
 
     /// Mailbox of a shard.
@@ -310,9 +318,15 @@ impl Hub {
         self.upstream.lock().settle(token, outcome, &self.stats);
     }
 
-    /// Returns every outstanding batch to its sender's line, in order.
+    /// Returns every outstanding batch to its sender's line, in order; or to the queues, if the store may have to drop
+    /// them to make room.
     pub fn upstream_link_down(&self) {
-        self.upstream.lock().link_down();
+        let mut upstream = self.upstream.lock();
+        if self.store.quota().is_some_and(|quota| quota.policy.drops()) {
+            upstream.release();
+        } else {
+            upstream.link_down();
+        }
     }
 
     fn upstream_endpoint(&self) -> Option<Arc<Endpoint>> {

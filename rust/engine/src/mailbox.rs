@@ -175,6 +175,14 @@ impl Mailbox {
         empty
     }
 
+    /// Frees the buffers of an empty mailbox.
+    pub fn release(&self) {
+        let mut mail = self.mail.lock();
+        if mail.is_empty() {
+            *mail = Mail::default();
+        }
+    }
+
     /// Exchanges the mail for the emptied buffers of the last look; `false` when there is none.
     pub fn take(&self, mail: &mut Mail) -> bool {
         mail.clear();

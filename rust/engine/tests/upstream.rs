@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::{EPOCH, World};
 use edgehub_engine::Outcome;
-use edgehub_store::{Media, StoreConfig, StoreError, SyncPolicy};
+use edgehub_store::{Media, OverflowPolicy, Quota, StoreConfig, StoreError, SyncPolicy};
 use edgehub_testkit::FaultyStorage;
 use edgehub_types::{Storage, UnixMs};
 
@@ -155,4 +155,31 @@ fn a_message_that_cannot_be_read_stops_its_sender_alone_and_loses_nothing() {
     assert_eq!(batches.iter().map(|batch| batch.1.as_str()).collect::<Vec<_>>(), ["c"]);
     world.hub.upstream_settle(batches[0].0, Outcome::Delivered);
     assert_eq!(world.hub.queue_lengths()[0].2, 2, "the unreadable one and the one behind it");
+}
+
+/// The store cannot drop what is leased, so an outage must not keep a window of messages from it.
+#[test]
+fn where_the_store_may_drop_messages_a_lost_link_gives_them_back() {
+    let mut world = World::with(SyncPolicy::None, |_| {});
+    let quota = Quota { bytes_max: 1 << 20, policy: OverflowPolicy::DropOldest };
+    world.hub.store().set_quota(Some(quota));
+    world.routes(UP);
+    for body in ["1", "2", "3"] {
+        publish(&mut world, "a", body.as_bytes());
+    }
+    publish(&mut world, "b", b"1");
+    let before = take(&world).unwrap();
+    assert_eq!(before.len(), 2);
+    assert!(!world.hub.store().queues()[0].has_ready());
+    world.hub.upstream_link_down();
+    assert!(world.hub.store().queues()[0].has_ready());
+    world.hub.upstream_settle(before[0].0, Outcome::Delivered);
+    assert_eq!(world.hub.queue_lengths()[0].2, 4, "too late");
+    let after = take(&world).unwrap();
+    let got: Vec<_> = after.iter().map(|(_, sender, count)| (sender.as_str(), *count)).collect();
+    assert_eq!(got, [("a", 3), ("b", 1)]);
+    for (token, ..) in after {
+        world.hub.upstream_settle(token, Outcome::Delivered);
+    }
+    assert_eq!((world.hub.queue_lengths()[0].2, take(&world).unwrap().len()), (0, 0));
 }

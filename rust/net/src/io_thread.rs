@@ -17,6 +17,7 @@ use slab::Slab;
 
 use crate::link::{Link, Progress};
 use crate::listener::Listener;
+use crate::runtime::NetConfig;
 
 /// Tokens from here on are listeners; below are connections.
 const LISTENER_BASE: usize = 1 << 30;
@@ -80,6 +81,7 @@ pub(crate) struct IoThread {
     listeners: Slab<Listener>,
     clock: Arc<dyn Clock>,
     buffer: Vec<u8>,
+    tls_out_bytes_max: usize,
     /// Sockets of consumers: their acknowledgements make room for deliveries, so they are read first.
     consumers_to_read: VecDeque<usize>,
     /// All other sockets.
@@ -99,7 +101,7 @@ impl IoThread {
         index: usize,
         hub: Arc<Hub>,
         clock: Arc<dyn Clock>,
-        read_bytes: usize,
+        config: &NetConfig,
     ) -> Self {
         Self {
             poll,
@@ -109,7 +111,8 @@ impl IoThread {
             links: Slab::new(),
             listeners: Slab::new(),
             clock,
-            buffer: vec![0; read_bytes],
+            buffer: vec![0; config.read_bytes],
+            tls_out_bytes_max: config.tls_out_bytes_max,
             consumers_to_read: VecDeque::new(),
             to_read: VecDeque::new(),
             held_since: None,
@@ -354,9 +357,9 @@ impl IoThread {
         let registered = stream.set_nodelay(true).and_then(|()| {
             self.poll.registry().register(&mut stream, Token(key), Interest::READABLE | Interest::WRITABLE)
         });
-        let link = registered
-            .map_err(|error| error.to_string())
-            .and_then(|()| Link::new(stream, tls, id).map_err(|error| error.to_string()));
+        let link = registered.map_err(|error| error.to_string()).and_then(|()| {
+            Link::new(stream, tls, self.tls_out_bytes_max, id).map_err(|error| error.to_string())
+        });
         match link {
             Ok(link) => {
                 entry.insert(link);

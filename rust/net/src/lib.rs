@@ -12,6 +12,7 @@ mod link;
 mod listener;
 mod runtime;
 mod tls;
+mod trimmer;
 
 pub use clock::SystemClock;
 pub use error::NetError;

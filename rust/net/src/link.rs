@@ -32,8 +32,17 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub fn new(stream: TcpStream, tls: Option<Arc<ServerConfig>>, id: ConnId) -> Result<Self, rustls::Error> {
-        let tls = tls.map(ServerConnection::new).transpose()?.map(Box::new);
+    /// `tls_out_bytes_max` bounds what a TLS session keeps while the socket takes nothing.
+    pub fn new(
+        stream: TcpStream,
+        tls: Option<Arc<ServerConfig>>,
+        tls_out_bytes_max: usize,
+        id: ConnId,
+    ) -> Result<Self, rustls::Error> {
+        let mut tls = tls.map(ServerConnection::new).transpose()?.map(Box::new);
+        if let Some(tls) = &mut tls {
+            tls.set_buffer_limit(Some(tls_out_bytes_max));
+        }
         Ok(Self { stream, tls, id, readable: true, read_closed: false, queued: false })
     }
 

@@ -14,6 +14,7 @@ use crate::error::NetError;
 use crate::io_thread::{Inbox, IoThread, NetCommand, WAKE};
 use crate::listener::{Listener, bind};
 use crate::tls::{TlsIdentity, server_config};
+use crate::trimmer::Trimmer;
 
 /// Most threads that are ever useful: beyond, hand-overs cost more than they bring.
 const THREADS_MAX: usize = 4;
@@ -23,13 +24,24 @@ const THREADS_MAX: usize = 4;
 pub struct NetConfig {
     /// Bytes read from one socket in one go; one buffer per thread.
     pub read_bytes: usize,
+    /// Bytes that a TLS session keeps while its socket takes none. Full: the rest stays with the connection.
+    pub tls_out_bytes_max: usize,
     /// Connections that wait in the kernel to be accepted.
     pub listen_backlog: u32,
 }
 
 impl Default for NetConfig {
+    /// For a gateway with some memory to spend; see `docs/memory.md`.
     fn default() -> Self {
-        Self { read_bytes: 256 * 1024, listen_backlog: 200 }
+        Self { read_bytes: 256 * 1024, tls_out_bytes_max: 64 * 1024, listen_backlog: 200 }
+    }
+}
+
+impl NetConfig {
+    /// For a small board. The read buffer takes a whole packet here too: with a smaller one every publisher of large
+    /// messages keeps a part of one, and that is more memory than the one buffer saves.
+    pub fn small() -> Self {
+        Self { tls_out_bytes_max: 16 * 1024, ..Self::default() }
     }
 }
 
@@ -67,6 +79,7 @@ impl Waker for InboxWaker {
 pub struct IoThreads {
     inboxes: Vec<Arc<Inbox>>,
     handles: Mutex<Vec<JoinHandle<()>>>,
+    trimmer: Trimmer,
     clock: Arc<dyn Clock>,
     config: NetConfig,
     next_listener: AtomicU32,
@@ -97,14 +110,16 @@ impl IoThreads {
         let mut handles = Vec::new();
         for (index, poll) in polls.into_iter().enumerate() {
             let (inboxes, hub, clock) = (inboxes.clone(), hub.clone(), clock.clone());
-            let read_bytes = config.read_bytes;
+            let config = config.clone();
             let run = move || {
-                let thread = IoThread::new(poll, inboxes, index, hub.clone(), clock, read_bytes);
+                let thread = IoThread::new(poll, inboxes, index, hub.clone(), clock, &config);
                 run_guarded(thread, &hub);
             };
             handles.push(std::thread::Builder::new().name(format!("edgehub-io-{index}")).spawn(run)?);
         }
-        Ok(Self { inboxes, handles: Mutex::new(handles), clock, config, next_listener: AtomicU32::new(1) })
+        let trimmer = Trimmer::start(hub, &clock)?;
+        let handles = Mutex::new(handles);
+        Ok(Self { inboxes, handles, trimmer, clock, config, next_listener: AtomicU32::new(1) })
     }
 
     /// Opens a listener; `port` 0 is any free port. Its number and port.
@@ -134,6 +149,7 @@ impl IoThreads {
         if handles.is_empty() {
             return;
         }
+        self.trimmer.stop();
         for inbox in &self.inboxes {
             inbox.post(NetCommand::Stop { deadline });
         }

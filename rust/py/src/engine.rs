@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use edgehub_engine::{Command, ConnId, EngineConfig, Filters, Hub, Outcome, RoutesError};
-use edgehub_net::{EventFd, IoThreads, NetConfig, SystemClock, TlsIdentity};
-use edgehub_store::{Media, Store, StoreConfig, SyncPolicy};
+use edgehub_engine::{Command, ConnId, Filters, Hub, Outcome, RoutesError};
+use edgehub_net::{EventFd, IoThreads, SystemClock, TlsIdentity};
+use edgehub_store::{Media, OverflowPolicy, Quota, Store, SyncPolicy};
 use edgehub_types::Clock;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -15,6 +15,7 @@ use crate::batch::UpstreamBatch;
 use crate::door::without_gil;
 use crate::errors::{ConfigError, CoreError, Failure};
 use crate::grants::Grants;
+use crate::profile::Profile;
 use crate::routes::{RouteFault, RouteTuple, declarations, route_error};
 use crate::{events, metrics};
 
@@ -24,7 +25,7 @@ pub(crate) struct Engine {
     hub: Arc<Hub>,
     clock: Arc<dyn Clock>,
     events: Arc<EventFd>,
-    net_config: NetConfig,
+    profile: Profile,
     threads: Mutex<Option<Arc<IoThreads>>>,
 }
 
@@ -53,34 +54,24 @@ impl Engine {
         connections_max: usize,
         listen_backlog: u32,
     ) -> PyResult<Self> {
-        let mut store_config = if low_memory { StoreConfig::small() } else { StoreConfig::default() };
-        store_config.sync = sync_policy(sync, sync_interval_ms)?;
-        store_config.sync_min_interval_ms = sync_min_interval_ms;
-        let defaults = EngineConfig::default();
-        let pool_bytes_max = match (pooled_buffers, low_memory) {
-            (false, _) => 0,
-            (true, true) => defaults.pool_bytes_max / 8,
-            (true, false) => defaults.pool_bytes_max,
-        };
-        let config = EngineConfig {
-            edge_device_id,
-            packet_bytes_max,
-            connect_timeout_ms,
-            keep_alive_max_ms,
-            ack_timeout_ms,
-            connections_max,
-            pool_bytes_max,
-            ..defaults
-        };
-        let read_bytes = if low_memory { 64 * 1024 } else { NetConfig::default().read_bytes };
-        let net_config = NetConfig { read_bytes, listen_backlog };
-        without_gil(py, || open(config, store_config, storage_dir, io_threads, net_config))
+        let mut profile = Profile::choose(low_memory, pooled_buffers);
+        profile.store.sync = sync_policy(sync, sync_interval_ms)?;
+        profile.store.sync_min_interval_ms = sync_min_interval_ms;
+        let config = &mut profile.engine;
+        config.edge_device_id = edge_device_id;
+        config.packet_bytes_max = packet_bytes_max;
+        config.connect_timeout_ms = connect_timeout_ms;
+        config.keep_alive_max_ms = keep_alive_max_ms;
+        config.ack_timeout_ms = ack_timeout_ms;
+        config.connections_max = connections_max;
+        profile.net.listen_backlog = listen_backlog;
+        without_gil(py, || open(profile, storage_dir, io_threads))
     }
 
     fn start(&self) -> PyResult<()> {
         let mut threads = self.threads.lock();
         if threads.is_none() {
-            let started = IoThreads::start(&self.hub, self.net_config.clone(), self.clock.clone());
+            let started = IoThreads::start(&self.hub, self.profile.net.clone(), self.clock.clone());
             *threads = Some(Arc::new(started.map_err(Failure::from)?));
         }
         Ok(())
@@ -199,6 +190,17 @@ impl Engine {
         })
     }
 
+    fn set_quota(&self, py: Python<'_>, bytes_max: Option<i64>, overflow_policy: &str) -> PyResult<()> {
+        let policy = OverflowPolicy::from_name(overflow_policy).ok_or_else(|| {
+            ConfigError::new_err(format!(
+                "overflow policy is {overflow_policy:?}; expected 'rejectNew', 'dropOldest' or 'dropLowestPriority'"
+            ))
+        })?;
+        let bytes_max = bytes_max.map_or(u64::MAX, |bytes| u64::try_from(bytes).unwrap_or(0));
+        py.detach(|| self.hub.store().set_quota(Some(Quota { bytes_max, policy })));
+        Ok(())
+    }
+
     fn upstream_take(
         &self,
         py: Python<'_>,
@@ -230,6 +232,10 @@ impl Engine {
         self.hub.upstream_link_down();
     }
 
+    fn memory_budget<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        self.profile.budget(py)
+    }
+
     fn metrics<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         metrics::snapshot(py, &self.hub)
     }
@@ -251,21 +257,15 @@ fn sync_policy(name: &str, interval_ms: u64) -> PyResult<SyncPolicy> {
     }
 }
 
-fn open(
-    config: EngineConfig,
-    store_config: StoreConfig,
-    storage_dir: Option<PathBuf>,
-    io_threads: usize,
-    net_config: NetConfig,
-) -> Result<Engine, Failure> {
+fn open(profile: Profile, storage_dir: Option<PathBuf>, io_threads: usize) -> Result<Engine, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let events = Arc::new(EventFd::new().map_err(|error| Failure::Config(error.to_string()))?);
     let media = match storage_dir {
         Some(dir) => Media::Disk(Arc::new(edgehub_store::FileStorage::open(&dir)?)),
         None => Media::Memory,
     };
-    let (store, _recovery) = Store::open(media, store_config, clock.clone())?;
-    let hub = Hub::new(config, store, IoThreads::shards_for(io_threads));
+    let (store, _recovery) = Store::open(media, profile.store.clone(), clock.clone())?;
+    let hub = Hub::new(profile.engine.clone(), store, IoThreads::shards_for(io_threads));
     hub.control().set_waker(events.clone());
-    Ok(Engine { hub, clock, events, net_config, threads: Mutex::new(None) })
+    Ok(Engine { hub, clock, events, profile, threads: Mutex::new(None) })
 }

@@ -12,6 +12,7 @@ mod errors;
 mod events;
 mod grants;
 mod metrics;
+mod profile;
 mod router;
 mod routes;
 mod seal;

@@ -22,6 +22,7 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, P
     totals.set_item("counters", counters(py, hub)?)?;
     totals.set_item("connections", connections(py, hub)?)?;
     totals.set_item("store", store(py, hub)?)?;
+    totals.set_item("memory", memory(py, hub)?)?;
     Ok(totals)
 }
 
@@ -29,7 +30,9 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, P
 fn dropped<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyList>> {
     let mut rows = hub.stats().dropped.snapshot();
     let stats = hub.store().stats();
-    for (reason, count) in [("ttl_expiry", stats.expired), ("damaged", stats.damaged)] {
+    for (reason, count) in
+        [("ttl_expiry", stats.expired), ("damaged", stats.damaged), ("quota", stats.quota_dropped)]
+    {
         add_to(&mut rows, [reason, "", ""], count);
     }
     let list = PyList::empty(py);
@@ -109,6 +112,17 @@ fn connections<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> 
     Ok(connections)
 }
 
+/// What is kept for later use, and how it was given back.
+fn memory<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> {
+    let reclaim = hub.reclaim();
+    let memory = PyDict::new(py);
+    memory.set_item("io_kept_bytes", reclaim.kept_bytes())?;
+    memory.set_item("store_kept_bytes", hub.store().stats().kept_bytes)?;
+    memory.set_item("io_freed_bytes", reclaim.freed_bytes())?;
+    memory.set_item("trims", reclaim.trims())?;
+    Ok(memory)
+}
+
 fn store<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> {
     let stats = hub.store().stats();
     let store = PyDict::new(py);
@@ -122,6 +136,9 @@ fn store<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> {
         ("sync_ns_max", stats.sync_ns_max),
         ("segments", stats.segments),
         ("disk_bytes", stats.disk_bytes),
+        ("used_bytes", stats.used_bytes),
+        ("quota_refused", stats.quota_refused),
+        ("quota_dropped", stats.quota_dropped),
         ("live_messages", stats.live_messages),
         ("unsynced_bytes", stats.unsynced_bytes),
         ("expired", stats.expired),
@@ -132,6 +149,10 @@ fn store<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> {
     ] {
         store.set_item(name, value)?;
     }
+    if stats.quota_bytes < u64::MAX {
+        store.set_item("quota_bytes", stats.quota_bytes)?;
+    }
+    store.set_item("pressure", u8::from(hub.store().pressure()))?;
     store.set_item("poisoned", u8::from(hub.store().is_poisoned().is_some()))?;
     Ok(store)
 }

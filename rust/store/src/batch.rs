@@ -133,6 +133,18 @@ impl Batch {
     pub fn clear(&mut self) {
         self.inner.clear();
     }
+
+    /// Bytes of its buffers, filled or not.
+    pub fn kept_bytes(&self) -> usize {
+        self.inner.kept_bytes()
+    }
+
+    /// Gives back what the payload buffer has beyond `bytes` and needs not.
+    pub fn shrink_to(&mut self, bytes: usize) {
+        if self.inner.buf.capacity() > bytes {
+            self.inner.buf.shrink_to(bytes);
+        }
+    }
 }
 
 impl BatchInner {
@@ -296,6 +308,14 @@ impl BatchInner {
         if self.stamp == 0 {
             self.slot_of.clear();
         }
+    }
+
+    pub fn kept_bytes(&self) -> usize {
+        self.buf.capacity()
+            + self.slots.capacity() * size_of::<Slot>()
+            + self.links.capacity() * size_of::<Link>()
+            + self.slot_of.capacity() * size_of::<(u32, u32)>()
+            + self.woken.capacity() * size_of::<QueueId>()
     }
 
     /// Starts a batch whose records the store itself appends to the buffer.

@@ -42,6 +42,7 @@ impl Shared {
             return Ok(Commit::Done);
         }
         self.check_open()?;
+        self.check_quota()?;
         self.reserve_entries(batch.len_entries())?;
         let appended = match self.policy {
             SyncPolicy::Group => self.append_gathered(batch, waiter, ticket),
@@ -106,8 +107,12 @@ impl Shared {
     fn check_memory(&self, more: u64) -> Result<(), StoreError> {
         self.free_memory();
         let max = self.config.memory_bytes_max;
-        let bytes = self.segments.totals().1 + more;
-        if bytes > max { Err(StoreError::MemoryFull { bytes, max }) } else { Ok(()) }
+        let bytes = self.memory_bytes() + more;
+        if bytes <= max {
+            return Ok(());
+        }
+        self.kick_upkeep();
+        Err(StoreError::MemoryFull { bytes, max })
     }
 
     fn append_gathered(

@@ -91,6 +91,15 @@ pub struct StoreConfig {
     /// Bytes of segments with [`Media::Memory`]. `Store::pressure` is on from 7/8 of it; when reached, `append`
     /// refuses with [`crate::StoreError::MemoryFull`].
     pub memory_bytes_max: u64,
+    /// Buffers of leases kept for the next ones, each of at most 128 KiB.
+    pub scratches_max: usize,
+    /// Under [`SyncPolicy::Group`], batches are written together in pieces of about this many bytes. The buffer for
+    /// it keeps at most twice as much.
+    pub write_bytes: usize,
+    /// Under [`SyncPolicy::Group`], empty batches kept for senders; further ones are freed.
+    pub recycled_batches_max: usize,
+    /// Bytes that the buffer of such a batch keeps; what it has beyond is given back.
+    pub recycled_batch_bytes_max: usize,
     /// When and how old backlog is moved out of the journal.
     pub spill: SpillConfig,
     /// Whether `open` starts the store's threads. Without it somebody must call [`crate::Store::tick`]:
@@ -109,6 +118,10 @@ impl Default for StoreConfig {
             index_entries_max: 8_000_000,
             unsynced_bytes_max: 64 << 20,
             memory_bytes_max: 1 << 30,
+            scratches_max: 4,
+            write_bytes: 1 << 20,
+            recycled_batches_max: 8,
+            recycled_batch_bytes_max: 256 << 10,
             spill: SpillConfig::default(),
             background_thread: true,
         }
@@ -124,6 +137,10 @@ impl StoreConfig {
             index_entries_max: 500_000,
             unsynced_bytes_max: 4 << 20,
             memory_bytes_max: 32 << 20,
+            scratches_max: 2,
+            write_bytes: 256 << 10,
+            recycled_batches_max: 4,
+            recycled_batch_bytes_max: 128 << 10,
             spill: SpillConfig {
                 index_entries: 65_536,
                 file_bytes: 4 << 20,

@@ -95,6 +95,14 @@ pub enum StoreError {
         /// The limit.
         max: u64,
     },
+    /// The messages take as much as they may. Nothing was taken; try again when [`crate::Store::pressure`] is off.
+    #[error("messages take {used} bytes of the store; its quota is {max}")]
+    QuotaFull {
+        /// Bytes that they take, as [`crate::StoreStats::used_bytes`].
+        used: u64,
+        /// The quota.
+        max: u64,
+    },
     /// No further segment can be allocated. Nothing was written; try again when there is space.
     #[error("no space for {file} of {bytes} bytes: {source}")]
     DiskFull {
@@ -182,6 +190,7 @@ impl StoreError {
             Self::Busy { .. }
                 | Self::IndexFull { .. }
                 | Self::MemoryFull { .. }
+                | Self::QuotaFull { .. }
                 | Self::DiskFull { .. }
                 | Self::NoSegment { .. }
                 | Self::LeaseBusy { .. }

@@ -11,13 +11,6 @@ use crate::shared::Shared;
 
 /// Time until something that failed for want of space is tried again.
 pub(crate) const RETRY_MS: u64 = 250;
-/// Batches of one round are written together in pieces of about this many bytes.
-const WRITE_BYTES: usize = 1 << 20;
-/// The buffer for it is given back when it has become larger.
-const WRITE_BUF_KEEP_BYTES: usize = 2 * WRITE_BYTES;
-/// Empty batches kept for senders, and how large such a buffer may be.
-const RECYCLED_MAX: usize = 8;
-const RECYCLED_BYTES_MAX: usize = 256 << 10;
 
 impl Shared {
     /// Writes, syncs and answers what gathered.
@@ -77,7 +70,7 @@ impl Shared {
                 write_buf.extend_from_slice(&pending.batch.buf);
             }
             addresses.push(address);
-            if write_buf.len() >= WRITE_BYTES {
+            if write_buf.len() >= self.config.write_bytes {
                 self.flush(&mut journal, write_buf)?;
             }
         }
@@ -89,8 +82,8 @@ impl Shared {
         let address = active.position;
         self.write(journal, address, write_buf)?;
         write_buf.clear();
-        if write_buf.capacity() > WRITE_BUF_KEEP_BYTES {
-            write_buf.shrink_to(WRITE_BYTES);
+        if write_buf.capacity() > 2 * self.config.write_bytes {
+            write_buf.shrink_to(self.config.write_bytes);
         }
         Ok(())
     }
@@ -121,9 +114,9 @@ impl Shared {
     fn recycle(&self, done: impl Iterator<Item = Pending>) {
         let mut gather = self.gather.lock();
         for mut pending in done {
-            if gather.recycled.len() < RECYCLED_MAX {
+            if gather.recycled.len() < self.config.recycled_batches_max {
                 pending.batch.clear();
-                pending.batch.buf.shrink_to(RECYCLED_BYTES_MAX);
+                pending.batch.buf.shrink_to(self.config.recycled_batch_bytes_max);
                 gather.recycled.push(pending.batch);
             }
         }

@@ -204,6 +204,12 @@ impl SeqIndex {
         usize::try_from(seq - self.head - missing).ok()
     }
 
+    /// Position of the first entry at this address of the journal or behind it. What is in spill files comes before, and
+    /// addresses rise with numbers.
+    pub fn at_address(&self, address: u64) -> usize {
+        self.entries.partition_point(|entry| entry.is_spilled() || entry.address < address)
+    }
+
     /// Number of the entry at a position.
     pub fn seq_at(&self, at: usize) -> u64 {
         let mut seq = self.head + at as u64;
@@ -464,6 +470,10 @@ mod tests {
                     prop_assert_eq!(index.seq_at(at), *seq);
                     prop_assert_eq!(index.get(at).unwrap().address, *seq);
                     prop_assert_eq!(index.lying_in(at / 2, &(*seq..*seq + 1)), at..at + 1);
+                }
+                for seq in 0..index.next() + 2 {
+                    let at = map.range(..seq).count();
+                    prop_assert_eq!((index.lower_bound(seq), index.at_address(seq)), (at, at));
                 }
                 for seq in index.head()..index.next() + 2 {
                     prop_assert_eq!(index.position(seq).is_some(), map.contains_key(&seq));

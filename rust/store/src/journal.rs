@@ -24,6 +24,8 @@ pub(crate) struct Active {
     pub segment: Arc<Segment>,
     /// Address of the next batch.
     pub position: u64,
+    /// Messages go no further than this; the segment may be longer, if its file was prepared for another size.
+    pub messages_end: u64,
 }
 
 /// A prepared file for the segment after the active one.
@@ -169,12 +171,13 @@ impl Journal {
     /// Whether `bytes` fit into the active segment.
     pub fn fits(&self, bytes: usize, content: Content) -> bool {
         let Some(active) = &self.active else { return false };
-        let reserve = match content {
-            Content::Messages => self.reserve(),
-            Content::Control => self.reserve() / 4,
-            Content::Attest => 0,
+        let limit = active.segment.meta.limit;
+        let (reserve, end) = match content {
+            Content::Messages => (self.reserve(), active.messages_end),
+            Content::Control => (self.reserve() / 4, limit),
+            Content::Attest => (0, limit),
         };
-        active.position + bytes as u64 + reserve <= active.segment.meta.limit
+        active.position + bytes as u64 + reserve <= end
     }
 
     fn reserve(&self) -> u64 {
@@ -205,9 +208,10 @@ impl Journal {
         let segment = Arc::new(Segment { meta, name: spare.name, file: spare.file });
         segments.push(Arc::clone(&segment));
         let position = self.next_base + self.header.len() as u64;
+        let messages_end = self.next_base + capacity;
         self.next_base = segment.meta.limit;
         self.log_end = position;
-        self.active = Some(Active { segment, position });
+        self.active = Some(Active { segment, position, messages_end });
         self.active_unsynced = true;
         self.stated = stated;
         Ok(())
@@ -285,8 +289,8 @@ impl Journal {
     /// Whether a file for the next segment should be prepared now; `urgent` when one was wanted and not to be had.
     pub fn wants_spare(&self, urgent: bool) -> bool {
         let late = self.active.as_ref().is_none_or(|active| {
-            let meta = &active.segment.meta;
-            active.position - meta.base > (meta.limit - meta.base) / 2
+            let base = active.segment.meta.base;
+            active.position - base > active.messages_end.saturating_sub(base) / 2
         });
         self.preallocate && self.spare.is_none() && (late || urgent)
     }
@@ -298,6 +302,20 @@ impl Journal {
 
     pub fn segment_bytes(&self) -> u64 {
         self.segment_bytes
+    }
+
+    /// Size of segments from the next on. When it shrinks, messages leave what is more of the active one unused.
+    pub fn set_segment_bytes(&mut self, bytes: u64) {
+        self.segment_bytes = bytes;
+        if let Some(active) = &mut self.active {
+            let meta = &active.segment.meta;
+            active.messages_end = meta.limit.min(meta.base + bytes);
+        }
+    }
+
+    /// Whether the log ends in the segment that begins at `base`.
+    pub fn ends_in(&self, base: u64) -> bool {
+        self.active.as_ref().is_some_and(|active| active.segment.meta.base == base)
     }
 
     fn seal_active(&mut self) {

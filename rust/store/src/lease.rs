@@ -13,13 +13,13 @@ use crate::runs::run;
 use crate::segment::Segment;
 use crate::shared::Shared;
 use crate::stats::add;
+use crate::upkeep::release_some;
 
 /// Records are read from a file in runs of about this many bytes.
 const READ_AHEAD_BYTES: usize = 64 << 10;
 /// Messages chosen under one lock.
 const PLAN_MAX: usize = 256;
-/// Buffers kept for the next lease, and how large such a buffer may be.
-const SCRATCHES_MAX: usize = 4;
+/// How large a buffer may be that is kept for the next lease.
 const SCRATCH_BYTES_MAX: usize = 2 * READ_AHEAD_BYTES;
 
 /// A message handed out for delivery.
@@ -54,14 +54,30 @@ impl ScratchPool {
         self.free.lock().pop().unwrap_or_default()
     }
 
-    fn give(&self, mut scratch: Scratch) {
+    fn give(&self, mut scratch: Scratch, scratches_max: usize) {
         scratch.bytes.clear();
         scratch.bytes.shrink_to(SCRATCH_BYTES_MAX);
         scratch.plan.clear();
         let mut free = self.free.lock();
-        if free.len() < SCRATCHES_MAX {
+        if free.len() < scratches_max {
             free.push(scratch);
         }
+    }
+
+    /// Frees some that were not used lately.
+    pub fn release_some(&self) {
+        release_some(&mut self.free.lock());
+    }
+
+    /// Bytes of the buffers kept.
+    pub fn kept_bytes(&self) -> usize {
+        self.free.lock().iter().map(Scratch::kept_bytes).sum()
+    }
+}
+
+impl Scratch {
+    fn kept_bytes(&self) -> usize {
+        self.bytes.capacity() + self.plan.capacity() * size_of::<Planned>()
     }
 }
 
@@ -111,7 +127,7 @@ impl Shared {
                 _ => break Ok(left.done),
             }
         };
-        self.scratches.give(scratch);
+        self.scratches.give(scratch, self.config.scratches_max);
         ended
     }
 
@@ -269,7 +285,7 @@ impl Shared {
         if let Some((expires_at, payload)) = message.filter(|_| found) {
             receive(Leased { seq, epoch, expires_at, redelivered: true, payload });
         }
-        self.scratches.give(scratch);
+        self.scratches.give(scratch, self.config.scratches_max);
         loaded.map(|()| found)
     }
 }

@@ -30,11 +30,14 @@ pub enum LossCause {
     Damaged,
     /// Its consumer will never take it.
     Rejected,
+    /// It had to make room for newer or more important ones ([`crate::OverflowPolicy`]).
+    Quota,
 }
 
 impl LossCause {
     /// All causes.
-    pub const ALL: [Self; 4] = [Self::Expired, Self::EndpointRemoved, Self::Damaged, Self::Rejected];
+    pub const ALL: [Self; 5] =
+        [Self::Expired, Self::EndpointRemoved, Self::Damaged, Self::Rejected, Self::Quota];
 
     /// Name for metrics and tools; stays the same in later versions.
     pub fn name(self) -> &'static str {
@@ -43,6 +46,7 @@ impl LossCause {
             Self::EndpointRemoved => "endpoint_removed",
             Self::Damaged => "damaged",
             Self::Rejected => "rejected",
+            Self::Quota => "quota",
         }
     }
 }
@@ -144,6 +148,7 @@ impl Shared {
             LossCause::EndpointRemoved => &self.counters.removed,
             LossCause::Damaged => &self.counters.damaged,
             LossCause::Rejected => &self.counters.given_up,
+            LossCause::Quota => &self.counters.quota_dropped,
         };
         add(total, lost.count);
     }
@@ -179,8 +184,8 @@ mod tests {
         for (n, cause) in (1..).zip(LossCause::ALL) {
             counts.add(cause, n);
         }
-        assert_eq!(LossCause::ALL.map(|cause| counts.get(cause)), [1, 2, 3, 4]);
+        assert_eq!(LossCause::ALL.map(|cause| counts.get(cause)), [1, 2, 3, 4, 5]);
         let names = LossCause::ALL.map(|cause| cause.to_string());
-        assert_eq!(names, ["expired", "endpoint_removed", "damaged", "rejected"]);
+        assert_eq!(names, ["expired", "endpoint_removed", "damaged", "rejected", "quota"]);
     }
 }

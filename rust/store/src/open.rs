@@ -12,6 +12,7 @@ use crate::journal::{Content, Journal};
 use crate::keeper::Gather;
 use crate::lease::ScratchPool;
 use crate::ledger::{Ledger, Loss};
+use crate::quota::QuotaCell;
 use crate::recovery::{Recovered, Recovery, recover};
 use crate::segment::SegmentSet;
 use crate::shared::{Health, Load, Shared};
@@ -86,6 +87,7 @@ fn assemble(
         syncing: Mutex::default(),
         health: Health::default(),
         load: Load::default(),
+        quota: QuotaCell::default(),
         counters: Counters::default(),
         ledger: Ledger::default(),
         scratches: ScratchPool::default(),
@@ -98,6 +100,7 @@ fn assemble(
     shared.load.index_entries.store(found.entries, Ordering::Relaxed);
     shared.load.spill_files.store(found.spill_files, Ordering::Relaxed);
     shared.load.spill_bytes.store(found.spill_bytes, Ordering::Relaxed);
+    shared.measure_usage();
     add(&shared.counters.recovered, found.report.entries);
     let at = shared.clock.unix();
     found.losses.into_iter().for_each(|loss| shared.ledger.note(Loss { at, ..loss }));

@@ -14,6 +14,8 @@ pub(crate) struct SegmentMeta {
     pub base: u64,
     /// First address that is not its own.
     pub limit: u64,
+    /// Bytes written to it, as far as they were published.
+    written: AtomicU64,
     live: AtomicU64,
     latest_expiry_ms: AtomicU64,
     rest_until_ms: AtomicU64,
@@ -60,6 +62,7 @@ impl SegmentMeta {
         Arc::new(Self {
             base,
             limit,
+            written: AtomicU64::new(if sealed { limit - base } else { 0 }),
             live: AtomicU64::new(0),
             latest_expiry_ms: AtomicU64::new(0),
             rest_until_ms: AtomicU64::new(0),
@@ -105,6 +108,16 @@ impl SegmentMeta {
     /// Counts messages as done.
     pub fn drop_live(&self, count: u64) {
         self.live.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    /// Takes note that it is written up to this address.
+    pub fn note_written(&self, end: u64) {
+        self.written.fetch_max(end.saturating_sub(self.base), Ordering::Relaxed);
+    }
+
+    /// Bytes of it that count: all that was written as long as something in it is wanted.
+    pub fn used_bytes(&self) -> u64 {
+        if self.live() == 0 { 0 } else { self.written.load(Ordering::Relaxed) }
     }
 
     /// There are messages that live until then.
@@ -202,6 +215,17 @@ impl SegmentSet {
     pub fn first_spent(&self) -> Option<u64> {
         let list = self.list.read();
         list.iter().map(|segment| &segment.meta).find(|meta| meta.is_spent()).map(|meta| meta.limit)
+    }
+
+    /// Those in which something is wanted, oldest first.
+    pub fn wanted(&self) -> Vec<Arc<SegmentMeta>> {
+        let list = self.list.read();
+        list.iter().map(|segment| &segment.meta).filter(|meta| meta.live() > 0).cloned().collect()
+    }
+
+    /// Bytes of all segments that count.
+    pub fn used_bytes(&self) -> u64 {
+        self.list.read().iter().map(|segment| segment.meta.used_bytes()).sum()
     }
 
     /// Where the complete segments end that lie below `durable` and in which something is wanted; oldest first.

@@ -19,6 +19,7 @@ use crate::keeper::{Gather, Keeper};
 use crate::lease::ScratchPool;
 use crate::ledger::{Ledger, LossCause, Lost};
 use crate::queue::{Changes, QueueInner, SpentFile};
+use crate::quota::QuotaCell;
 use crate::segment::SegmentSet;
 use crate::spill::BlockCache;
 use crate::stats::{Counters, add};
@@ -43,6 +44,8 @@ pub(crate) struct Health {
     closed: AtomicBool,
     /// No further segment could be allocated at the last try.
     pub disk_full: AtomicBool,
+    /// And that was for want of space.
+    pub no_space: AtomicBool,
     /// A sync is wanted before the policy asks for one.
     pub sync_wanted: AtomicBool,
 }
@@ -52,10 +55,14 @@ pub(crate) struct Health {
 pub(crate) struct Load {
     pub index_entries: AtomicUsize,
     pub unsynced: AtomicUsize,
+    /// What messages take of journal segments, as last measured, and what was published since.
+    pub journal_bytes: AtomicU64,
     /// Bytes of spill files.
     pub spill_bytes: AtomicU64,
     /// Number of spill files.
     pub spill_files: AtomicUsize,
+    /// Bytes of those of which nothing is wanted any more.
+    pub spent_bytes: AtomicU64,
     pressed: AtomicBool,
 }
 
@@ -84,6 +91,7 @@ pub(crate) struct Shared {
     pub syncing: Mutex<()>,
     pub health: Health,
     pub load: Load,
+    pub quota: QuotaCell,
     pub counters: Counters,
     pub ledger: Ledger,
     pub scratches: ScratchPool,
@@ -133,8 +141,18 @@ impl Shared {
         if journal.fits(bytes, content) {
             return Ok(());
         }
+        self.begin_segment(journal, bytes)
+    }
+
+    /// Begins another segment, with room for one batch.
+    ///
+    /// # Errors
+    /// As [`Shared::make_room`].
+    pub fn begin_segment(&self, journal: &mut Journal, bytes: usize) -> Result<(), StoreError> {
         let rolled = journal.roll(bytes as u64, &self.segments, &self.queues.read(), self.time.stamp());
         self.health.disk_full.store(rolled.is_err(), Ordering::Relaxed);
+        let no_space = matches!(rolled, Err(StoreError::DiskFull { .. }));
+        self.health.no_space.store(no_space, Ordering::Relaxed);
         rolled.map_err(|error| if error.is_retryable() { error } else { self.set_poison(error) })
     }
 
@@ -211,6 +229,7 @@ impl Shared {
         if let Some(segment) = &segment {
             segment.meta.note_expiry(expired_from(batch.latest_expiry));
             segment.meta.add_live(entries);
+            segment.meta.note_written(address + batch.buf.len() as u64);
         }
         let mut lost = 0;
         let mut woken = std::mem::take(&mut batch.woken);
@@ -240,6 +259,7 @@ impl Shared {
     }
 
     fn count_published(&self, batch: &BatchInner, lost: u64) {
+        self.note_published(batch.buf.len());
         add(&self.counters.batches, 1);
         add(&self.counters.appended_msgs, batch.records_total() as u64);
         add(&self.counters.appended_entries, batch.entries_total() as u64);
@@ -266,7 +286,7 @@ impl Shared {
             self.dirty.lock().push(Arc::clone(queue));
         }
         if changes.spent {
-            self.spent_files.lock().extend(queue.take_spent());
+            self.note_spent(queue.take_spent());
         }
         self.load.index_entries.fetch_add(changes.fetched, Ordering::Relaxed);
         if changes.popped > 0 {
@@ -296,15 +316,22 @@ impl Shared {
         let index = self.load.index_entries.load(Ordering::Relaxed) as u64;
         let unsynced = self.load.unsynced.load(Ordering::Relaxed) as u64;
         let mut load = percent(index, headroom(self.config.index_entries_max as u64))
-            .max(percent(unsynced, self.config.unsynced_bytes_max as u64));
+            .max(percent(unsynced, self.config.unsynced_bytes_max as u64))
+            .max(self.quota_percent());
         if self.in_memory {
-            load = load.max(percent(self.segments.totals().1, headroom(self.config.memory_bytes_max)));
+            load = load.max(percent(self.memory_bytes(), headroom(self.config.memory_bytes_max)));
         }
         if self.health.disk_full.load(Ordering::Relaxed) { load.max(100) } else { load }
     }
 
     /// See [`crate::Store::pressure`].
     pub fn pressure(&self) -> bool {
+        if self.check_open().is_err() {
+            return false;
+        }
+        if self.quota_percent() >= 100 {
+            self.measure_usage();
+        }
         if self.load_percent() >= 100 {
             self.load.pressed.store(true, Ordering::Relaxed);
             return true;

@@ -44,10 +44,22 @@ pub struct StoreStats {
     pub damaged: u64,
     /// Entries that consumers gave up, for whatever cause ([`crate::Queue::ack_lost`]).
     pub given_up: u64,
+    /// Bytes that the messages take and that the quota counts: those of all files in which something is wanted, without
+    /// what is prepared and not yet written.
+    pub used_bytes: u64,
+    /// The quota in force for them; `u64::MAX` = none.
+    pub quota_bytes: u64,
+    /// Batches refused because the quota was used up.
+    pub quota_refused: u64,
+    /// Entries dropped to make room ([`crate::OverflowPolicy`]).
+    pub quota_dropped: u64,
     /// Entries found at start.
     pub recovered: u64,
     /// Checkpoints written.
     pub checkpoints: u64,
+    /// Bytes of memory kept for later use (empty buffers, the newest part of the log), as of the last step of upkeep,
+    /// at most two seconds ago.
+    pub kept_bytes: u64,
     /// Steps of the wall clock.
     pub clock_steps: u64,
     /// Entries moved to spill files.
@@ -74,8 +86,11 @@ pub(crate) struct Counters {
     pub removed: AtomicU64,
     pub damaged: AtomicU64,
     pub given_up: AtomicU64,
+    pub quota_refused: AtomicU64,
+    pub quota_dropped: AtomicU64,
     pub recovered: AtomicU64,
     pub checkpoints: AtomicU64,
+    pub kept_bytes: AtomicU64,
     pub clock_steps: AtomicU64,
     pub spilled: AtomicU64,
 }
@@ -98,8 +113,11 @@ impl Counters {
             removed: get(&self.removed),
             damaged: get(&self.damaged),
             given_up: get(&self.given_up),
+            quota_refused: get(&self.quota_refused),
+            quota_dropped: get(&self.quota_dropped),
             recovered: get(&self.recovered),
             checkpoints: get(&self.checkpoints),
+            kept_bytes: get(&self.kept_bytes),
             clock_steps: get(&self.clock_steps),
             spilled: get(&self.spilled),
             ..StoreStats::default()

@@ -17,6 +17,7 @@ use crate::journal::Journal;
 use crate::ledger::Loss;
 use crate::open::open;
 use crate::queue::QueueInner;
+use crate::quota::Quota;
 use crate::recovery::Recovery;
 use crate::shared::{QueueListener, Shared};
 use crate::stats::StoreStats;
@@ -148,9 +149,26 @@ impl Store {
     }
 
     /// Whether senders should be held back: bytes that wait for a sync, queued entries or memory near their limit,
-    /// or no space for another segment. Ends at four fifths of the limit; [`QueueListener::pressure_ended`] tells.
+    /// the quota used up, or no space for another segment. Ends at four fifths of the limit (of a quota, at 95 percent); [`QueueListener::pressure_ended`] tells.
+    /// Never on when the store failed or is closed: `append` says so.
     pub fn pressure(&self) -> bool {
         self.shared.pressure()
+    }
+
+    /// Limits what messages may take and says what happens when they take it all; takes effect at once. `None`: no limit
+    /// but the disk's, and new messages are refused when that is full.
+    ///
+    /// Checked before a batch is written, so one batch for every sender at that moment may go beyond it. Checkpoints and what
+    /// makes space come back are never refused. Segments begun from now on are no larger than an eighth of it, but 256
+    /// KiB at least. With [`Media::Memory`] a policy that drops also begins to at three quarters of
+    /// [`StoreConfig::memory_bytes_max`].
+    pub fn set_quota(&self, quota: Option<Quota>) {
+        self.shared.set_quota(quota);
+    }
+
+    /// What [`Store::set_quota`] set.
+    pub fn quota(&self) -> Option<Quota> {
+        Some(self.shared.quota.get()).filter(|quota| *quota != Quota::NONE)
     }
 
     /// Writes all checkpoints that moved. Not needed in normal operation: [`Store::append`] carries them along, and the
@@ -191,6 +209,8 @@ impl Store {
             segments,
             disk_bytes,
             live_messages,
+            used_bytes: shared.measure_usage().total(),
+            quota_bytes: shared.quota.get().bytes_max,
             index_entries: shared.load.index_entries.load(Ordering::Relaxed) as u64,
             spill_files: shared.load.spill_files.load(Ordering::Relaxed) as u64,
             spill_bytes: shared.load.spill_bytes.load(Ordering::Relaxed),

@@ -13,20 +13,34 @@ struct Ring {
 #[derive(Debug)]
 pub(crate) struct TailCache {
     ring: Mutex<Ring>,
+    bytes: usize,
 }
 
 impl TailCache {
     /// A cache of so many bytes; zero keeps nothing.
     pub fn new(bytes: usize) -> Self {
-        Self { ring: Mutex::new(Ring { bytes: vec![0; bytes], start: 0, end: 0 }) }
+        Self { ring: Mutex::default(), bytes }
+    }
+
+    /// Forgets everything and frees the memory until the next append.
+    pub fn release(&self) {
+        *self.ring.lock() = Ring::default();
+    }
+
+    /// Bytes of memory held.
+    pub fn kept_bytes(&self) -> usize {
+        self.ring.lock().bytes.len()
     }
 
     /// Adds what was just written at `address`, which is behind all that came before.
     pub fn append(&self, address: u64, bytes: &[u8]) {
-        let mut ring = self.ring.lock();
-        let capacity = ring.bytes.len();
+        let capacity = self.bytes;
         if capacity == 0 {
             return;
+        }
+        let mut ring = self.ring.lock();
+        if ring.bytes.is_empty() {
+            ring.bytes = vec![0; capacity];
         }
         let end = address + bytes.len() as u64;
         let kept = bytes.get(bytes.len().saturating_sub(capacity)..).unwrap_or_default();
@@ -90,6 +104,19 @@ mod tests {
         let cache = TailCache::new(0);
         cache.append(100, b"abc");
         assert_eq!(read(&cache, 100, 3), None);
+    }
+
+    #[test]
+    fn released_memory_is_had_again_and_old_pieces_are_not_found() {
+        let cache = TailCache::new(8);
+        assert_eq!(cache.kept_bytes(), 0);
+        cache.append(100, b"abcd");
+        assert_eq!(cache.kept_bytes(), 8);
+        cache.release();
+        assert_eq!((cache.kept_bytes(), read(&cache, 100, 4)), (0, None));
+        cache.append(104, b"ef");
+        assert_eq!(read(&cache, 104, 2).as_deref(), Some(&b"ef"[..]));
+        assert_eq!(read(&cache, 102, 4), None);
     }
 
     #[test]

@@ -395,3 +395,22 @@ fn a_long_message_is_a_block_of_its_own() {
     let queue = rig.store.open_queue("e", 0).unwrap();
     assert_eq!(payloads(&drain(&queue, rig.clock.unix())), [&b"before"[..], &long, b"after"]);
 }
+
+/// A step may find nothing that it could take out of the index. The next one must not fetch what was done meanwhile.
+#[test]
+fn what_is_done_while_a_step_waits_does_not_come_back_with_the_next_one() {
+    for ticks in 0..12 {
+        let mut rig = Rig::new(spilling(SyncPolicy::Group));
+        let queue = rig.store.open_queue("e", 0).unwrap();
+        fill(&mut rig, &[&queue], 4);
+        let got = lease(&queue, rig.now(), 10);
+        (0..ticks).for_each(|_| rig.pass(10));
+        queue.ack(got[3].seq, got[3].epoch);
+        queue.release_all();
+        settle(&rig);
+        fill_until(&mut rig, &[&queue], 4..8, NEVER);
+        settle(&rig);
+        let left = drain(&queue, rig.now());
+        assert_eq!(seqs(&left), [0, 1, 2, 4, 5, 6, 7], "after {ticks}");
+    }
+}

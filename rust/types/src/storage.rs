@@ -74,4 +74,7 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// The system's error.
     fn sync_dir(&self) -> io::Result<()>;
+
+    /// Frees part of the memory that is kept for files to come, of which there is none unless files are memory.
+    fn release_spares(&self) {}
 }

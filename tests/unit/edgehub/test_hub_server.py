@@ -188,6 +188,32 @@ async def health(hub: HubServer) -> tuple[int, str]:
         return answer.status, (await answer.json())["status"]
 
 
+@pytest.mark.parametrize(
+    ("optimize", "pooled", "low_memory", "pooled_buffers"),
+    [
+        (None, None, False, True),
+        ("true", None, False, True),
+        ("false", None, True, False),
+        ("true", "false", False, False),
+        ("false", "true", True, True),
+    ],
+)
+async def test_the_memory_settings_reach_the_engine(
+    alone: dict[str, str],
+    engines: Engines,
+    optimize: str | None,
+    pooled: str | None,
+    low_memory: bool,
+    pooled_buffers: bool,
+) -> None:
+    chosen = {"OptimizeForPerformance": optimize, "mqttSettings__UsePooledBuffers": pooled}
+    hub = server(alone | {name: text for name, text in chosen.items() if text is not None}, engines)
+    async with running(hub):
+        assert engines.engine is not None
+        options = engines.engine.options
+        assert (options["low_memory"], options["pooled_buffers"]) == (low_memory, pooled_buffers)
+
+
 async def test_a_hub_alone_from_start_to_drain(
     alone: dict[str, str], engines: Engines, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -223,6 +249,7 @@ async def test_a_hub_alone_from_start_to_drain(
         "Initializing Edge Hub",
         "Version - ",
         "OptimizeForPerformance=True",
+        "UsePooledBuffers=True",
         "MessageAckTimeoutSecs=30",
         "Created new message store",
         "Set the following 1 route(s) in edge hub",

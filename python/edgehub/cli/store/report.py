@@ -83,6 +83,8 @@ def totals(store: StoreInspector) -> dict[str, Any]:
         "segments": len(segments),
         "bytes": sum(segment.bytes for segment in segments),
         "usedBytes": sum(segment.used_bytes for segment in segments),
+        # What `storeLimits.maxSizeBytes` is compared with.
+        "countedBytes": sum(segment.used_bytes for segment in segments if segment.messages),
     }
 
 
@@ -143,7 +145,10 @@ def summary(store: StoreInspector) -> str:
     """Sums in one line."""
     sums = totals(store)
     texts = (_counted(sums[name], name[:-1]) for name in ("queues", "messages", "segments"))
-    return f"{', '.join(texts)}, {sums['bytes']:,} bytes of files, {sums['usedBytes']:,} used"
+    used, counted = sums["usedBytes"], sums["countedBytes"]
+    return (
+        f"{', '.join(texts)}, {sums['bytes']:,} bytes of files, {used:,} used, {counted:,} count for limits"
+    )
 
 
 def _counted(count: int, noun: str) -> str:

@@ -68,6 +68,25 @@ impl AckQueue {
         self.sealed.pop_front().map(|group| group.acks)
     }
 
+    /// Bytes of lists that hold nothing.
+    pub fn kept_bytes(&self) -> usize {
+        let open = if self.open.is_empty() { self.open.capacity() } else { 0 };
+        (open + self.spare.iter().map(Vec::capacity).sum::<usize>()) * size_of::<(ConnId, PacketId)>()
+    }
+
+    /// Frees lists that hold nothing; their bytes.
+    pub fn release(&mut self) -> usize {
+        let freed = self.kept_bytes();
+        self.spare = Vec::new();
+        if self.open.is_empty() {
+            self.open = Vec::new();
+        }
+        if self.sealed.is_empty() {
+            self.sealed = VecDeque::new();
+        }
+        freed
+    }
+
     fn recycle(&mut self, mut acks: Vec<(ConnId, PacketId)>) {
         const SPARE_MAX: usize = 4;
         if self.spare.len() < SPARE_MAX {

@@ -61,8 +61,8 @@ impl Shard {
                 self.mark_drain(conn.slot());
             }
         }
-        if mail.store_relieved && self.ingress.is_blocked() {
-            self.commit_batch();
+        if std::mem::take(&mut mail.store_relieved) {
+            self.store_relieved();
         }
         for command in mail.commands.drain(..) {
             self.execute(command);
@@ -207,6 +207,7 @@ impl Shard {
         let id = conn.id;
         if !conn.leftover.is_empty() {
             self.process_leftover(id);
+            self.take_held_acks(id);
         }
         if self.conn(id).is_some_and(|conn| !conn.pause.any()) {
             self.resumed.push(slot);

@@ -48,6 +48,11 @@ impl Pause {
         self != Self::default()
     }
 
+    /// Whether nothing but the store is in the way.
+    pub fn is_of_store_alone(self) -> bool {
+        self == Self { store: true, ..Self::default() }
+    }
+
     /// Whether the client could not do anything about it.
     fn is_of_server(self) -> bool {
         Self { output: false, ..self }.any()

@@ -1,6 +1,7 @@
 //! From a PUBLISH to a record of the staged batch: properties, routes, targets. Nothing here allocates once
 //! its buffers are warm.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use edgehub_mqtt::Publish;
@@ -22,11 +23,19 @@ use crate::stats::{Stats, Tally};
 /// names of sender, message id and origin, a GUID, the longer origin (routing section 10.1).
 const ADDED_CHARS: usize = 18 + 18 + 13 + 36 + 22 + 10;
 
+/// How soon a store that will tell when there is room is looked at all the same.
+const PRESSURE_LOOK_MS: u64 = 100;
+/// How soon one that will not is tried again.
+const REFUSED_LOOK_MS: u64 = 10;
+
 /// Stages messages of one shard.
 pub(super) struct Ingress {
     routing: Arc<RoutingTable>,
     batch: Batch,
     batch_bytes_max: usize,
+    batch_kept_bytes_max: usize,
+    /// Something was staged since the last look of [`Ingress::take_used`].
+    used: bool,
     bag: BagDecoder,
     properties: PropertiesBuf,
     decisions: Decisions,
@@ -35,8 +44,10 @@ pub(super) struct Ingress {
     dropped: Tally,
     /// `device` or `device/module`, for labels.
     identity: String,
-    /// Since when the store takes nothing; the batch is kept and tried again.
+    /// Since when the store wants nothing more; a batch that it refused is kept and tried again.
     blocked_since: Option<MonoTime>,
+    /// When to look again whether it does.
+    look_at: MonoTime,
 }
 
 impl Ingress {
@@ -45,6 +56,8 @@ impl Ingress {
             routing: hub.routing_table(),
             batch: Batch::new(),
             batch_bytes_max: hub.config().batch_bytes_max,
+            batch_kept_bytes_max: hub.config().batch_kept_bytes_max,
+            used: false,
             bag: BagDecoder::default(),
             properties: PropertiesBuf::default(),
             decisions: Decisions::default(),
@@ -53,6 +66,7 @@ impl Ingress {
             dropped: Tally::default(),
             identity: String::new(),
             blocked_since: None,
+            look_at: MonoTime(0),
         }
     }
 
@@ -66,12 +80,46 @@ impl Ingress {
         self.blocked_since.is_some()
     }
 
-    pub fn blocked_since(&self) -> Option<MonoTime> {
-        self.blocked_since
+    /// When to look at the store again if it says nothing by itself; `None` when it takes messages.
+    pub fn look_at(&self) -> Option<MonoTime> {
+        self.blocked_since.map(|_| self.look_at)
+    }
+
+    /// Whether to look at it now.
+    fn may_look(&self, now: MonoTime) -> bool {
+        self.look_at().is_none_or(|at| at <= now)
     }
 
     pub fn staged_bytes(&self) -> usize {
         self.batch.len_bytes()
+    }
+
+    /// Whether something was staged since the last call.
+    pub fn take_used(&mut self) -> bool {
+        std::mem::take(&mut self.used) || !self.batch.is_empty()
+    }
+
+    /// Bytes of the batch's buffers while it is empty.
+    pub fn kept_bytes(&self) -> usize {
+        if self.batch.is_empty() { self.batch.kept_bytes() } else { 0 }
+    }
+
+    /// Frees the buffers of an empty batch and those that helped to fill it; the bytes of the batch's.
+    pub fn release(&mut self) -> usize {
+        let freed = self.kept_bytes();
+        if self.batch.is_empty() {
+            self.batch = Batch::new();
+            self.bag = BagDecoder::default();
+            self.properties = PropertiesBuf::default();
+        }
+        freed
+    }
+
+    /// The batch is with the store.
+    fn appended(&mut self) {
+        self.batch.clear();
+        self.batch.shrink_to(self.batch_kept_bytes_max);
+        self.used = true;
     }
 
     pub fn is_full(&self) -> bool {
@@ -246,17 +294,39 @@ fn lookup(found: Option<Option<&str>>) -> Lookup<'_> {
 }
 
 impl Shard {
-    /// Hands the staged batch to the store and lets acknowledgements go as far as they may.
+    /// Hands the staged batch to the store and lets acknowledgements go as far as they may. While the store wants nothing
+    /// it is asked again only from time to time.
     pub(super) fn commit_batch(&mut self) {
+        let may_look = self.ingress.may_look(self.now.mono);
         if !self.ingress.batch.is_empty() {
-            if !self.append_batch() {
+            if !may_look || !self.append_batch() {
                 return;
             }
         } else if self.acks.has_open() {
             // Publishes that matched no route: nothing to store, but earlier ones may still wait.
             self.acks.seal(true);
         }
+        if self.ingress.is_blocked() && may_look {
+            self.heed_pressure();
+        }
         self.release_acks();
+    }
+
+    /// The store says that there is room again.
+    pub(super) fn store_relieved(&mut self) {
+        if self.ingress.is_blocked() {
+            self.ingress.look_at = self.now.mono;
+            self.commit_batch();
+        }
+    }
+
+    /// Leaves what publishers send in their sockets as long as the store is under pressure.
+    fn heed_pressure(&mut self) {
+        if self.hub.store.pressure() {
+            self.wait_for_room(PRESSURE_LOOK_MS, &"the store is under pressure");
+        } else {
+            self.unblock_store();
+        }
     }
 
     /// `false` when the batch stays staged, or was given up.
@@ -265,8 +335,8 @@ impl Shard {
         match self.hub.store.append(&mut self.ingress.batch, &self.waiter, ticket) {
             Ok(commit) => {
                 self.acks.seal(commit == Commit::Done);
-                self.ingress.batch.clear();
-                self.unblock_store();
+                self.ingress.appended();
+                self.heed_pressure();
                 true
             }
             Err(error) => {
@@ -282,10 +352,18 @@ impl Shard {
             self.give_up_staged("the store failed");
             return;
         }
-        let since = *self.ingress.blocked_since.get_or_insert(self.now.mono);
+        // Only then it will tell when there is room.
+        let tells = self.hub.store.pressure();
+        self.wait_for_room(if tells { PRESSURE_LOOK_MS } else { REFUSED_LOOK_MS }, error);
+    }
+
+    fn wait_for_room(&mut self, look_ms: u64, why: &dyn Display) {
+        let now = self.now.mono;
         let grace_ms = self.hub.config.store_full_grace_ms;
-        if self.now.mono >= since.plus_ms(grace_ms) {
-            log::warn!("store full for {grace_ms} ms, publishers are closed unacknowledged: {error}");
+        let end = self.ingress.blocked_since.get_or_insert(now).plus_ms(grace_ms);
+        self.ingress.look_at = now.plus_ms(look_ms).min(end);
+        if now >= end {
+            log::warn!("no room in the store for {grace_ms} ms, publishers are closed unacknowledged: {why}");
             self.give_up_staged("the store is full");
         }
     }
@@ -298,6 +376,8 @@ impl Shard {
     fn close_waiting_publishers(&mut self, detail: &str) {
         for slot in std::mem::take(&mut self.waiting) {
             if self.conns.get(slot).is_some_and(|conn| conn.pause.store) {
+                // The message that waited; what is unread behind it nobody knows.
+                self.hub.stats.unacked.add(&["storage_failure", "", ""], 1);
                 self.begin_close(slot, crate::control::CloseReason::StoreError, detail);
             } else {
                 self.waiting.push(slot);

@@ -40,6 +40,7 @@ impl Shard {
                 self.process_leftover(id);
             }
         }
+        self.take_held_acks(id);
     }
 
     /// Works on the bytes that were kept.
@@ -200,7 +201,7 @@ impl Shard {
         }
     }
 
-    fn client_acked(&mut self, id: ConnId, packet_id: PacketId) {
+    pub(super) fn client_acked(&mut self, id: ConnId, packet_id: PacketId) {
         let slot = id.slot();
         let Some(session) = self.conns.get_mut(slot).and_then(|conn| conn.session()) else { return };
         // An unexpected acknowledgement is ignored (section 1.3).

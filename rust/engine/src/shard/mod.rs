@@ -15,6 +15,8 @@ mod acks;
 mod commands;
 mod conn;
 mod delivery;
+mod held;
+mod idle;
 mod ingress;
 mod input;
 mod requests;
@@ -78,6 +80,8 @@ pub struct Shard {
     behind_until: MonoTime,
     sent_tally: Tally,
     next_scan: MonoTime,
+    /// When unused buffers are looked for again.
+    release_at: MonoTime,
     scratch: Vec<u8>,
     waiter: Arc<dyn CommitWaiter>,
 }
@@ -103,6 +107,7 @@ impl Shard {
             behind_until: MonoTime(0),
             sent_tally: Tally::default(),
             next_scan: MonoTime(u64::MAX),
+            release_at: MonoTime(0),
             scratch: Vec::new(),
             waiter: Arc::new(ShardWaiter { hub: hub.clone(), shard: index }),
             hub,
@@ -205,7 +210,8 @@ impl Shard {
 
     /// Whether more input of this connection may be read now.
     pub fn wants_input(&self, id: ConnId) -> bool {
-        self.conn(id).is_some_and(|conn| !conn.pause.any() && !conn.is_closing())
+        let is_free = self.conn(id).is_some_and(|conn| !conn.pause.any() && !conn.is_closing());
+        is_free || self.reads_while_held(id)
     }
 
     /// Whether the connection takes messages of queues: its acknowledgements make room for more.

@@ -7,7 +7,7 @@ use super::Shard;
 use super::conn::{Conn, Phase};
 use crate::control::CloseReason;
 
-/// How soon something that found a full queue is tried again.
+/// How soon an event that found the control queue full is tried again.
 const WAITING_RETRY_MS: u64 = 10;
 
 enum Due {
@@ -21,15 +21,21 @@ impl Shard {
     /// When the next turn is due even without input; `None` when there is nothing to wait for.
     pub fn deadline(&self) -> Option<MonoTime> {
         let mut deadline = self.next_scan;
-        if !self.waiting.is_empty() || self.ingress.is_blocked() {
+        if let Some(at) = self.ingress.look_at() {
+            deadline = deadline.min(at);
+        }
+        if self.waiting.iter().any(|slot| self.conns.get(*slot).is_some_and(|conn| conn.pause.control_full)) {
             deadline = deadline.min(self.now.mono.plus_ms(WAITING_RETRY_MS));
+        }
+        if self.kept_bytes() > 0 {
+            deadline = deadline.min(self.release_at);
         }
         (deadline != MonoTime(u64::MAX)).then_some(deadline)
     }
 
     /// Carries out what is due.
     pub(super) fn run_timers(&mut self) {
-        if self.ingress.blocked_since().is_some() {
+        if self.ingress.is_blocked() {
             self.commit_batch();
         }
         if !self.waiting.is_empty() {
@@ -38,6 +44,7 @@ impl Shard {
         if self.now.mono >= self.next_scan {
             self.scan();
         }
+        self.release_unused();
     }
 
     fn scan(&mut self) {

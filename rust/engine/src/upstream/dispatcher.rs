@@ -347,6 +347,19 @@ impl Dispatcher {
             self.stand_in_line(&sender);
         }
     }
+
+    /// Gives all messages back to their queues, in order. Until the next [`Dispatcher::take`] others decide about them.
+    pub fn release(&mut self) {
+        self.outstanding.clear();
+        self.line.clear();
+        self.leased = 0;
+        self.senders.retain(|_, sender| {
+            sender.waiting.clear();
+            sender.outstanding = None;
+            sender.singly > 0
+        });
+        self.queues.iter().for_each(Queue::release_all);
+    }
 }
 
 /// Drops a message, and counts it if it was still there.

@@ -281,10 +281,15 @@ impl QueueState {
         let before = self.index.head();
         self.cold.skip_to(seq);
         self.index.advance_to(seq);
+        let mut popped = 0;
         if self.cold.left == 0 {
             self.index.append(std::mem::take(&mut self.cold.back));
             self.cold.list = None;
+            // What was dropped there may be at the front now.
+            popped = self.index.pop_done();
+            self.cursor = self.cursor.saturating_sub(popped);
         }
-        if self.index.head() == before { Changes::default() } else { self.moved_on() }
+        let changes = if self.index.head() == before { Changes::default() } else { self.moved_on() };
+        Changes { popped, ..changes }
     }
 }

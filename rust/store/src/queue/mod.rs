@@ -7,6 +7,7 @@
 //! what is in files only, what came later (`cold.back`).
 
 mod cold;
+mod drops;
 mod expiry;
 mod swap;
 

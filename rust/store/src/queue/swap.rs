@@ -262,6 +262,8 @@ impl QueueState {
             self.cold.skip_to(first);
             self.cold.back = back;
         } else {
+            // All of it is in the index: what is done there must not come back from the file.
+            self.cold.skip_to(limit);
             self.index.append(back);
         }
     }

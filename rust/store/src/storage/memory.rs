@@ -7,6 +7,8 @@ use std::sync::Arc;
 use edgehub_types::{Storage, StorageFile};
 use parking_lot::{Mutex, RwLock};
 
+use crate::upkeep::release_some;
+
 /// Buffers of removed files that the next ones use again.
 const SPARES_MAX: usize = 4;
 const SPARE_BYTES_MAX: usize = 2 << 20;
@@ -112,5 +114,9 @@ impl Storage for MemoryStorage {
 
     fn sync_dir(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    fn release_spares(&self) {
+        release_some(&mut self.spares.lock());
     }
 }

@@ -1,9 +1,12 @@
-//! What must be done from time to time and may take long: the next segment, spent segments, expired messages.
+//! What must be done from time to time and may take long: the next segment, spent segments, expired messages, the quota,
+//! unused memory.
 //!
 //! It has a thread of its own, so that commits do not wait for it. One call of [`Shared::run_upkeep_once`] is one
 //! round.
 
 mod expiry;
+mod idle;
+mod quota;
 mod reclaim;
 mod spare;
 mod spent;
@@ -16,8 +19,11 @@ use edgehub_types::MonoTime;
 use crate::StoreError;
 use crate::segment::Segment;
 use crate::shared::Shared;
+use quota::QuotaLog;
 use spent::Spent;
 use spill::PendingSpill;
+
+pub(crate) use idle::release_some;
 
 /// Time between two rounds when nothing is in a hurry.
 const REST_MS: u64 = 100;
@@ -32,13 +38,28 @@ pub(crate) struct Upkeep {
     /// There is more to do, and this round was long enough.
     more: bool,
     next_sweep: MonoTime,
+    idle: idle::Idle,
     spare_retry_at: Option<MonoTime>,
+    /// The disk had no space for another segment, and so many had been unlinked by then.
+    refused_after: Option<u64>,
+    /// Nothing could be dropped; tried again then.
+    make_way_at: Option<MonoTime>,
+    quota_log: QuotaLog,
     spill: Option<PendingSpill>,
     spill_retry_at: MonoTime,
     /// Since when there has been too much in the journal.
     spill_since: Option<MonoTime>,
     /// Spill files on the way out.
     spent: Vec<Spent>,
+}
+
+impl Upkeep {
+    /// With space again, the segment that senders may be waiting for is tried at once.
+    fn space_is_back(&mut self, is_back: bool) {
+        if is_back && self.refused_after.is_some() {
+            self.spare_retry_at = None;
+        }
+    }
 }
 
 impl Shared {
@@ -75,7 +96,9 @@ impl Shared {
         // A step of spilling relies on nobody else dropping what it copied.
         if upkeep.spill.is_none() {
             self.sweep(upkeep, now);
+            self.keep_quota(upkeep, now)?;
         }
+        self.release_unused(upkeep, now);
         self.relieve();
         Ok(())
     }

@@ -29,7 +29,9 @@ impl Shared {
             }
         }
         let retiring = std::mem::take(&mut upkeep.retiring);
+        let held = retiring.len();
         upkeep.retiring = retiring.into_iter().filter_map(|segment| self.unlink(segment)).collect();
+        upkeep.space_is_back(upkeep.retiring.len() < held);
         Ok(())
     }
 

@@ -26,6 +26,7 @@ impl Shared {
                 // It was too small for one batch; others may fit, so senders try again.
                 upkeep.spare_retry_at = Some(now.plus_ms(RETRY_MS));
                 self.health.disk_full.store(false, Ordering::Relaxed);
+                upkeep.refused_after = self.unlinked_if(self.health.no_space.load(Ordering::Relaxed));
             }
             if !journal.wants_spare(urgent) {
                 return Ok(());
@@ -36,10 +37,12 @@ impl Shared {
             Ok(spare) => spare,
             Err(error) => {
                 log::warn!("the next segment cannot be prepared, will try again: {error}");
+                upkeep.refused_after = self.unlinked_if(matches!(error, StoreError::DiskFull { .. }));
                 upkeep.spare_retry_at = Some(now.plus_ms(RETRY_MS));
                 return Ok(());
             }
         };
+        upkeep.refused_after = None;
         self.sync_folder()?;
         let unused = self.journal.lock().put_spare(spare);
         self.health.disk_full.store(false, Ordering::Relaxed);
@@ -48,5 +51,9 @@ impl Shared {
             self.remove_file(&name);
         }
         Ok(())
+    }
+
+    fn unlinked_if(&self, refused: bool) -> Option<u64> {
+        refused.then(|| self.counters.unlinked.load(Ordering::Relaxed))
     }
 }

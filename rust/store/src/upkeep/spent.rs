@@ -1,5 +1,6 @@
 //! Unlinking spill files.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use edgehub_types::UnixMs;
@@ -7,7 +8,7 @@ use edgehub_types::UnixMs;
 use super::Upkeep;
 use crate::batch::QueueId;
 use crate::ledger::LossCause;
-use crate::queue::SpentFile;
+use crate::queue::{QueueInner, SpentFile};
 use crate::shared::Shared;
 use crate::spill::{SpillFile, spill_name, write_tombstone};
 use crate::stats::add;
@@ -47,6 +48,7 @@ impl Shared {
             !unlink
         });
         upkeep.more |= unlinked == UNLINK_MAX;
+        upkeep.space_is_back(unlinked > 0);
         if waiting {
             self.want_sync();
         }
@@ -64,6 +66,7 @@ impl Shared {
     fn unlink_spilled(&self, file: &SpentFile) {
         self.remove_file(&spill_name(file.queue, file.number));
         self.load.spill_bytes.fetch_sub(file.bytes, Ordering::Relaxed);
+        self.load.spent_bytes.fetch_sub(file.bytes, Ordering::Relaxed);
         self.load.spill_files.fetch_sub(usize::from(file.counted), Ordering::Relaxed);
         add(&self.counters.unlinked, 1);
     }
@@ -79,11 +82,17 @@ impl Shared {
                 }
             });
             for file in expired {
-                let changes = queue.skip_file(file.number, LossCause::Expired);
-                self.settle(&queue, changes);
-                self.bury(queue.id, &file, |file, bytes| queue.resize_file(file, bytes));
+                self.drop_file(&queue, &file, LossCause::Expired);
             }
         }
+    }
+
+    /// Gives up all that a file holds of which nothing was fetched yet; returns how many messages that is.
+    pub(super) fn drop_file(&self, queue: &Arc<QueueInner>, file: &SpillFile, cause: LossCause) -> u64 {
+        let changes = queue.skip_file(file.number, cause);
+        self.settle(queue, changes);
+        self.bury(queue.id, file, |file, bytes| queue.resize_file(file, bytes));
+        changes.lost.map_or(0, |lost| lost.count)
     }
 
     /// Puts something small in the place of a file, so that its space is back although the checkpoint has not passed it.
@@ -94,7 +103,7 @@ impl Shared {
                 self.load.spill_bytes.fetch_add(bytes, Ordering::Relaxed);
                 self.load.spill_bytes.fetch_sub(before, Ordering::Relaxed);
             }
-            Err(error) => log::warn!("an expired file keeps its space for now: {error}"),
+            Err(error) => log::warn!("a file that is not wanted keeps its space for now: {error}"),
         }
     }
 }

@@ -128,11 +128,12 @@ impl Shared {
         if ends.len() > config.after_segments { ends.first().copied() } else { None }
     }
 
-    /// Whether a limit of memory is near.
+    /// Whether a limit of memory or of the disk is near.
     fn is_crowded(&self) -> bool {
         let near = |used: u64, max: u64| used >= max / 2;
         let index = self.load.index_entries.load(Ordering::Relaxed) as u64;
         near(index, self.config.index_entries_max as u64)
+            || near(self.estimated_usage(), self.quota.get().bytes_max)
             || (self.in_memory && near(self.segments.totals().1, self.config.memory_bytes_max))
     }
 
@@ -203,7 +204,8 @@ impl Shared {
     pub fn spill_target(&self, queue: QueueId) -> Target<'_> {
         let salt = self.journal.lock().salt();
         let now_ms = self.time.now().0;
-        Target { storage: &*self.storage, config: self.config.spill, queue, salt, now_ms }
+        let config = self.quota.get().spill_config(self.config.spill);
+        Target { storage: &*self.storage, config, queue, salt, now_ms }
     }
 
     /// Copies some messages, in runs that lie close together. What cannot be read is left out; it is lost when the others are
@@ -335,6 +337,6 @@ impl Shared {
             end_seq: 0,
             counted: false,
         });
-        self.spent_files.lock().extend(spent);
+        self.note_spent(spent.collect());
     }
 }

@@ -181,6 +181,9 @@ def test_store_sections(store: dict[str, Any], ttl: int, limit: int | None) -> N
         {"timeToLiveSecs": "soon"},
         {"storeLimits": 1},
         {"storeLimits": {"maxSizeBytes": "x"}},
+        {"storeLimits": {"overflowPolicy": "dropOldest"}},
+        {"storeLimits": {"maxSizeBytes": 1, "overflowPolicy": "dropNewest"}},
+        {"storeLimits": {"maxSizeBytes": 1, "overflowPolicy": 1}},
     ],
 )
 def test_bad_store_sections(store: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from edgehub.common.state import MemoryState, StateError
-from edgehub.config.desired import DesiredConfigError, RouteSpec
+from edgehub.config.desired import NO_LIMITS, DesiredConfigError, RouteSpec, StoreLimits
 from edgehub.hub.routes import BUCKET, LAST_GOOD, ConfigStatus, RoutesService
 from testkit.fake_core import Engine, core_module
 
@@ -16,13 +16,22 @@ OTHER = "FROM /messages INTO $upstream"
 
 
 class Bench:
-    def __init__(self, state: MemoryState | None = None) -> None:
+    def __init__(self, state: MemoryState | None = None, limits: StoreLimits = NO_LIMITS) -> None:
         self.core = Engine()
         self.state = state if state is not None else MemoryState()
-        self.routes = RoutesService(self.core, core_module.check_routes, self.state, edge_device_id="edge1")
+        self.routes = RoutesService(
+            self.core,
+            core_module.check_routes,
+            self.state,
+            edge_device_id="edge1",
+            default_limits=limits,
+        )
 
     def applied(self) -> list[tuple[list[tuple[str, str, int | None, int]], int]]:
         return [(call.routes, call.default_ttl_secs) for call in self.core.take_calls("set_routes")]
+
+    def quotas(self) -> list[tuple[int | None, str]]:
+        return [(call.bytes_max, call.overflow_policy) for call in self.core.take_calls("set_quota")]
 
 
 @pytest.fixture
@@ -50,10 +59,53 @@ def test_a_document_is_applied_as_a_whole(bench: Bench, caplog: pytest.LogCaptur
     assert "Updated message store TTL to 7200 seconds" in lines
 
 
-def test_a_limit_that_is_not_enforced_is_told(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
-    limited = {"timeToLiveSecs": 1, "storeLimits": {"maxSizeBytes": 5}}
-    bench.routes.take_document(document(up=ROUTE) | {"storeAndForwardConfiguration": limited})
-    assert "storeLimits.maxSizeBytes" in caplog.text
+def with_limits(limits: dict[str, Any] | None) -> dict[str, Any]:
+    store = {"timeToLiveSecs": 1, "storeLimits": limits}
+    return document(up=ROUTE) | {"storeAndForwardConfiguration": store}
+
+
+def test_limits_of_the_store_are_applied_when_they_change(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for limits in (
+        {"maxSizeBytes": 5_000_000},
+        {"maxSizeBytes": 5_000_000, "overflowPolicy": None},
+        {"maxSizeBytes": 5_000_000, "overflowPolicy": "dropoldest"},
+        {"maxSizeBytes": -3, "overflowPolicy": "dropLowestPriority"},
+        {},
+        None,
+    ):
+        assert bench.routes.take_document(with_limits(limits)).code == 200
+    assert [call.name for call in bench.core.calls].count("set_routes") == 1
+    assert bench.quotas() == [
+        (5_000_000, "rejectNew"),
+        (5_000_000, "dropOldest"),
+        (0, "dropLowestPriority"),
+        (0, "rejectNew"),
+        (None, "rejectNew"),
+    ]
+    assert "Messages may take 5000000 bytes, then: dropOldest" in caplog.text
+
+
+def test_bad_limits_leave_those_in_force(bench: Bench) -> None:
+    bench.routes.take_document(with_limits({"maxSizeBytes": 7_000_000}))
+    status = bench.routes.take_document(with_limits({"maxSizeBytes": 1, "overflowPolicy": "dropNew"}))
+    assert status.code == 400
+    assert '"dropNew"' in status.description
+    assert bench.quotas() == [(7_000_000, "rejectNew")]
+
+
+def test_where_the_document_has_no_limits_those_of_the_settings_hold() -> None:
+    bench = Bench(limits=StoreLimits(9_000_000, "dropOldest"))
+    bench.routes.take_document(document(up=ROUTE))
+    bench.routes.take_document(with_limits({"maxSizeBytes": 8_000_000}))
+    bench.routes.take_document(with_limits({"maxSizeBytes": 8_000_000, "overflowPolicy": "rejectNew"}))
+    assert bench.quotas() == [
+        (9_000_000, "dropOldest"),
+        (8_000_000, "dropOldest"),
+        (8_000_000, "rejectNew"),
+    ]
 
 
 def test_an_unchanged_document_is_not_applied_again(bench: Bench) -> None:

@@ -26,6 +26,7 @@ CORE: dict[str, object] = {
     "lost": [("iothub", 5, "expired", 6)],
     "connections": {"open": 2},
     "store": {"bytes": 4096},
+    "memory": {"io_kept_bytes": 8192},
 }
 
 
@@ -117,6 +118,7 @@ def test_what_the_reference_does_not_have() -> None:
     assert bench.value("route_matches_total", route="up") == 9
     assert bench.value("queue_lost_total", endpoint="iothub", priority="5", cause="expired") == 6
     assert bench.value("store_bytes") == 4096
+    assert bench.value("memory_io_kept_bytes") == 8192
 
 
 def test_ids_with_odd_characters_survive() -> None:

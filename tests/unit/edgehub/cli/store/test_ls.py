@@ -36,6 +36,7 @@ def test_queues_and_segments_as_json(run: Run, store: StoreFiles) -> None:
         "segments": 1,
         "bytes": len(store.content),
         "usedBytes": len(store.content),
+        "countedBytes": len(store.content),
     }
 
 
