@@ -71,8 +71,9 @@ test-python: $(STAMPS)/core ## Unit and integration tests of the Python side
 		echo "some tests failed; running these once more"; \
 		$(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none $(PYTEST_FLAGS); }
 
-crash: $(STAMPS)/core ## Kill the hub twenty times under load and prove that nothing acknowledged is lost
-	$(BIN)/python -m pytest -q tests/crash --crash-rounds 20
+crash: $(STAMPS)/core ## Kill the store and the hub a hundred times under load: nothing acknowledged is lost (10 minutes)
+	STORE_KILLS=100 cargo test --locked --quiet -p edgehub-store --test kill
+	$(BIN)/python -m pytest -q tests/crash --crash-rounds 100
 
 $(STAMPS)/bench: $(STAMPS)/core requirements/bench.lock
 	$(PIP) install --no-deps --require-hashes -r requirements/bench.lock

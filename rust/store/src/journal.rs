@@ -382,15 +382,26 @@ pub(crate) fn create_segment(
     preallocate: bool,
 ) -> Result<Spare, StoreError> {
     let name = segment_name(number);
-    let file = storage.open(&name, true).map_err(|source| refused(&name, bytes, source))?;
+    let file = storage.open(&name, true).map_err(|source| {
+        remove_leftover(storage, &name);
+        refused(&name, bytes, source)
+    })?;
     if preallocate && let Err(source) = file.set_len(bytes) {
         drop(file);
-        if let Err(error) = storage.remove(&name) {
-            log::warn!("cannot remove {name}, of which no space could be allocated: {error}");
-        }
+        remove_leftover(storage, &name);
         return Err(refused(&name, bytes, source));
     }
     Ok(Spare { name, number, file, bytes })
+}
+
+/// Removes the file of a segment that could not be made ready: between others it would look like a lost one.
+fn remove_leftover(storage: &dyn Storage, name: &str) {
+    match storage.remove(name) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            log::warn!("cannot remove {name}, which could not be made ready: {error}");
+        }
+        _ => {}
+    }
 }
 
 fn refused(name: &str, bytes: u64, source: io::Error) -> StoreError {

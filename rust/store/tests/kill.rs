@@ -1,22 +1,49 @@
-//! A process that is killed while it stores: what it had answered is there, in order, and the folder is free.
+//! A process that is killed while it stores and delivers: what it had answered is there, in order, and the folder is free.
 //!
 //! The program starts itself as the victim. That one writes a line for every answered batch, and after so many lines it
-//! is killed.
+//! is killed. The next victim goes on in the same folder. `STORE_KILLS=100` kills that often.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // a test may panic, and the victim talks by its output
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, mpsc};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use edgehub_store::{
-    Batch, Commit, CommitWaiter, FileStorage, Media, Store, StoreConfig, StoreError, SyncPolicy, Target,
+    Batch, Commit, CommitWaiter, FileStorage, Media, Queue, Store, StoreConfig, StoreError, SyncPolicy,
+    Target,
 };
-use edgehub_testkit::VirtualClock;
-use edgehub_types::UnixMs;
+use edgehub_testkit::Dice;
+use edgehub_types::{Clock, MonoTime, UnixMs};
 
 const VICTIM: &str = "--victim";
 const BATCH_MSGS: u64 = 5;
+/// A little less than is sent, so that there is a backlog and old segments go.
+const CONSUMED_MSGS: u64 = 4;
+const POLICIES: [&str; 3] = ["group", "interval", "none"];
+const KILLS: u64 = 9;
+
+/// The victim lives in real time: its checkpoints, syncs and unlinking must be under way when it ends.
+struct RealClock(Instant);
+
+impl RealClock {
+    #[allow(clippy::disallowed_methods)]
+    fn start() -> Arc<Self> {
+        Arc::new(Self(Instant::now()))
+    }
+}
+
+impl Clock for RealClock {
+    fn mono(&self) -> MonoTime {
+        MonoTime(self.0.elapsed().as_millis() as u64)
+    }
+
+    #[allow(clippy::disallowed_methods)]
+    fn unix(&self) -> UnixMs {
+        UnixMs(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64)
+    }
+}
 
 fn open(folder: &Path, policy: &str) -> Store {
     let sync = match policy {
@@ -26,7 +53,9 @@ fn open(folder: &Path, policy: &str) -> Store {
     };
     let config = StoreConfig { sync, segment_bytes: 128 << 10, ..StoreConfig::small() };
     let media = Media::Disk(Arc::new(FileStorage::open(folder).unwrap()));
-    Store::open(media, config, Arc::new(VirtualClock::at(UnixMs(0)))).unwrap().0
+    let (store, report) = Store::open(media, config, RealClock::start()).unwrap();
+    assert_eq!((report.quarantined, report.lost, report.orphaned), (0, 0, 0), "{report:?}");
+    store
 }
 
 struct Answers(mpsc::Sender<()>);
@@ -41,8 +70,21 @@ impl CommitWaiter for Answers {
     }
 }
 
-/// Stores until it is killed.
-fn victim(folder: &Path, policy: &str) {
+/// Takes the next messages and checks each. Returns the number behind the last one; 0 when there is none.
+fn receive(queue: &Queue, max: usize, mut next: Option<u64>) -> u64 {
+    let taken = queue.lease(UnixMs(0), max, usize::MAX, |leased| {
+        assert!(next.is_none_or(|next| next == leased.seq), "{next:?} is missing, there is {}", leased.seq);
+        assert_eq!(leased.payload[..8], leased.seq.to_le_bytes());
+        next = Some(leased.seq + 1);
+        true
+    });
+    taken.unwrap();
+    next.unwrap_or(0)
+}
+
+/// Stores and delivers from one number on until it is killed. Each line has the answered batch and the number up to which all is
+/// acknowledged.
+fn victim(folder: &Path, policy: &str, first: u64) {
     let store = open(folder, policy);
     let queue = store.open_queue("e", 0).unwrap();
     let (sender, answers) = mpsc::channel();
@@ -50,7 +92,7 @@ fn victim(folder: &Path, policy: &str) {
     let target = [Target { queue: queue.id(), expires_at: UnixMs::MAX }];
     let mut batch = Batch::new();
     let mut output = std::io::stdout().lock();
-    for number in 0_u64.. {
+    for number in first.. {
         for n in 0..BATCH_MSGS {
             let body = (number * BATCH_MSGS + n).to_le_bytes();
             batch.push(&target, 200, |out| out.extend(body.iter().cycle().take(200))).unwrap();
@@ -58,55 +100,94 @@ fn victim(folder: &Path, policy: &str) {
         if store.append(&mut batch, &waiter, number).unwrap() == Commit::Pending {
             answers.recv().unwrap();
         }
-        writeln!(output, "{number}").unwrap();
+        let done = receive(&queue, CONSUMED_MSGS as usize, None);
+        let seqs: Vec<_> = (done.saturating_sub(CONSUMED_MSGS)..done).collect();
+        queue.ack_all(&seqs, queue.epoch());
+        writeln!(output, "{number} {done}").unwrap();
     }
 }
 
-/// Kills a victim after so many answers. Returns how many there were in the end.
-fn kill_after(folder: &Path, policy: &str, answers: usize) -> u64 {
+/// What is known of a folder.
+#[derive(Debug, Default, Clone, Copy)]
+struct Known {
+    /// Batches that are answered, and what may have been acknowledged.
+    answered: u64,
+    done: u64,
+}
+
+/// Kills a victim after so many answers, and says what is known then.
+fn kill_after(folder: &Path, policy: &str, answers: usize, mut known: Known) -> Known {
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .arg(VICTIM)
         .arg(folder)
         .arg(policy)
+        .arg(known.answered.to_string())
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
     let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines();
-    let first = lines.by_ref().take(answers).count();
-    assert_eq!(first, answers, "the victim ended by itself");
+    let first: Vec<_> = lines.by_ref().take(answers).map(Result::unwrap).collect();
+    assert_eq!(first.len(), answers, "the victim ended by itself");
     victim.kill().unwrap();
     victim.wait().unwrap();
-    // What was still on the way was answered too.
-    first as u64 + lines.filter(|line| line.as_ref().is_ok_and(|line| !line.is_empty())).count() as u64
+    // What was still on the way was answered too; the last line may be cut.
+    let rest = lines.map_while(Result::ok);
+    let whole = first.into_iter().chain(rest).filter_map(|line| {
+        let (number, done) = line.split_once(' ')?;
+        Some((number.parse::<u64>().ok()?, done.parse::<u64>().ok()?))
+    });
+    for (number, done) in whole {
+        known.answered = known.answered.max(number + 1);
+        known.done = known.done.max(done);
+    }
+    known.done += CONSUMED_MSGS;
+    known
 }
 
-fn check(folder: &Path, policy: &str, answered: u64) {
+/// Everything that was answered and not acknowledged is there. Returns where the next victim goes on.
+fn check(folder: &Path, policy: &str, known: Known, close: bool) -> Known {
     let store = open(folder, policy);
     let queue = store.open_queue("e", 0).unwrap();
-    let mut next = 0;
-    let taken = queue.lease(UnixMs(0), usize::MAX, usize::MAX, |leased| {
-        assert_eq!(leased.seq, next);
-        assert_eq!(leased.payload[..8], next.to_le_bytes());
-        next += 1;
-        true
-    });
-    taken.unwrap();
-    assert!(next >= answered * BATCH_MSGS, "{next} of {answered} answered batches");
+    let first = receive(&queue, 1, None).saturating_sub(1);
+    queue.release_all();
+    let next = if queue.is_empty() { 0 } else { receive(&queue, usize::MAX, Some(first)) };
+    assert!(next >= known.answered * BATCH_MSGS, "{next} after {known:?}");
+    assert!(first <= known.done, "{first} after {known:?}");
     assert_eq!(next % BATCH_MSGS, 0, "a batch is there as a whole");
+    if close {
+        store.close().unwrap();
+    }
+    Known { answered: next / BATCH_MSGS, ..known }
+}
+
+/// Kills one victim after the other. Returns how many batches were answered.
+fn rounds(policy: &str, kills: u64) -> u64 {
+    let folder: PathBuf =
+        std::env::temp_dir().join(format!("edgehub-store-kill-{}-{policy}", std::process::id()));
+    let most = if policy == "group" { 60 } else { 3000 };
+    let mut known = Known::default();
+    for round in 0..kills {
+        let mut dice = Dice::new(round);
+        // Now and then in the middle of opening.
+        let answers = if round % 7 == 6 { 0 } else { 1 + dice.below(most) as usize };
+        known = kill_after(&folder, policy, answers, known);
+        known = check(&folder, policy, known, round % 3 == 2);
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+    known.answered
 }
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
-    if let [_, mode, folder, policy] = &args[..]
+    if let [_, mode, folder, policy, first] = &args[..]
         && mode == VICTIM
     {
-        return victim(Path::new(folder), policy);
+        return victim(Path::new(folder), policy, first.parse().unwrap());
     }
-    for (policy, answers) in [("group", 40), ("interval", 2000), ("none", 2000)] {
-        let folder = std::env::temp_dir().join(format!("edgehub-store-kill-{}-{policy}", std::process::id()));
-        let answered = kill_after(&folder, policy, answers);
-        check(&folder, policy, answered);
-        std::fs::remove_dir_all(&folder).unwrap();
-        println!("{policy}: killed after {answered} answers ... ok");
+    let kills = std::env::var("STORE_KILLS").map_or(KILLS, |kills| kills.parse().unwrap());
+    for policy in POLICIES {
+        let each = kills.div_ceil(POLICIES.len() as u64);
+        let answered = rounds(policy, each);
+        println!("{policy}: killed {each} times, {answered} batches ... ok");
     }
 }

@@ -4,7 +4,6 @@
 //! in the live one is kept as an operation, in order; `sync_data` and `sync_dir` move operations over. What a loss of
 //! power would leave is the durable image and some of the operations, see [`FaultyStorage::after_power_cut`].
 
-use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,179 +11,10 @@ use std::sync::Arc;
 use edgehub_types::{Storage, StorageFile};
 use parking_lot::Mutex;
 
+use crate::disk::{Disk, FileId, Op, Platter};
+use crate::fault::{Call, Fault, FaultPlan};
+use crate::history::{History, Moments};
 use crate::storage_crash::PowerCut;
-
-/// Number of a file's content; names point to it.
-pub(crate) type FileId = u64;
-
-/// A change that is not durable yet.
-#[derive(Debug, Clone)]
-pub(crate) enum Op {
-    Write { file: FileId, offset: u64, bytes: Vec<u8> },
-    SetLen { file: FileId, len: u64 },
-    Link { name: String, file: FileId },
-    Unlink { name: String },
-    Rename { from: String, to: String },
-}
-
-impl Op {
-    fn file(&self) -> Option<FileId> {
-        match self {
-            Self::Write { file, .. } | Self::SetLen { file, .. } => Some(*file),
-            _ => None,
-        }
-    }
-}
-
-/// Names and contents at one moment.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Image {
-    pub names: BTreeMap<String, FileId>,
-    pub contents: HashMap<FileId, Vec<u8>>,
-}
-
-impl Image {
-    pub fn apply(&mut self, op: &Op) {
-        match op {
-            Op::Write { file, offset, bytes } => {
-                let content = self.contents.entry(*file).or_default();
-                let (start, end) = (*offset as usize, *offset as usize + bytes.len());
-                if content.len() < end {
-                    content.resize(end, 0);
-                }
-                content[start..end].copy_from_slice(bytes);
-            }
-            Op::SetLen { file, len } => self.contents.entry(*file).or_default().resize(*len as usize, 0),
-            Op::Link { name, file } => {
-                self.names.insert(name.clone(), *file);
-            }
-            Op::Unlink { name } => {
-                self.names.remove(name);
-            }
-            Op::Rename { from, to } => {
-                if let Some(file) = self.names.remove(from) {
-                    self.names.insert(to.clone(), file);
-                }
-            }
-        }
-    }
-
-    /// Bytes of all files that have a name.
-    pub fn bytes(&self) -> u64 {
-        self.names
-            .values()
-            .filter_map(|file| self.contents.get(file))
-            .map(|content| content.len() as u64)
-            .sum()
-    }
-}
-
-/// What an operation that is made to fail does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fault {
-    /// Fails; a write leaves some of its bytes.
-    Error,
-    /// Fails for want of space; nothing is written.
-    NoSpace,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Disk {
-    pub live: Image,
-    pub durable: Image,
-    pub ops: Vec<Op>,
-    next_file: FileId,
-    bytes_max: Option<u64>,
-    /// Changing operations until the fault, and what it does.
-    fault: Option<(u64, Fault)>,
-    /// Bytes of files that cannot be read.
-    unreadable: Vec<(FileId, Range<u64>)>,
-    writes: u64,
-    syncs: u64,
-}
-
-impl Disk {
-    pub fn from_image(image: Image) -> Self {
-        let next_file = image.contents.keys().max().map_or(1, |last| last + 1);
-        Self { live: image.clone(), durable: image, next_file, ..Self::default() }
-    }
-
-    fn change(&mut self, op: Op) {
-        self.live.apply(&op);
-        self.ops.push(op);
-    }
-
-    /// Counts an operation towards the planned fault, and says which happens now.
-    fn fault_now(&mut self) -> Option<Fault> {
-        let (left, fault) = self.fault.as_mut()?;
-        if *left > 0 {
-            *left -= 1;
-            return None;
-        }
-        Some(*fault)
-    }
-
-    fn write(&mut self, file: FileId, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.writes += 1;
-        match self.fault_now() {
-            None => {
-                self.change(Op::Write { file, offset, bytes: bytes.to_vec() });
-                Ok(())
-            }
-            Some(Fault::Error) => {
-                let part = bytes[..bytes.len() / 2].to_vec();
-                self.change(Op::Write { file, offset, bytes: part });
-                Err(io::Error::other("planned fault of a write"))
-            }
-            Some(Fault::NoSpace) => Err(io::ErrorKind::StorageFull.into()),
-        }
-    }
-
-    fn set_len(&mut self, file: FileId, len: u64) -> io::Result<()> {
-        let now = self.live.contents.get(&file).map_or(0, |content| content.len() as u64);
-        let grown = self.live.bytes() + len.saturating_sub(now);
-        if len > now && self.bytes_max.is_some_and(|max| grown > max) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        match self.fault_now() {
-            None => {
-                self.change(Op::SetLen { file, len });
-                Ok(())
-            }
-            Some(Fault::Error) => Err(io::Error::other("planned fault of an allocation")),
-            Some(Fault::NoSpace) => Err(io::ErrorKind::StorageFull.into()),
-        }
-    }
-
-    fn sync_data(&mut self, file: FileId) -> io::Result<()> {
-        self.syncs += 1;
-        let failed = self.fault_now().is_some();
-        let (own, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.ops).into_iter().partition(|op| op.file() == Some(file));
-        self.ops = others;
-        if failed {
-            // As Linux does: what could not be written is forgotten, the next sync succeeds without it.
-            return Err(io::Error::other("planned fault of a sync"));
-        }
-        for op in &own {
-            self.durable.apply(op);
-        }
-        Ok(())
-    }
-
-    fn sync_names(&mut self) -> io::Result<()> {
-        if self.fault_now().is_some() {
-            return Err(io::Error::other("planned fault of a folder sync"));
-        }
-        let (files, names): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.ops).into_iter().partition(|op| op.file().is_some());
-        self.ops = files;
-        for op in &names {
-            self.durable.apply(op);
-        }
-        Ok(())
-    }
-}
 
 /// A folder that can lose power. Clones are the same folder.
 #[derive(Debug, Clone, Default)]
@@ -207,61 +37,97 @@ impl FaultyStorage {
         self.disk.lock().bytes_max = bytes_max;
     }
 
+    /// Bytes of all files.
+    pub fn bytes(&self) -> u64 {
+        self.disk.lock().live().bytes()
+    }
+
     /// After so many writes, allocations and syncs, all further ones fail in this way. `None` ends it.
     pub fn set_fault(&self, fault: Option<(u64, Fault)>) {
-        self.disk.lock().fault = fault;
+        let calls = [Call::Write, Call::SetLen, Call::SyncData, Call::SyncDir];
+        self.plan_fault(fault.map(|(skip, fault)| FaultPlan::new(&calls, skip, u64::MAX, fault)));
+    }
+
+    /// Calls that are to fail from now on, instead of those planned before. `None` ends it.
+    pub fn plan_fault(&self, plan: Option<FaultPlan>) {
+        self.disk.lock().plan = plan;
     }
 
     /// From now on reads that touch these bytes of a file fail, as those of a bad sector. Unknown names are ignored.
     pub fn set_unreadable(&self, name: &str, bytes: Range<u64>) {
         let mut disk = self.disk.lock();
-        if let Some(file) = disk.live.names.get(name).copied() {
+        if let Some(file) = disk.live().names.get(name).copied() {
             disk.unreadable.push((file, bytes));
         }
     }
 
+    /// Calls of one kind so far.
+    pub fn calls(&self, call: Call) -> u64 {
+        self.disk.lock().counts.get(call)
+    }
+
     /// Writes so far.
     pub fn writes(&self) -> u64 {
-        self.disk.lock().writes
+        self.calls(Call::Write)
     }
 
     /// Syncs of files so far.
     pub fn syncs(&self) -> u64 {
-        self.disk.lock().syncs
+        self.calls(Call::SyncData)
     }
 
     /// Operations that a loss of power may undo.
     pub fn unsynced_ops(&self) -> usize {
-        self.disk.lock().ops.len()
+        self.disk.lock().platter.ops.len()
     }
 
-    /// The folder that the end of the process leaves: everything written is there.
+    /// From now on everything that happens is remembered, for [`FaultyStorage::moments`].
+    pub fn record(&self) {
+        let mut disk = self.disk.lock();
+        disk.history = Some(History { start: disk.platter.clone(), events: Vec::new() });
+    }
+
+    /// Changes and syncs since [`FaultyStorage::record`]; 0 without it.
+    pub fn moment(&self) -> usize {
+        self.disk.lock().history.as_ref().map_or(0, |history| history.events.len())
+    }
+
+    /// All moments since [`FaultyStorage::record`]; only the present one without it.
+    pub fn moments(&self) -> Moments {
+        let disk = self.disk.lock();
+        let now = || History { start: disk.platter.clone(), events: Vec::new() };
+        Moments::new(disk.history.clone().unwrap_or_else(now))
+    }
+
+    /// The folder that the end of the process leaves: everything written is there, and what was not synced can still be
+    /// lost with power.
     #[must_use]
     pub fn after_kill(&self) -> Self {
-        Self::from_disk(Disk::from_image(self.disk.lock().live.clone()))
+        Self::from_disk(Disk::from_platter(self.disk.lock().platter.clone()))
     }
 
     /// A folder that a loss of power now would leave.
     #[must_use]
     pub fn after_power_cut(&self, cut: PowerCut) -> Self {
         let disk = self.disk.lock();
-        Self::from_disk(Disk::from_image(cut.image(&disk.durable, &disk.ops)))
+        Self::from_disk(Disk::from_image(cut.image(&disk.platter.durable, &disk.platter.ops)))
     }
 
     /// Content of a file; `None` when there is none of that name.
     pub fn content(&self, name: &str) -> Option<Vec<u8>> {
         let disk = self.disk.lock();
-        let file = disk.live.names.get(name)?;
-        Some(disk.live.contents.get(file).cloned().unwrap_or_default())
+        let file = disk.live().names.get(name)?;
+        Some(disk.live().contents.get(file).cloned().unwrap_or_default())
     }
 
-    /// Replaces the content of a file behind the program's back, durably; makes it when it is missing.
+    /// Replaces the content of a file behind the program's back, durably; makes it when it is missing. It is no part of a
+    /// history that is recorded.
     pub fn set_content(&self, name: &str, content: &[u8]) {
         let mut disk = self.disk.lock();
-        let file = disk.live.names.get(name).copied().unwrap_or(disk.next_file);
-        disk.next_file = disk.next_file.max(file + 1);
-        disk.ops.retain(|op| op.file() != Some(file));
-        let Disk { live, durable, .. } = &mut *disk;
+        let known = disk.live().names.get(name).copied();
+        let file = known.unwrap_or_else(|| disk.new_file());
+        disk.platter.ops.retain(|op| op.file() != Some(file));
+        let Platter { live, durable, .. } = &mut disk.platter;
         for image in [live, durable] {
             image.names.insert(name.to_owned(), file);
             image.contents.insert(file, content.to_vec());
@@ -271,40 +137,21 @@ impl FaultyStorage {
 
 impl Storage for FaultyStorage {
     fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn StorageFile>> {
-        let mut disk = self.disk.lock();
-        let file = match disk.live.names.get(name) {
-            Some(file) => *file,
-            None if create => {
-                let file = disk.next_file;
-                disk.next_file += 1;
-                disk.change(Op::Link { name: name.to_owned(), file });
-                file
-            }
-            None => return Err(io::ErrorKind::NotFound.into()),
-        };
+        let file = self.disk.lock().open(name, create)?;
         Ok(Box::new(FaultyFile { disk: Arc::clone(&self.disk), file }))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        Ok(self.disk.lock().live.names.keys().cloned().collect())
+        self.disk.lock().call(Call::List, |disk| Ok(disk.live().names.keys().cloned().collect()))
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        let mut disk = self.disk.lock();
-        if !disk.live.names.contains_key(name) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        disk.change(Op::Unlink { name: name.to_owned() });
-        Ok(())
+        self.disk.lock().change_name(Call::Remove, name, Op::Unlink { name: name.to_owned() })
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        let mut disk = self.disk.lock();
-        if !disk.live.names.contains_key(from) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        disk.change(Op::Rename { from: from.to_owned(), to: to.to_owned() });
-        Ok(())
+        let op = Op::Rename { from: from.to_owned(), to: to.to_owned() };
+        self.disk.lock().change_name(Call::Rename, from, op)
     }
 
     fn sync_dir(&self) -> io::Result<()> {
@@ -323,17 +170,7 @@ impl StorageFile for FaultyFile {
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let disk = self.disk.lock();
-        let end = offset + buf.len() as u64;
-        if disk.unreadable.iter().any(|(file, bad)| *file == self.file && bad.start < end && offset < bad.end)
-        {
-            return Err(io::Error::other("planned fault of a read"));
-        }
-        let content = disk.live.contents.get(&self.file).map(Vec::as_slice).unwrap_or_default();
-        let rest = content.get(offset as usize..).unwrap_or_default();
-        let len = rest.len().min(buf.len());
-        buf[..len].copy_from_slice(&rest[..len]);
-        Ok(len)
+        self.disk.lock().read(self.file, buf, offset)
     }
 
     fn sync_data(&self) -> io::Result<()> {
@@ -341,8 +178,9 @@ impl StorageFile for FaultyFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        let disk = self.disk.lock();
-        Ok(disk.live.contents.get(&self.file).map_or(0, |content| content.len() as u64))
+        self.disk.lock().call(Call::Len, |disk| {
+            Ok(disk.live().contents.get(&self.file).map_or(0, |content| content.len() as u64))
+        })
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -363,6 +201,19 @@ mod tests {
         let storage = FaultyStorage::new();
         storage.open("a", true).unwrap().write_all_at(b"xy", 1).unwrap();
         assert_eq!(read(&storage.after_kill(), "a"), Some(b"\0xy".to_vec()));
+    }
+
+    #[test]
+    fn after_a_kill_power_still_takes_what_was_not_synced() {
+        let storage = FaultyStorage::new();
+        let file = storage.open("a", true).unwrap();
+        storage.sync_dir().unwrap();
+        file.write_all_at(b"xy", 0).unwrap();
+        let killed = storage.after_kill();
+        assert_eq!(read(&killed.after_power_cut(PowerCut::all_lost()), "a"), Some(Vec::new()));
+        killed.open("a", false).unwrap().sync_data().unwrap();
+        assert_eq!(read(&killed.after_power_cut(PowerCut::all_lost()), "a"), Some(b"xy".to_vec()));
+        assert_eq!(storage.unsynced_ops(), 1, "they are two folders now");
     }
 
     #[test]
@@ -401,5 +252,28 @@ mod tests {
         let file = storage.open("a", true).unwrap();
         file.set_len(10).unwrap();
         assert_eq!(file.set_len(11).unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+
+    #[test]
+    fn one_call_of_a_kind_can_fail() {
+        let storage = FaultyStorage::new();
+        let file = storage.open("a", true).unwrap();
+        storage.plan_fault(Some(FaultPlan::new(&[Call::Write], 1, 1, Fault::Short)));
+        file.write_all_at(b"abc", 0).unwrap();
+        assert_eq!(file.write_all_at(b"def", 3).unwrap_err().kind(), io::ErrorKind::StorageFull);
+        file.write_all_at(b"g", 6).unwrap();
+        assert_eq!(read(&storage, "a"), Some(b"abcde\0g".to_vec()));
+        assert_eq!((storage.calls(Call::Write), storage.calls(Call::Open)), (3, 1));
+    }
+
+    #[test]
+    fn what_is_told_too_late_was_done() {
+        let storage = FaultyStorage::new();
+        let file = storage.open("a", true).unwrap();
+        storage.plan_fault(Some(FaultPlan::new(&Call::ALL, 0, u64::MAX, Fault::Late)));
+        file.write_all_at(b"x", 0).unwrap_err();
+        file.sync_data().unwrap_err();
+        storage.sync_dir().unwrap_err();
+        assert_eq!(read(&storage.after_power_cut(PowerCut::all_lost()), "a"), Some(b"x".to_vec()));
     }
 }

@@ -1,6 +1,6 @@
 //! Which of the operations that were not synced a loss of power leaves behind.
 
-use crate::storage::{Image, Op};
+use crate::disk::{Image, Op};
 
 const SECTOR_BYTES: usize = 512;
 
@@ -38,6 +38,8 @@ enum Kind {
     Prefix { ops: usize, torn_bytes: usize },
     RandomPrefix(Dice),
     Scattered(Dice),
+    NamesOnly,
+    ContentsOnly,
 }
 
 impl PowerCut {
@@ -62,6 +64,16 @@ impl PowerCut {
         Self { kind: Kind::Scattered(Dice::new(seed)) }
     }
 
+    /// All names that came and went, and nothing of what was written.
+    pub fn names_only() -> Self {
+        Self { kind: Kind::NamesOnly }
+    }
+
+    /// All that was written, and none of the names that came and went.
+    pub fn contents_only() -> Self {
+        Self { kind: Kind::ContentsOnly }
+    }
+
     pub(crate) fn image(self, durable: &Image, ops: &[Op]) -> Image {
         let mut image = durable.clone();
         match self.kind {
@@ -75,6 +87,8 @@ impl PowerCut {
                 apply_prefix(&mut image, ops, count, torn);
             }
             Kind::Scattered(dice) => apply_scattered(&mut image, ops, dice),
+            Kind::NamesOnly => ops.iter().filter(|op| op.file().is_none()).for_each(|op| image.apply(op)),
+            Kind::ContentsOnly => ops.iter().filter(|op| op.file().is_some()).for_each(|op| image.apply(op)),
         }
         let named: Vec<_> = image.names.values().copied().collect();
         image.contents.retain(|file, _| named.contains(file));
@@ -132,6 +146,15 @@ mod tests {
         let (storage, _file) = written();
         let after = storage.after_power_cut(PowerCut::prefix(1, 2));
         assert_eq!(after.content("a"), Some(b"abcde".to_vec()));
+    }
+
+    #[test]
+    fn names_and_contents_can_go_their_own_ways() {
+        let (storage, _file) = written();
+        storage.rename("a", "b").unwrap();
+        assert_eq!(storage.after_power_cut(PowerCut::names_only()).content("b"), Some(Vec::new()));
+        let after = storage.after_power_cut(PowerCut::contents_only());
+        assert_eq!(after.content("a"), Some(b"abcdef".to_vec()));
     }
 
     #[test]

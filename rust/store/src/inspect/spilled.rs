@@ -24,7 +24,7 @@ pub enum SpillState {
     Open,
     /// Nothing in it is wanted any more: it will be unlinked.
     Spent,
-    /// Its header cannot be read, or it is of another folder: a recovery would put it aside.
+    /// Its header cannot be read, or it is of another folder or an unknown queue: a recovery would put it aside.
     Unreadable,
     /// Put aside by an earlier recovery.
     Aside,

@@ -139,6 +139,18 @@ impl Cold {
         taken
     }
 
+    /// Messages of a file that are left in a block and before it, going by what is in the blocks behind it.
+    fn left_up_to(&self, file: u64, block: &BlockHeader) -> u64 {
+        let Some(own) = self.files.iter().find(|own| own.number == file) else { return 0 };
+        let Some((_, blocks)) = self.list.as_ref().filter(|(number, _)| *number == file) else {
+            return own.left;
+        };
+        let behind =
+            |other: &&BlockHeader| other.first_seq >= block.end_seq && other.end_seq <= self.limit_seq;
+        let after: u64 = blocks.iter().filter(behind).map(|other| u64::from(other.count)).sum();
+        own.left.saturating_sub(after)
+    }
+
     fn next_fetch(&self) -> Fetch {
         let Some(file) = self.files.iter().find(|file| file.left > 0) else { return Fetch::Nothing };
         let number = file.number;
@@ -193,6 +205,8 @@ impl QueueInner {
         }
         let first = from.max(block.first_seq);
         let count = u64::from(block.count).min(block.end_seq - first);
+        // Of a block that is begun, its header does not tell how many are left; the blocks behind it do.
+        let count = count.min(state.cold.left_up_to(file, block));
         let lost = state.cold.take(file, count);
         let changes = state.pass(block.end_seq);
         self.set_ready(|ready| ready - lost);
@@ -223,15 +237,12 @@ impl QueueInner {
         state.cold.files.iter().filter(untouched).for_each(&mut visit);
     }
 
-    /// A file was replaced by a smaller one; returns how many bytes it had more.
-    pub fn shrink_file(&self, file: u64, bytes: u64) -> u64 {
+    /// A file was replaced by one of so many bytes; returns how many it had before. A short file may have grown.
+    pub fn resize_file(&self, file: u64, bytes: u64) -> u64 {
         let mut state = self.state.lock();
-        let Some(file) = state.cold.files.iter_mut().find(|own| own.number == file) else { return 0 };
+        let Some(file) = state.cold.files.iter_mut().find(|own| own.number == file) else { return bytes };
         file.complete = true;
-        let before = file.bytes;
-        // A file with a few bytes of messages is smaller than one that says it has none.
-        file.bytes = before.min(bytes);
-        before - file.bytes
+        std::mem::replace(&mut file.bytes, bytes)
     }
 
     /// Files that may go once their checkpoint is durable.

@@ -202,19 +202,19 @@ impl QueueState {
         kept.checked_sub(1).map_or(0, |last| index.seq_at(last) + 1)
     }
 
-    /// Entries before `keep` that are still in the journal are in files now.
+    /// Entries before `keep` that are still in the journal are in files now; also those that are done, so that later
+    /// steps keep them, too: what a file has must not be fetched again.
     fn point_to_files(&mut self, segments: &SegmentSet, keep: usize, spilled: &Spilled) {
         for at in 0..keep {
             let seq = self.index.seq_at(at);
-            let Some(entry) = self.index.get_mut(at).filter(|entry| !entry.is_spilled() && !entry.is_done())
-            else {
-                continue;
-            };
+            let Some(entry) = self.index.get_mut(at).filter(|entry| !entry.is_spilled()) else { continue };
             let old = *entry;
             if let Some(block) = spilled.block_of(seq) {
                 *entry = entry.moved_to(spill_address(block.file, block.offset));
             }
-            release(&mut self.segment, segments, old);
+            if !old.is_done() {
+                release(&mut self.segment, segments, old);
+            }
         }
     }
 

@@ -230,7 +230,7 @@ impl RecoveryRun {
         for at in 0..parts.len() {
             let (before, rest) = parts.split_at_mut(at);
             let Some((part, later)) = rest.split_first_mut() else { break };
-            if !follows(part, before.last(), durable) {
+            if !follows(part, before.last(), unplaced, durable) {
                 kept = at;
                 break;
             }
@@ -277,7 +277,8 @@ impl RecoveryRun {
                 Found::Rest { nonzero: 0, .. } => continue,
                 Found::Rest { address, nonzero } => (address, nonzero),
             };
-            if address >= durable {
+            // What the disk cannot read may have been whole and answered: it is not for the log to end there.
+            if address >= durable && scan.unreadable_end(address, bytes).is_none() {
                 let bytes = bytes + behind(&mut scan);
                 self.report.torn_bytes += bytes;
                 let (file, offset) = (FindingFile::Segment(part.number), address - part.base);
@@ -288,6 +289,7 @@ impl RecoveryRun {
             // What lies side by side is one damage.
             self.report.quarantined += u64::from(damage_end != Some(address));
             self.quarantine(part.number, address - part.base, bytes);
+            self.replay.skip_damage();
             damage_end = Some(address + bytes);
             part.end = address + bytes - part.base;
         }
@@ -351,19 +353,26 @@ impl Examined {
     }
 }
 
-/// Whether the log goes on in this segment. Where it went on from must be there, unless it had been durable: then
-/// it was spent and unlinked.
-fn follows(part: &Part, before: Option<&Part>, durable: u64) -> bool {
+/// Whether the log goes on in this segment. It does not if the one before it was not written in time: then that one is
+/// there, shorter or empty. One that is gone was spent, also where damage took the statement that it had been durable.
+fn follows(part: &Part, before: Option<&Part>, unplaced: &[Part], durable: u64) -> bool {
     let prev_end = part.header.as_ref().map_or(0, |header| header.prev_end);
-    prev_end <= durable || before.is_some_and(|before| before.base + before.end == prev_end)
+    let next = |before: &Part| before.number + 1 == part.number || prev_end <= before.base + before.len;
+    let shorter = before.is_some_and(next);
+    let reached = before.is_some_and(|before| before.base + before.end == prev_end);
+    prev_end <= durable || reached || !(shorter || is_between(before, part, unplaced))
+}
+
+/// Whether there is a file between two segments in which no batch was found.
+fn is_between(before: Option<&Part>, part: &Part, unplaced: &[Part]) -> bool {
+    let from = before.map_or(0, |before| before.number);
+    unplaced.iter().any(|other| (from..part.number).contains(&other.number))
 }
 
 /// Whether no spent segment was between two, so that numbers missing between them are lost. A segment that is there and
 /// cannot be read was not spent.
 fn is_next(part: &Part, before: Option<&Part>, unplaced: &[Part]) -> bool {
-    let from = before.map_or(0, |before| before.number);
-    let unreadable = unplaced.iter().any(|other| (from..part.number).contains(&other.number));
-    unreadable
+    is_between(before, part, unplaced)
         || before.is_some_and(|before| match &part.header {
             Some(header) => before.base + before.end == header.prev_end,
             None => before.number + 1 == part.number,

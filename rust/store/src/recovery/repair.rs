@@ -15,18 +15,25 @@ const CUT_BYTES_MIN: u64 = 64 << 10;
 /// [`StoreError::Io`].
 pub(super) fn repair(storage: &dyn Storage, examined: &Examined) -> Result<(), StoreError> {
     tell(examined);
+    remove_dropped(storage, &examined.dropped)?;
     for part in &examined.parts {
         settle_file(part, examined.durable).map_err(StoreError::io("cut", &part.name))?;
-    }
-    for part in &examined.dropped {
-        log::warn!("{}: behind the torn end of the log, removed", part.name);
-        storage.remove(&part.name).map_err(StoreError::io("remove", &part.name))?;
     }
     for empty in &examined.empty {
         put_aside(storage, empty)?;
     }
     repair_spills(storage, &examined.spills)?;
     storage.sync_dir().map_err(StoreError::io("sync", "the folder"))
+}
+
+/// Removes what lies behind the torn end, the newest first and before anything is cut: at no moment may a segment be left
+/// over that looks as if it followed a spent one.
+fn remove_dropped(storage: &dyn Storage, dropped: &[Part]) -> Result<(), StoreError> {
+    for part in dropped.iter().rev() {
+        log::warn!("{}: behind the torn end of the log, removed", part.name);
+        storage.remove(&part.name).map_err(StoreError::io("remove", &part.name))?;
+    }
+    if dropped.is_empty() { Ok(()) } else { storage.sync_dir().map_err(StoreError::io("sync", "the folder")) }
 }
 
 fn tell(examined: &Examined) {

@@ -20,6 +20,8 @@ struct ReplayQueue {
     definition: Option<(Arc<str>, u32)>,
     index: SeqIndex,
     removed: bool,
+    /// Damage may have taken the record that undoes the removal: what comes now is dropped, but counts as lost.
+    removal_in_doubt: bool,
     /// Numbers that the batch at hand still has to give to this queue, and the next of them.
     left: u32,
     seq: u64,
@@ -99,9 +101,14 @@ impl Replay {
             if row.removed {
                 queue.remove(row.next_seq);
             } else {
-                queue.removed = false;
+                queue.revive();
             }
         }
+    }
+
+    /// Some part of the log is skipped.
+    pub fn skip_damage(&mut self) {
+        self.queues.iter_mut().for_each(|queue| queue.removal_in_doubt = queue.removed);
     }
 
     /// Takes over one batch; false, and nothing changed, when its numbers do not fit.
@@ -155,7 +162,7 @@ impl Replay {
             RecordView::QueueDefined { id, priority, endpoint } => {
                 self.define(id, priority, endpoint);
                 if let Some(queue) = self.queue(id) {
-                    queue.removed = false;
+                    queue.revive();
                 }
             }
             RecordView::QueueRemoved { id, below } => {
@@ -183,10 +190,13 @@ impl Replay {
         queue.seq += 1;
         if queue.removed || queue.definition.is_none() {
             queue.index.advance_to(seq + 1);
-            if !queue.removed {
+            if queue.removed && !queue.removal_in_doubt {
+                // Dropped on purpose: neither the journal nor a spill file has to have it.
+                queue.head_seq = queue.head_seq.max(seq + 1);
+            } else {
                 queue.lost.note(seq, seq + 1, 1);
-                self.orphaned += 1;
             }
+            self.orphaned += u64::from(!queue.removed);
         } else {
             queue.index.push(seq, entry);
         }
@@ -205,6 +215,28 @@ impl Replay {
         // Where the journal was damaged it may not say all that was moved. What it does not have itself was.
         let limit = if first < queue.index.len() { queue.index.seq_at(first) } else { queue.index.next() };
         Some(SpillLimits { head_seq: queue.head_seq, limit: limit.max(queue.spilled_seq) })
+    }
+
+    /// Whether the log says that a queue is removed, and of which.
+    pub fn is_removed(&self, queue: QueueId) -> bool {
+        let queue = (queue.0 as usize).checked_sub(1).and_then(|at| self.queues.get(at));
+        queue.is_some_and(|queue| queue.definition.is_some() && queue.removed)
+    }
+
+    /// Counts messages in spill files of a queue whose definition is lost: first number, the one behind the last, and how
+    /// many, in order.
+    pub fn lose_spilled(&mut self, queue: QueueId, ranges: impl Iterator<Item = (u64, u64, u64)>) {
+        let (mut lost, mut last) = (LostNumbers::default(), 0);
+        for (first, end, count) in ranges.filter(|(first, end, _)| first <= end) {
+            lost.note(first.max(last), end.max(last), count);
+            last = last.max(end);
+        }
+        let Some(queue) = self.queue(queue.0) else { return };
+        let orphaned = lost.total();
+        queue.lost.forget_below(last);
+        lost.append(&queue.lost);
+        queue.lost = lost;
+        self.orphaned = self.orphaned.saturating_add(orphaned);
     }
 
     /// Takes the files that count, and the numbers that they cover in order.
@@ -366,7 +398,11 @@ impl ReplayQueue {
         self.index.advance_to(below);
         self.lost.forget_below(below);
         self.head_seq = self.head_seq.max(below);
-        self.removed = true;
+        (self.removed, self.removal_in_doubt) = (true, false);
+    }
+
+    fn revive(&mut self) {
+        (self.removed, self.removal_in_doubt) = (false, false);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Finding the batches of one segment, whatever is between them.
 
 use std::io;
+use std::ops::Range;
 
 use edgehub_types::StorageFile;
 
@@ -8,6 +9,8 @@ use crate::format::{BATCH_HEADER_BYTES, BatchHeader, BatchView};
 
 const WINDOW_BYTES: usize = 1 << 20;
 const SECTOR_BYTES: usize = 512;
+/// Tries to read a sector before it counts as unreadable: some faults pass.
+const SECTOR_TRIES: u32 = 3;
 const STEP: usize = 8;
 const MAGIC: [u8; 4] = *b"EHB1";
 
@@ -17,11 +20,13 @@ pub(super) struct Window<'f> {
     bytes: Vec<u8>,
     start: u64,
     failed: Option<io::Error>,
+    /// From the first to the last offset that cannot be read.
+    bad: Range<u64>,
 }
 
 impl<'f> Window<'f> {
     pub fn new(file: &'f dyn StorageFile) -> Self {
-        Self { file, bytes: Vec::new(), start: 0, failed: None }
+        Self { file, bytes: Vec::new(), start: 0, failed: None, bad: 0..0 }
     }
 
     /// Bytes from `offset`; fewer than `len` only at the end of the file.
@@ -41,10 +46,7 @@ impl<'f> Window<'f> {
         self.bytes.resize(len, 0);
         let got = match self.file.read_at(&mut self.bytes, offset) {
             Ok(got) => got,
-            Err(error) => {
-                self.failed = Some(error);
-                self.load_sectors(offset)
-            }
+            Err(_) => self.load_sectors(offset),
         };
         self.bytes.truncate(got);
     }
@@ -52,14 +54,30 @@ impl<'f> Window<'f> {
     fn load_sectors(&mut self, offset: u64) -> usize {
         let mut at = offset;
         for sector in self.bytes.chunks_mut(SECTOR_BYTES) {
-            match self.file.read_at(sector, at) {
+            match read_sector(self.file, sector, at) {
                 Ok(got) if got < sector.len() => return (at - offset) as usize + got,
                 Ok(_) => {}
-                Err(_) => sector.fill(0),
+                Err(error) => {
+                    sector.fill(0);
+                    let end = at + sector.len() as u64;
+                    let known = !self.bad.is_empty();
+                    self.bad = if known { self.bad.start.min(at)..self.bad.end.max(end) } else { at..end };
+                    self.failed = Some(error);
+                }
             }
             at += sector.len() as u64;
         }
         (at - offset) as usize
+    }
+}
+
+fn read_sector(file: &dyn StorageFile, sector: &mut [u8], at: u64) -> io::Result<usize> {
+    let mut tries = 1;
+    loop {
+        match file.read_at(sector, at) {
+            Err(_) if tries < SECTOR_TRIES => tries += 1,
+            other => return other,
+        }
     }
 }
 
@@ -74,7 +92,7 @@ pub(crate) enum Found<'a> {
         /// The batch's header could be read, and said this.
         durable: Option<u64>,
     },
-    /// No further batch; so many bytes up to the last one that is not zero.
+    /// No further batch; so many bytes up to the last one that is not zero, or cannot be read.
     Rest { address: u64, nonzero: u64 },
 }
 
@@ -96,6 +114,14 @@ impl<'f> Scan<'f> {
     /// What the disk could not read so far.
     pub fn take_failure(&mut self) -> Option<io::Error> {
         self.window.failed.take()
+    }
+
+    /// Where the unreadable part of so many bytes from an address ends, if there is one. What lies between two unreadable
+    /// sectors counts as unreadable.
+    pub fn unreadable_end(&self, address: u64, bytes: u64) -> Option<u64> {
+        let (start, bad) = (address - self.base, &self.window.bad);
+        let touched = bad.start < start + bytes && start < bad.end;
+        touched.then(|| self.base + bad.end.min(start + bytes))
     }
 
     /// The next find, in order; `None` at the end.
@@ -135,7 +161,9 @@ impl<'f> Scan<'f> {
             at += len as u64;
         }
         self.offset = self.end;
-        Found::Rest { address, nonzero: nonzero.min(self.end - start) }
+        // What cannot be read is not known to be zero.
+        let unreadable = self.unreadable_end(address, self.end - start).map_or(0, |end| end - address);
+        Found::Rest { address, nonzero: nonzero.max(unreadable).min(self.end - start) }
     }
 
     fn header_at(&mut self, offset: u64) -> Option<BatchHeader> {

@@ -41,7 +41,7 @@ pub(crate) enum SpillFate {
     Cut,
     /// Nothing in it counts.
     Remove,
-    /// Its header cannot be read, or it is of another folder.
+    /// Its header cannot be read, it is of another folder, or of a queue whose definition is lost.
     Aside,
 }
 
@@ -215,9 +215,7 @@ pub(super) fn overlay(spills: &mut SpillParts, replay: &mut Replay, salt: u64) {
     }
     for (queue, parts) in &mut queues {
         let Some(state) = replay.spill_state(*queue) else {
-            for part in parts.iter_mut() {
-                part.fate = SpillFate::Remove;
-            }
+            give_up(*queue, parts, replay);
             continue;
         };
         let mut limit = state.limit;
@@ -250,6 +248,21 @@ fn cut_file(part: &SpillPart) -> io::Result<()> {
     part.file.sync_data()
 }
 
+/// Files of a queue that is removed go; those of one whose definition is lost are put aside and counted.
+fn give_up(queue: QueueId, parts: &mut [&mut SpillPart], replay: &mut Replay) {
+    let removed = replay.is_removed(queue);
+    for part in parts.iter_mut() {
+        part.fate = if removed { SpillFate::Remove } else { SpillFate::Aside };
+    }
+    if !removed {
+        let blocks = parts.iter().flat_map(|part| &part.list.blocks);
+        replay.lose_spilled(
+            queue,
+            blocks.map(|block| (block.first_seq, block.end_seq, u64::from(block.count))),
+        );
+    }
+}
+
 /// Carries out what was decided.
 ///
 /// # Errors
@@ -267,7 +280,9 @@ pub(super) fn repair_spills(storage: &dyn Storage, spills: &SpillParts) -> Resul
             }
             SpillFate::Remove => storage.remove(name).map_err(StoreError::io("remove", name))?,
             SpillFate::Aside => {
-                log::error!("{name}: its header is damaged, or it is of another folder; put aside");
+                log::error!(
+                    "{name}: its header or that of its queue is damaged, or it is of another folder; put aside"
+                );
                 let aside = spill_name(part.queue, part.number).replace(".lz4", ".bad");
                 storage.rename(name, &aside).map_err(StoreError::io("rename", name))?;
             }

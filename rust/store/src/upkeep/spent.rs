@@ -91,16 +91,17 @@ impl Shared {
     pub(super) fn drop_file(&self, queue: &Arc<QueueInner>, file: &SpillFile, cause: LossCause) -> u64 {
         let changes = queue.skip_file(file.number, cause);
         self.settle(queue, changes);
-        self.bury(queue.id, file, |file, bytes| queue.shrink_file(file, bytes));
+        self.bury(queue.id, file, |file, bytes| queue.resize_file(file, bytes));
         changes.lost.map_or(0, |lost| lost.count)
     }
 
     /// Puts something small in the place of a file, so that its space is back although the checkpoint has not passed it.
-    fn bury(&self, queue: QueueId, file: &SpillFile, shrink: impl FnOnce(u64, u64) -> u64) {
+    fn bury(&self, queue: QueueId, file: &SpillFile, resize: impl FnOnce(u64, u64) -> u64) {
         match write_tombstone(&self.spill_target(queue), file) {
             Ok(bytes) => {
-                let gained = shrink(file.number, bytes);
-                self.load.spill_bytes.fetch_sub(gained, Ordering::Relaxed);
+                let before = resize(file.number, bytes);
+                self.load.spill_bytes.fetch_add(bytes, Ordering::Relaxed);
+                self.load.spill_bytes.fetch_sub(before, Ordering::Relaxed);
             }
             Err(error) => log::warn!("a file that is not wanted keeps its space for now: {error}"),
         }

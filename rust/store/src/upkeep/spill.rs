@@ -261,8 +261,12 @@ impl Shared {
         // A segment that begins with this batch has the old state in its header, and the record behind it.
         if let Err(error) = self.write_control(&mut journal) {
             drop(journal);
+            if !error.is_retryable() {
+                // The record may be in the journal all the same: then the copies are all there is.
+                return Err(error);
+            }
             self.give_up_copies(&moved);
-            return if error.is_retryable() { Ok(()) } else { Err(error) };
+            return Ok(());
         }
         for (queue, spilled) in &moved {
             queue.set_recorded(spilled.end_seq(), spilled.generation);

@@ -2,6 +2,11 @@
 #![allow(dead_code)] // each test file uses its own part
 #![allow(clippy::unwrap_used)] // a test may panic
 
+pub mod cases;
+pub mod promise;
+pub mod script;
+pub mod seeds;
+
 use std::sync::Arc;
 
 use edgehub_store::{
@@ -104,7 +109,10 @@ impl Rig {
     }
 
     pub fn in_memory(config: StoreConfig) -> Self {
-        let clock = Arc::new(VirtualClock::at(START));
+        Self::in_memory_at(config, Arc::new(VirtualClock::at(START)))
+    }
+
+    pub fn in_memory_at(config: StoreConfig, clock: Arc<VirtualClock>) -> Self {
         Self::with_media(Media::Memory, FaultyStorage::new(), config, clock).unwrap()
     }
 
@@ -146,6 +154,11 @@ impl Rig {
         self.store.append(&mut self.batch, &self.waiter, self.next_ticket)
     }
 
+    /// The ticket of the last batch that [`Rig::try_append`] was given.
+    pub fn ticket(&self) -> u64 {
+        self.next_ticket
+    }
+
     /// Appends one batch of messages that never expire and has it committed.
     pub fn append(&mut self, queues: &[&Queue], payloads: &[&[u8]]) {
         self.append_until(queues, payloads, NEVER);
@@ -165,13 +178,14 @@ pub struct Got {
     pub seq: u64,
     pub epoch: u32,
     pub redelivered: bool,
+    pub expires_at: UnixMs,
     pub payload: Vec<u8>,
 }
 
 impl From<Leased<'_>> for Got {
     fn from(leased: Leased<'_>) -> Self {
-        let Leased { seq, epoch, redelivered, payload, .. } = leased;
-        Self { seq, epoch, redelivered, payload: payload.to_vec() }
+        let Leased { seq, epoch, redelivered, expires_at, payload } = leased;
+        Self { seq, epoch, redelivered, expires_at, payload: payload.to_vec() }
     }
 }
 

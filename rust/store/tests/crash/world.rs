@@ -1,21 +1,12 @@
-//! What a loss of power leaves: random work, a cut at a random moment, recovery, and on from there.
-//!
-//! The disk keeps live and durable images apart and leaves either a prefix of what was not synced, torn at any
-//! byte, or any sectors of it in no order. The model knows of every message whether it must be there, must not be
-//! there, or may.
-#![allow(clippy::unwrap_used)] // a test may panic
-
-mod common;
+//! The store and what is known of every message: whether a loss of power may take it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use common::{Got, NEVER, NO_SPILL, Rig, SPILL_ALL, config, lease};
-use edgehub_store::{Commit, Queue, SpillConfig, StoreConfig, SyncPolicy, Target};
-use edgehub_testkit::{Dice, PowerCut};
-use edgehub_types::Storage;
+use edgehub_store::{Commit, Queue, StoreConfig, SyncPolicy, Target};
+use edgehub_testkit::PowerCut;
 
-const QUEUES: [&str; 3] = ["a", "b", "c"];
-const INTERVAL: SyncPolicy = SyncPolicy::Interval { interval_ms: 40 };
+use crate::action::{Action, QUEUES};
+use crate::common::{Got, NEVER, Rig, lease};
 
 /// One message in one queue.
 #[derive(Debug, Clone, Copy)]
@@ -51,9 +42,8 @@ impl ModelQueue {
     }
 }
 
-struct World {
-    rig: Rig,
-    dice: Dice,
+pub struct World {
+    pub rig: Rig,
     life: u32,
     queues: Vec<Queue>,
     model: Vec<ModelQueue>,
@@ -64,15 +54,14 @@ struct World {
     durable: u64,
 }
 
-fn id_of(got: &Got) -> u64 {
+pub fn id_of(got: &Got) -> u64 {
     u64::from_le_bytes(got.payload[..8].try_into().unwrap())
 }
 
 impl World {
-    fn new(config: StoreConfig, seed: u64) -> Self {
+    pub fn new(config: StoreConfig) -> Self {
         let mut world = Self {
             rig: Rig::new(config),
-            dice: Dice::new(seed),
             life: 0,
             queues: Vec::new(),
             model: QUEUES.iter().map(|_| ModelQueue::default()).collect(),
@@ -93,16 +82,15 @@ impl World {
         self.queues = QUEUES.map(|endpoint| self.rig.store.open_queue(endpoint, 0).unwrap()).into();
     }
 
-    fn append(&mut self) {
+    fn append(&mut self, mask: u8, sizes: &[u16]) {
         self.batches += 1;
-        let mask = 1 + self.dice.below(7);
-        let ids = self.next_id..self.next_id + 1 + self.dice.below(4);
+        let ids = self.next_id..self.next_id + sizes.len() as u64;
         self.next_id = ids.end;
         let chosen: Vec<usize> = (0..QUEUES.len()).filter(|at| mask & 1 << at != 0).collect();
         let mut bodies = Vec::new();
-        for id in ids {
+        for (id, size) in ids.zip(sizes) {
             let mut body = id.to_le_bytes().to_vec();
-            body.resize(8 + self.dice.below(900) as usize, id as u8);
+            body.resize(8 + usize::from(*size), id as u8);
             bodies.push(body);
             for at in &chosen {
                 let sent = Sent { batch: self.batches, life: self.life, done: false, seq: None };
@@ -140,8 +128,7 @@ impl World {
         }
     }
 
-    fn lease(&mut self, at: usize) {
-        let max = 1 + self.dice.below(6) as usize;
+    fn lease(&mut self, at: usize, max: usize) {
         let model = &mut self.model[at];
         for got in lease(&self.queues[at], self.rig.now(), max) {
             let sent = model.sent.get_mut(&id_of(&got)).unwrap();
@@ -154,8 +141,7 @@ impl World {
         }
     }
 
-    fn ack(&mut self, at: usize) {
-        let pick = self.dice.below(3) as usize;
+    fn ack(&mut self, at: usize, pick: usize) {
         let model = &mut self.model[at];
         let Some((id, seq)) = model.leased.iter().nth(pick).map(|(id, seq)| (*id, *seq)) else { return };
         self.queues[at].ack(seq, self.queues[at].epoch());
@@ -180,17 +166,28 @@ impl World {
         }
     }
 
-    fn act(&mut self) {
-        let at = self.dice.below(3) as usize;
-        match self.dice.below(100) {
-            0..33 => self.append(),
-            33..53 => self.tick(0),
-            53..60 => self.tick(45),
-            60..76 => self.lease(at),
-            76..93 => self.ack(at),
-            93..98 => self.checkpoint(),
-            _ => self.remove(at),
+    /// One step; a cut of power ends the life of this world and begins another.
+    pub fn act(self, action: &Action) -> Self {
+        let mut world = self;
+        match *action {
+            Action::Append { queues, ref sizes } => world.append(queues, sizes),
+            Action::Pass { ms } => world.tick(ms),
+            Action::Lease { queue, max } => world.lease(queue, max),
+            Action::Ack { queue, pick } => world.ack(queue, pick),
+            Action::Checkpoint => world.checkpoint(),
+            Action::Remove { queue } => world.remove(queue),
+            Action::Cut { seed, scattered } => {
+                let cut = if scattered { PowerCut::scattered(seed) } else { PowerCut::random_prefix(seed) };
+                return world.cut(cut);
+            }
         }
+        world
+    }
+
+    /// Every message of a place in [`QUEUES`] that must be there whatever happens.
+    pub fn must_be_there(&self, at: usize) -> impl Iterator<Item = u64> {
+        let wanted = self.model[at].sent.iter().filter(|(_, sent)| sent.batch <= self.durable && !sent.done);
+        wanted.map(|(id, _)| *id)
     }
 
     /// Loses power, recovers, and checks what came back.
@@ -243,117 +240,4 @@ fn check_and_restart(model: &mut ModelQueue, found: &[Got], durable: u64, last_b
     model.leased.clear();
     model.written_done.clear();
     model.durable_done.clear();
-}
-
-fn run(policy: SyncPolicy, seed: u64) {
-    let mut dice = Dice::new(seed);
-    let segment_bytes = [4096, 16_384, 1 << 20][dice.below(3) as usize];
-    let spill = [NO_SPILL, SPILL_ALL, SpillConfig { after_segments: 1, index_entries: 30, ..NO_SPILL }];
-    let spill = spill[dice.below(3) as usize];
-    let mut world = World::new(StoreConfig { segment_bytes, spill, ..config(policy) }, seed);
-    for _ in 0..4 {
-        for _ in 0..dice.below(80) {
-            world.act();
-        }
-        let cut_seed = dice.below(u64::MAX);
-        let prefix = dice.below(2) == 0;
-        let cut = if prefix { PowerCut::random_prefix(cut_seed) } else { PowerCut::scattered(cut_seed) };
-        world = world.cut(cut);
-    }
-}
-
-/// More of them with `STORE_CRASHES=100000`.
-fn seeds() -> u64 {
-    std::env::var("STORE_CRASHES").ok().and_then(|count| count.parse().ok()).unwrap_or(100)
-}
-
-#[test]
-fn group_commit_survives_power_cuts() {
-    for seed in 0..seeds() {
-        run(SyncPolicy::Group, seed);
-    }
-}
-
-#[test]
-fn the_interval_policy_survives_power_cuts() {
-    for seed in 0..seeds() {
-        run(INTERVAL, seed);
-    }
-}
-
-#[test]
-fn without_sync_a_prefix_survives_power_cuts() {
-    for seed in 0..seeds() {
-        run(SyncPolicy::None, seed);
-    }
-}
-
-/// A segment that is gone must be known to be spent, not lost with all that came after it.
-#[test]
-fn a_cut_right_after_unlinking_loses_nothing() {
-    for policy in [SyncPolicy::Group, INTERVAL, SyncPolicy::None] {
-        let mut rig = Rig::new(config(policy));
-        let queue = rig.store.open_queue("e", 0).unwrap();
-        rig.append(&[&queue], &[&[0; 1500]]);
-        // These two are committed together, but in two segments: the second one begins before the first is durable.
-        let target = [Target { queue: queue.id(), expires_at: NEVER }];
-        for n in 1..3_u8 {
-            let _ = rig.try_append(&target, &[&[n; 1500]]).unwrap();
-        }
-        rig.store.tick();
-        let first = rig.disk.list().unwrap().into_iter().min().unwrap();
-        for message in lease(&queue, rig.now(), 2) {
-            queue.ack(message.seq, message.epoch);
-        }
-        rig.pass(40);
-        rig.pass(40);
-        for _ in 0..100 {
-            if rig.disk.content(&first).is_none() {
-                break;
-            }
-            rig.pass(20);
-        }
-        assert_eq!(rig.disk.content(&first), None, "the first segment is unlinked");
-        rig.disk.sync_dir().unwrap();
-        let disk = rig.disk.after_power_cut(PowerCut::all_lost());
-        let rig = Rig::on(disk, rig.config, rig.clock);
-        let queue = rig.store.open_queue("e", 0).unwrap();
-        assert_eq!(lease(&queue, rig.now(), 9).last().map(|got| got.seq), Some(2), "{policy:?}");
-    }
-}
-
-/// Every single place where a cut can be, for a short history.
-#[test]
-fn every_byte_of_the_end_can_be_the_last() {
-    for policy in [SyncPolicy::Group, SyncPolicy::None] {
-        let mut world = World::new(config(policy), 3);
-        for _ in 0..12 {
-            world.append();
-            if world.dice.below(4) == 0 {
-                world.tick(0);
-            }
-            world.lease(0);
-            world.ack(0);
-        }
-        let ops = world.rig.disk.unsynced_ops();
-        for op in 0..=ops {
-            for torn in 0..400 {
-                let disk = world.rig.disk.after_power_cut(PowerCut::prefix(op, torn * 7));
-                let rig = Rig::on(disk, world.rig.config.clone(), world.rig.clock.clone());
-                assert_eq!((rig.report.quarantined, rig.report.orphaned), (0, 0));
-                for queue in rig.store.queues() {
-                    let found = lease(&queue, rig.now(), usize::MAX);
-                    assert!(found.is_sorted_by(|a, b| a.seq + 1 == b.seq));
-                    if policy == SyncPolicy::Group {
-                        let at = QUEUES.iter().position(|name| *name == queue.endpoint()).unwrap();
-                        let model = &world.model[at];
-                        let must =
-                            model.sent.iter().filter(|(_, sent)| sent.batch <= world.durable && !sent.done);
-                        let there: BTreeSet<_> = found.iter().map(id_of).collect();
-                        assert!(must.map(|(id, _)| id).all(|id| there.contains(id)));
-                    }
-                }
-            }
-        }
-    }
 }
