@@ -36,6 +36,8 @@ __all__ = [
     "StoreMessages",
     "StoreQueue",
     "StoreSegment",
+    "StoreSpillBlock",
+    "StoreSpillFile",
     "StoredMessage",
     "SubscribeEvent",
     "UnsubscribeEvent",
@@ -236,6 +238,7 @@ class Engine:
         sync: str = "group",
         sync_interval_ms: int = 1000,
         sync_min_interval_ms: int = 0,
+        spill_index_entries: int | None = None,
         io_threads: int = 0,
         low_memory: bool = False,
         pooled_buffers: bool = True,
@@ -250,6 +253,8 @@ class Engine:
 
         :param storage_dir: existing folder, or None for a store in memory.
         :param sync: `group`, `interval` or `none`.
+        :param spill_index_entries: with more queued messages, old ones go to compressed files; None chooses
+            by `low_memory`.
         :param io_threads: 0 chooses by the number of usable cores.
         :param low_memory: smaller buffers, caches and segments; docs/memory.md.
         :param pooled_buffers: whether emptied buffers are kept for some seconds; whatever `low_memory` is.
@@ -548,8 +553,10 @@ class StoreQueue:
     """One queue as the files of a store have it. Times are milliseconds since 1970 UTC.
 
     A removed one is empty and only keeps its numbering. `messages` are those not acknowledged, expired ones
-    included; `bytes` are those of their records. `head_seq` is the number of the first of them, `next_seq`
-    the one that the next message to come gets. Expiries are rounded up to a second; None if nothing expires.
+    included; `bytes` are those of their records, or of uncompressed entries for the `spilled` of them, which
+    are in `spill_bytes` of spill files. `head_seq` is the number of the first of them (the checkpoint if some
+    are spilled), `next_seq` the one that the next message to come gets. Expiries are rounded up to a second;
+    None if nothing expires.
     """
 
     id: int
@@ -558,6 +565,8 @@ class StoreQueue:
     removed: bool
     messages: int
     bytes: int
+    spilled: int
+    spill_bytes: int
     head_seq: int
     next_seq: int
     oldest_enqueued_ms: int | None
@@ -581,17 +590,51 @@ class StoreSegment:
     unreadable: bool
 
 @final
+class StoreSpillFile:
+    """One spill file. `messages` are those that are wanted, those in damaged blocks included.
+
+    Its `blocks` that count cover the numbers `first_seq` to `end_seq`, exclusive. `last_expiry_ms` is None if
+    some message never expires, or if nothing is wanted.
+    """
+
+    queue: int
+    number: int
+    name: str
+    state: Literal["complete", "open", "spent", "unreadable", "aside", "behind"]
+    bytes: int
+    messages: int
+    blocks: int
+    first_seq: int
+    end_seq: int
+    last_expiry_ms: int | None
+
+@final
+class StoreSpillBlock:
+    """A block of a spill file in which `messages` are wanted: those with numbers from `from_seq` on.
+
+    The frame of its header is at `offset` of the file.
+    """
+
+    file: str
+    offset: int
+    from_seq: int
+    messages: int
+
+@final
 class StoreFinding:
-    """Bytes of a segment that are not readable: damaged, or the torn end of what was not yet durable."""
+    """Bytes of a file that are not readable: damaged, or the torn end of what was not yet durable."""
 
     kind: Literal["damaged", "torn"]
-    segment: int
+    file: str
     offset: int
     bytes: int
 
 @final
 class StoredMessage:
     """A message as stored."""
+
+    def __new__(cls, seq: int, expires_at_ms: int | None, payload: bytes) -> StoredMessage:
+        """For those who read a spill file themselves."""
 
     @property
     def seq(self) -> int: ...
@@ -609,11 +652,11 @@ class StoredMessage:
 
 @final
 class StoreMessages:
-    """Walks over the messages of a queue; one payload is in memory at a time."""
+    """Walks over the messages of a queue; one payload or block of a spill file is in memory at a time."""
 
     def __iter__(self) -> StoreMessages: ...
     def __next__(self) -> StoredMessage:
-        """The next message. After an error the walk goes on behind the message in question.
+        """The next message. After an error the walk goes on behind the message or block in question.
 
         :raises StoreError: it cannot be read any more.
         """
@@ -624,8 +667,10 @@ class StoreMessages:
 class StoreInspector:
     """What the files of a store hold, read once. Locks and changes nothing: the folder may be in use."""
 
-    def __new__(cls, folder: str | PathLike[str]) -> StoreInspector:
+    def __new__(cls, folder: str | PathLike[str], *, verify: bool = False) -> StoreInspector:
         """Reads all segments; takes as long as a recovery. Releases the GIL.
+
+        :param verify: also reads every block of the spill files.
 
         :raises StoreError: not a store, of a newer format, or it cannot be read.
         """
@@ -636,8 +681,11 @@ class StoreInspector:
     def segments(self) -> list[StoreSegment]:
         """By number."""
 
+    def spill_files(self) -> list[StoreSpillFile]:
+        """By queue and number."""
+
     def findings(self) -> list[StoreFinding]:
-        """In the order of the log, at most 10,000."""
+        """In the order of the log, then those in spill files; at most 10,000."""
 
     @property
     def findings_more(self) -> int:
@@ -645,11 +693,11 @@ class StoreInspector:
 
     @property
     def missed(self) -> int:
-        """Segments that came or went while the folder was read, at every attempt; messages may be missing."""
+        """Files that came or went while the folder was read, at every attempt; messages may be missing."""
 
     @property
     def is_sound(self) -> bool:
-        """Whether everything that had been durable can be read. A torn end is no damage."""
+        """Whether everything that had been durable can be read, as far as it was. A torn end is no damage."""
 
     @property
     def batches(self) -> int:
@@ -664,12 +712,20 @@ class StoreInspector:
         """Messages of queues whose definition is damaged."""
 
     @property
+    def lost(self) -> int:
+        """Messages that damage took, as far as the numbers of others tell; once per queue."""
+
+    @property
     def torn_bytes(self) -> int:
         """Bytes at the end of the log that are not whole."""
 
     @property
     def damaged_bytes(self) -> int:
         """Bytes that had been durable and are not readable."""
+
+    @property
+    def wall_skew_ms(self) -> int:
+        """How much the wall clock is ahead of the store's time, which expiries are in, as it stood last."""
 
     def peek(self, queue_id: int, count: int) -> StoreMessages:
         """The next messages of a queue, at most `count`.
@@ -679,6 +735,18 @@ class StoreInspector:
 
     def export(self, queue_id: int) -> StoreMessages:
         """All messages of a queue.
+
+        :raises KeyError: no such queue.
+        """
+
+    def journal(self, queue_id: int) -> StoreMessages:
+        """Those of them that are not in spill files.
+
+        :raises KeyError: no such queue.
+        """
+
+    def spill_blocks(self, queue_id: int) -> list[StoreSpillBlock]:
+        """Where those are that come before them, in order.
 
         :raises KeyError: no such queue.
         """

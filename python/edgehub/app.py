@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import resource
 import signal
 import sys
 from typing import TYPE_CHECKING, Any, cast
 
 from edgehub import __version__
+from edgehub.common.limits import raise_file_limit
 from edgehub.common.logs import configure_logging
 from edgehub.config.load import Loaded, SettingsError, load_settings
 from edgehub.errors import EdgehubError
@@ -241,13 +241,6 @@ def run_hub(variables: dict[str, str] | None = None) -> int:
     raise_file_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(loaded, cast("CoreModule", _core)))
-
-
-def raise_file_limit() -> None:
-    """Lets the process open as many files as it may: every client is one."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 async def _serve(loaded: Loaded, core: CoreModule) -> int:

@@ -288,6 +288,7 @@ class Services:
             sync=storage.sync,
             sync_interval_ms=storage.sync_interval_ms,
             sync_min_interval_ms=storage.sync_min_interval_ms,
+            spill_index_entries=storage.spill_index_entries,
             io_threads=mqtt.io_threads,
             low_memory=not storage.optimize_for_performance,
             pooled_buffers=self._settings.pools_buffers,

@@ -85,6 +85,10 @@ class StoreFiles:
             self.next_seqs[queue] += 1
         self._batch([_record(1, len(queues), targets + payload)], ranges, [])
 
+    def spilled(self, queue: int, below: int) -> None:
+        """Says that messages of the queue below a number are in spill files."""
+        self._batch([_record(4, 0, struct.pack("<IQ", queue, below))], [], [])
+
     def acknowledge(self, queue: int, below: int) -> None:
         """Adds a checkpoint."""
         self._batch([], [], [(queue, 0, below)])

@@ -33,6 +33,7 @@ PACKAGES = {
     "heads": {"protocol", "hub", "identity", "metrics", "common", "_core"},
     "upstream": {"protocol", "common", "_core"},
     "router": {"_core"},
+    "store_files": {"_core"},
 }
 
 NO_IO = {"asyncio", "ssl", "socket", "time", "aiohttp", "uvloop", "select", "selectors", "threading"}

@@ -99,6 +99,7 @@ class EngineFactory(Protocol):
         sync: str = "group",
         sync_interval_ms: int = 1000,
         sync_min_interval_ms: int = 0,
+        spill_index_entries: int | None = None,
         io_threads: int = 0,
         low_memory: bool = False,
         pooled_buffers: bool = True,

@@ -33,7 +33,7 @@ pub(crate) struct Engine {
 impl Engine {
     #[new]
     #[pyo3(signature = (*, edge_device_id, storage_dir=None, sync="group", sync_interval_ms=1000,
-        sync_min_interval_ms=0, io_threads=0, low_memory=false, pooled_buffers=true,
+        sync_min_interval_ms=0, spill_index_entries=None, io_threads=0, low_memory=false, pooled_buffers=true,
         packet_bytes_max=262_144, connect_timeout_ms=60_000, keep_alive_max_ms=600_000,
         ack_timeout_ms=30_000, connections_max=4096, listen_backlog=200))]
     #[allow(clippy::too_many_arguments)] // one keyword per setting; Python has no other way
@@ -44,6 +44,7 @@ impl Engine {
         sync: &str,
         sync_interval_ms: u64,
         sync_min_interval_ms: u64,
+        spill_index_entries: Option<usize>,
         io_threads: usize,
         low_memory: bool,
         pooled_buffers: bool,
@@ -57,6 +58,10 @@ impl Engine {
         let mut profile = Profile::choose(low_memory, pooled_buffers);
         profile.store.sync = sync_policy(sync, sync_interval_ms)?;
         profile.store.sync_min_interval_ms = sync_min_interval_ms;
+        if let Some(entries) = spill_index_entries {
+            // With more, the index could be full before anything is moved.
+            profile.store.spill.index_entries = entries.min(profile.store.index_entries_max / 2);
+        }
         let config = &mut profile.engine;
         config.edge_device_id = edge_device_id;
         config.packet_bytes_max = packet_bytes_max;

@@ -40,6 +40,16 @@ pub enum StoreError {
         /// Number of the message in it.
         seq: u64,
     },
+    /// A block of a spill file cannot be read.
+    #[error("{file}: the block at offset {offset} is damaged; {messages} messages in it cannot be read")]
+    DamagedBlock {
+        /// Name of the file.
+        file: String,
+        /// Where in it the block begins.
+        offset: u64,
+        /// Wanted messages in it.
+        messages: u64,
+    },
     /// Another process (or another store of this one) has the folder open.
     #[error("store folder {} is in use by another process", folder.display())]
     Locked {

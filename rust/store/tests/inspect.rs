@@ -3,161 +3,16 @@
 #![allow(clippy::unwrap_used)] // a test may panic
 
 mod common;
+mod looking;
 
-use std::io;
-use std::sync::Arc;
-
-use common::{NEVER, Rig, START, config, drain, lease};
-use edgehub_store::inspect::{FindingKind, Inspection, QueueInfo, SegmentState};
-use edgehub_store::{Queue, StoreConfig, StoreError, SyncPolicy};
-use edgehub_testkit::{Dice, FaultyStorage, PowerCut, VirtualClock};
-use edgehub_types::{Storage, StorageFile, UnixMs};
+use common::{NEVER, NO_SPILL, Rig, SPILL_ALL, START, config, drain, lease};
+use edgehub_store::inspect::{FindingKind, Inspection, SegmentState};
+use edgehub_store::{SpillConfig, StoreConfig, StoreError, SyncPolicy};
+use edgehub_testkit::{Dice, FaultyStorage, PowerCut};
+use edgehub_types::{Storage, UnixMs};
+use looking::{Sealed, assert_agrees, inspect};
 use parking_lot::Mutex;
 use proptest::prelude::*;
-
-/// A folder in which every change is a failure of the test.
-struct Sealed {
-    disk: FaultyStorage,
-    /// What `list` answers at first, one answer a call.
-    stale: Mutex<Vec<Vec<String>>>,
-    /// A file of which the first read finds nothing, as if it were written only then.
-    late: Mutex<Option<String>>,
-}
-
-impl Sealed {
-    fn new(disk: &FaultyStorage) -> Self {
-        Self { disk: disk.clone(), stale: Mutex::default(), late: Mutex::default() }
-    }
-}
-
-struct SealedFile {
-    file: Box<dyn StorageFile>,
-    late: Mutex<bool>,
-}
-
-impl StorageFile for SealedFile {
-    fn write_all_at(&self, _bytes: &[u8], _offset: u64) -> io::Result<()> {
-        panic!("written")
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        if std::mem::take(&mut *self.late.lock()) {
-            buf.fill(0);
-            return Ok(buf.len());
-        }
-        self.file.read_at(buf, offset)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        panic!("synced")
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        self.file.len()
-    }
-
-    fn set_len(&self, _len: u64) -> io::Result<()> {
-        panic!("cut")
-    }
-}
-
-impl Storage for Sealed {
-    fn open(&self, name: &str, create: bool) -> io::Result<Box<dyn StorageFile>> {
-        assert!(!create, "created {name}");
-        let late = self.late.lock().take_if(|late| late == name).is_some();
-        Ok(Box::new(SealedFile { file: self.disk.open(name, false)?, late: Mutex::new(late) }))
-    }
-
-    fn list(&self) -> io::Result<Vec<String>> {
-        self.stale.lock().pop().map_or_else(|| self.disk.list(), Ok)
-    }
-
-    fn remove(&self, name: &str) -> io::Result<()> {
-        panic!("removed {name}")
-    }
-
-    fn rename(&self, from: &str, _to: &str) -> io::Result<()> {
-        panic!("renamed {from}")
-    }
-
-    fn sync_dir(&self) -> io::Result<()> {
-        panic!("synced")
-    }
-}
-
-fn image(disk: &FaultyStorage) -> Vec<(String, Vec<u8>)> {
-    let mut names = disk.list().unwrap();
-    names.sort();
-    names.into_iter().map(|name| (name.clone(), disk.content(&name).unwrap())).collect()
-}
-
-fn inspect(disk: &FaultyStorage) -> Arc<Inspection> {
-    let (before, ops) = (image(disk), disk.unsynced_ops());
-    let inspection = Inspection::of_storage(&Sealed::new(disk)).unwrap();
-    assert!(image(disk) == before, "the files are as before");
-    assert_eq!(disk.unsynced_ops(), ops);
-    inspection
-}
-
-/// Number, expiry and payload of every message of a queue.
-fn messages(inspection: &Arc<Inspection>, queue: &QueueInfo) -> Vec<(u64, UnixMs, Vec<u8>)> {
-    let mut walk = inspection.messages(queue.id).unwrap();
-    let mut found = Vec::new();
-    assert_eq!(walk.left() as u64, queue.messages);
-    while let Some(stored) = walk.read_next().unwrap() {
-        found.push((stored.seq, stored.expires_at, stored.payload.to_vec()));
-    }
-    assert_eq!(walk.left(), 0);
-    found
-}
-
-/// The same of a store, nothing of which counts as expired.
-fn stored(queue: &Queue) -> Vec<(u64, UnixMs, Vec<u8>)> {
-    let mut found = Vec::new();
-    let all = queue.lease(UnixMs(0), usize::MAX, usize::MAX, |leased| {
-        found.push((leased.seq, leased.expires_at, leased.payload.to_vec()));
-        true
-    });
-    all.unwrap();
-    found
-}
-
-/// Looks at the folder, then opens a store on it, and compares.
-fn assert_agrees(disk: &FaultyStorage) {
-    let inspection = inspect(disk);
-    let rig = Rig::on(disk.after_kill(), config(SyncPolicy::Group), Arc::new(VirtualClock::at(START)));
-    assert_eq!(inspection.summary(), rig.report);
-    let mut queues = rig.store.queues();
-    queues.sort_by_key(Queue::id);
-    let present: Vec<_> = inspection.queues().iter().filter(|queue| !queue.removed).collect();
-    assert_eq!(present.len(), queues.len());
-    for (info, queue) in present.iter().zip(&queues) {
-        assert_eq!((info.id, &*info.endpoint), (queue.id(), queue.endpoint()));
-        assert_eq!((info.priority, info.messages), (queue.priority(), queue.len()));
-        let found = messages(&inspection, info);
-        assert_eq!(found, stored(queue));
-        check_info(info, &found);
-    }
-    let in_segments: u64 = inspection.segments().iter().map(|segment| segment.messages).sum();
-    assert_eq!(in_segments, inspection.summary().entries);
-    let damaged = inspection.findings().iter().filter(|finding| finding.kind == FindingKind::Damaged);
-    let damaged_bytes: u64 = damaged.map(|finding| finding.bytes).sum();
-    assert_eq!(damaged_bytes, rig.report.quarantined_bytes);
-}
-
-fn check_info(info: &QueueInfo, found: &[(u64, UnixMs, Vec<u8>)]) {
-    let seq = |at: Option<&(u64, UnixMs, Vec<u8>)>| at.map(|message| message.0);
-    assert_eq!(seq(found.first()).unwrap_or(info.next_seq), info.head_seq);
-    assert!(seq(found.last()).is_none_or(|last| last < info.next_seq));
-    let rounded = |(_, at, _): &(u64, UnixMs, Vec<u8>)| (*at != NEVER).then(|| at.0.div_ceil(1000) * 1000);
-    let expiries = || found.iter().filter_map(rounded).map(UnixMs);
-    assert_eq!((info.first_expiry, info.last_expiry), (expiries().min(), expiries().max()));
-    assert_eq!(info.never_expiring, (found.len() - expiries().count()) as u64);
-    assert_eq!(info.oldest_enqueued.is_some(), !found.is_empty());
-    assert!(info.oldest_enqueued <= info.newest_enqueued);
-    let payload_bytes: u64 = found.iter().map(|(_, _, payload)| payload.len() as u64).sum();
-    assert!(info.bytes >= payload_bytes);
-}
 
 fn filled() -> Rig {
     let mut rig = Rig::new(config(SyncPolicy::Group));
@@ -226,7 +81,7 @@ fn damage_has_its_place() {
     let [finding] = inspection.findings() else { panic!("{:?}", inspection.findings()) };
     assert_eq!(finding.kind, FindingKind::Damaged);
     assert!((finding.offset..finding.offset + finding.bytes).contains(&(at as u64)));
-    assert_eq!(finding.segment, inspection.segments()[0].number);
+    assert_eq!(finding.file.to_string(), inspection.segments()[0].name);
     assert_agrees(&rig.disk);
 }
 
@@ -258,7 +113,7 @@ fn a_segment_that_goes_meanwhile_makes_a_new_list() {
     (0..100).for_each(|_| rig.pass(1000));
     let now = rig.disk.list().unwrap();
     assert!(stale.iter().any(|name| !now.contains(name)), "something was unlinked");
-    let once = Sealed { stale: Mutex::new(vec![stale.clone()]), ..Sealed::new(&rig.disk) };
+    let once = Sealed { stale: Mutex::new(vec![stale.clone(); 2]), ..Sealed::new(&rig.disk) };
     let inspection = Inspection::of_storage(&once).unwrap();
     assert_eq!((inspection.missed(), inspection.summary().entries), (0, 0));
     let always = Sealed { stale: Mutex::new(vec![stale; 100]), ..Sealed::new(&rig.disk) };
@@ -271,7 +126,7 @@ fn a_list_with_a_hole_is_made_anew() {
     let mut names = rig.disk.list().unwrap();
     names.sort();
     names.remove(1);
-    let holed = Sealed { stale: Mutex::new(vec![names]), ..Sealed::new(&rig.disk) };
+    let holed = Sealed { stale: Mutex::new(vec![names; 2]), ..Sealed::new(&rig.disk) };
     let inspection = Inspection::of_storage(&holed).unwrap();
     assert_eq!((inspection.missed(), inspection.queues()[0].messages), (0, 40));
 }
@@ -367,14 +222,19 @@ proptest! {
             Just(SyncPolicy::Interval { interval_ms: 40 }),
         ],
         spoiled in 0_u8..4,
+        spill in prop_oneof![
+            Just(NO_SPILL),
+            Just(SPILL_ALL),
+            Just(SpillConfig { after_segments: 1, index_entries: 20, block_bytes: 256, ..NO_SPILL }),
+        ],
     ) {
         let mut dice = Dice::new(seed);
-        let mut rig = Rig::new(StoreConfig { segment_bytes: 8192, ..config(policy) });
+        let mut rig = Rig::new(StoreConfig { segment_bytes: 8192, spill, ..config(policy) });
         work(&mut rig, &mut dice, steps);
-        assert_agrees(&rig.disk);
+        assert!(assert_agrees(&rig.disk));
         for cut in [PowerCut::all_lost(), PowerCut::random_prefix(seed), PowerCut::scattered(seed)] {
             let disk = rig.disk.after_power_cut(cut);
-            assert_agrees(&disk);
+            assert!(assert_agrees(&disk), "after a power cut");
             if !disk.list().unwrap().is_empty() {
                 (0..spoiled).for_each(|_| spoil(&disk, &mut dice));
                 assert_agrees(&disk);

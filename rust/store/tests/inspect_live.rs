@@ -5,9 +5,12 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{NEVER, START, Tickets, config, lease};
+use common::{NEVER, NO_SPILL, SPILL_ALL, START, Tickets, config, lease};
 use edgehub_store::inspect::Inspection;
-use edgehub_store::{Batch, Commit, CommitWaiter, FileStorage, Media, Store, StoreError, SyncPolicy, Target};
+use edgehub_store::{
+    Batch, Commit, CommitWaiter, FileStorage, Media, SpillConfig, Store, StoreConfig, StoreError, SyncPolicy,
+    Target,
+};
 use edgehub_testkit::VirtualClock;
 use edgehub_types::UnixMs;
 
@@ -65,16 +68,29 @@ fn check_live(inspection: &Arc<Inspection>) -> u64 {
 
 #[test]
 fn segments_that_come_and_go_meanwhile_leave_no_hole() {
-    let folder = std::env::temp_dir().join(format!("edgehub-inspect-live-{}", std::process::id()));
+    watch("segments", NO_SPILL);
+}
+
+#[test]
+fn spill_files_that_come_and_go_meanwhile_leave_no_hole() {
+    watch("spilled", SPILL_ALL);
+    watch("spilled-late", SpillConfig { after_segments: 2, index_entries: 30, ..NO_SPILL });
+}
+
+fn watch(name: &str, spill: SpillConfig) {
+    let folder = std::env::temp_dir().join(format!("edgehub-inspect-{name}-{}", std::process::id()));
     let clock = Arc::new(VirtualClock::at(START));
     let media = Media::Disk(Arc::new(FileStorage::open(&folder).unwrap()));
-    let config = config(SyncPolicy::Interval { interval_ms: 100 });
+    let config = StoreConfig { spill, ..config(SyncPolicy::Interval { interval_ms: 100 }) };
     let store = Store::open(media, config, Arc::<VirtualClock>::clone(&clock)).unwrap().0;
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| churn(&store, &clock));
         let mut next_seq = 0;
-        while !writer.is_finished() {
-            let inspection = Inspection::of_folder(&folder).unwrap();
+        for read in [Inspection::of_folder, Inspection::verify_folder].into_iter().cycle() {
+            if writer.is_finished() {
+                break;
+            }
+            let inspection = read(&folder).unwrap();
             if inspection.missed() == 0 {
                 let found = check_live(&inspection);
                 assert!(found >= next_seq, "{found} after {next_seq}");
@@ -84,6 +100,7 @@ fn segments_that_come_and_go_meanwhile_leave_no_hole() {
     });
     assert_eq!(check_live(&Inspection::of_folder(&folder).unwrap()), 1500);
     assert!(store.stats().unlinked > 0);
+    assert_eq!(store.stats().spilled > 0, spill != NO_SPILL);
     drop(store);
     std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -23,6 +23,7 @@ import edgehub
 from edgehub import app
 from edgehub.app import HubServer, run_hub
 from edgehub.common.clock import SystemClock
+from edgehub.common.limits import raise_file_limit
 from edgehub.config.load import load_settings
 from edgehub.errors import EdgehubError
 from edgehub.identity.scope_wire import encode_identity
@@ -509,7 +510,7 @@ def test_the_file_limit_is_raised_to_what_is_allowed() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
-        app.raise_file_limit()
+        raise_file_limit()
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (hard, hard)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

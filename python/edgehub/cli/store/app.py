@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -12,7 +13,7 @@ from edgehub.errors import EdgehubError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edgehub._core import StoredMessage, StoreInspector, StoreMessages, StoreQueue
+    from edgehub._core import StoredMessage, StoreInspector, StoreQueue
 
 OK = 0
 BAD = 1
@@ -29,7 +30,7 @@ QUEUE is the id of the endpoint as `edgehub store ls` shows it, such as `iothub`
 followed by `:priority` if it has several."""
 
 _LS = f"""\
-List the queues and segments of a message store.
+List the queues, segments and spill files of a message store.
 
 {_DIR}
 
@@ -43,7 +44,8 @@ Examples:
 """
 
 _VERIFY = f"""\
-Check every checksum of a message store; say what is damaged, with file and offset.
+Check every checksum of a message store; say what is damaged, with file and offset. All of its files are
+read, those with old backlog (spill-*.lz4) too.
 
 {_DIR}
 
@@ -110,7 +112,7 @@ def _store() -> None:
 
 @store_app.command(help=_LS)
 def ls(folder: FolderArgument = None, as_json: JsonOption = False) -> None:
-    """Lists queues and segments."""
+    """Lists queues, segments and spill files."""
     from edgehub.cli.store import report
     from edgehub.cli.tables import print_tables
 
@@ -118,7 +120,10 @@ def ls(folder: FolderArgument = None, as_json: JsonOption = False) -> None:
     if as_json:
         typer.echo(report.ls_as_json(place, store))
         return
-    print_tables([report.queue_table(store), report.segment_table(store)])
+    tables = [report.queue_table(store), report.segment_table(store)]
+    if store.spill_files():
+        tables.append(report.spill_table(store))
+    print_tables(tables)
     typer.echo(report.summary(store))
     if not store.is_sound:
         _tell("some of it is damaged; `edgehub store verify` says where")
@@ -129,7 +134,7 @@ def verify(folder: FolderArgument = None, as_json: JsonOption = False) -> None:
     """Checks all checksums."""
     from edgehub.cli.store import report
 
-    place, store = _open(folder)
+    place, store = _open(folder, verify=True)
     lines = [report.verify_as_json(place, store)] if as_json else report.verify_as_lines(store)
     for line in lines:
         typer.echo(line)
@@ -146,9 +151,9 @@ def peek(
     """Shows the next messages."""
     from edgehub.cli.store.lines import message_as_json, message_as_text
 
-    _, store = _open(folder)
-    walk = _Walk(store.peek(_queue(store, queue).id, count))
-    for message in walk:
+    place, store = _open(folder)
+    walk = _Walk(place, store, _queue(store, queue))
+    for message in islice(walk, count):
         typer.echo(message_as_json(message) if as_json else message_as_text(message))
     raise typer.Exit(BAD if walk.unread else OK)
 
@@ -160,8 +165,8 @@ def export(
     output: Annotated[Path | None, typer.Option(help="File; default: standard output.")] = None,
 ) -> None:
     """Writes all messages."""
-    _, store = _open(folder)
-    walk = _Walk(store.export(_queue(store, queue).id))
+    place, store = _open(folder)
+    walk = _Walk(place, store, _queue(store, queue))
     try:
         written = _export(walk, output)
     except EdgehubError as error:
@@ -192,16 +197,29 @@ def _export(walk: _Walk, output: Path | None) -> int:
 class _Walk:
     """Messages of a queue; those that cannot be read are told of, counted and left out."""
 
-    def __init__(self, messages: StoreMessages) -> None:
-        self._messages = messages
+    def __init__(self, folder: Path, store: StoreInspector, queue: StoreQueue) -> None:
+        self._folder = folder
+        self._blocks = store.spill_blocks(queue.id)
+        self._in_journal = store.journal(queue.id)
+        self._wall_skew_ms = store.wall_skew_ms
         self.unread = 0
 
     def __iter__(self) -> Iterator[StoredMessage]:
+        from edgehub.store_files import read_spilled
+
+        yield from read_spilled(self._folder, self._blocks, self._leave_out, wall_skew_ms=self._wall_skew_ms)
+        yield from self._journal()
+
+    def _leave_out(self, reason: str, messages: int) -> None:
+        self.unread += messages
+        _tell(f"{reason}; {messages:,} message{'' if messages == 1 else 's'} left out")
+
+    def _journal(self) -> Iterator[StoredMessage]:
         from edgehub._core import StoreError
 
         while True:
             try:
-                message = next(self._messages, None)
+                message = next(self._in_journal, None)
             except StoreError as error:
                 self.unread += 1
                 _tell(str(error))
@@ -211,17 +229,19 @@ class _Walk:
             yield message
 
 
-def _open(given: Path | None) -> tuple[Path, StoreInspector]:
+def _open(given: Path | None, *, verify: bool = False) -> tuple[Path, StoreInspector]:
     from edgehub._core import StoreError, StoreInspector
     from edgehub.cli.store.locate import locate
+    from edgehub.common.limits import raise_file_limit
 
+    raise_file_limit()
     try:
         folder = locate(given)
-        store = StoreInspector(folder)
+        store = StoreInspector(folder, verify=verify)
     except (EdgehubError, StoreError) as error:
         _fail(error)
     if store.missed:
-        _tell(f"{store.missed} segments came or went meanwhile; try again for the whole picture")
+        _tell(f"{store.missed} files came or went meanwhile; try again for the whole picture")
     return folder, store
 
 

@@ -1,4 +1,4 @@
-"""Queues, segments and damage, as JSON for tools and as text for people."""
+"""Queues, segments, spill files and damage, as JSON for tools and as text for people."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from edgehub.cli.store.locate import name_of
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edgehub._core import StoreInspector, StoreQueue, StoreSegment
+    from edgehub._core import StoreInspector, StoreQueue, StoreSegment, StoreSpillFile
     from edgehub.cli.tables import Table
 
 TIME_MAX_MS = 253_402_300_799_999
@@ -41,6 +41,8 @@ def queue_as_json(queue: StoreQueue) -> dict[str, Any]:
         "removed": queue.removed,
         "messages": queue.messages,
         "bytes": queue.bytes,
+        "spilled": queue.spilled,
+        "spillBytes": queue.spill_bytes,
         "headSeq": queue.head_seq,
         "nextSeq": queue.next_seq,
         "oldestEnqueuedAt": iso_time(queue.oldest_enqueued_ms),
@@ -51,13 +53,31 @@ def queue_as_json(queue: StoreQueue) -> dict[str, Any]:
     }
 
 
-def segments_as_json(store: StoreInspector) -> list[dict[str, Any]]:
-    """Segments with what is wrong in them."""
-    findings: dict[int, list[dict[str, Any]]] = {}
+def files_as_json(store: StoreInspector) -> dict[str, list[dict[str, Any]]]:
+    """Segments and spill files with what is wrong in them."""
+    findings: dict[str, list[dict[str, Any]]] = {}
     for found in store.findings():
         shown = {"kind": found.kind, "offset": found.offset, "bytes": found.bytes}
-        findings.setdefault(found.segment, []).append(shown)
-    return [_segment_as_json(segment, findings.get(segment.number, [])) for segment in store.segments()]
+        findings.setdefault(found.file, []).append(shown)
+    segments = [_segment_as_json(segment, findings.get(segment.name, [])) for segment in store.segments()]
+    spills = [_spill_as_json(spill, findings.get(spill.name, [])) for spill in store.spill_files()]
+    return {"segments": segments, "spillFiles": spills}
+
+
+def _spill_as_json(spill: StoreSpillFile, findings: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "number": spill.number,
+        "name": spill.name,
+        "queue": spill.queue,
+        "state": spill.state,
+        "bytes": spill.bytes,
+        "messages": spill.messages,
+        "blocks": spill.blocks,
+        "firstSeq": spill.first_seq,
+        "endSeq": spill.end_seq,
+        "lastExpiresAt": iso_time(spill.last_expiry_ms),
+        "findings": findings,
+    }
 
 
 def _segment_as_json(segment: StoreSegment, findings: list[dict[str, Any]]) -> dict[str, Any]:
@@ -76,23 +96,26 @@ def _segment_as_json(segment: StoreSegment, findings: list[dict[str, Any]]) -> d
 
 def totals(store: StoreInspector) -> dict[str, Any]:
     """Sums over all queues and segments."""
-    queues, segments = store.queues(), store.segments()
+    queues, segments, spills = store.queues(), store.segments(), store.spill_files()
     return {
         "queues": sum(not queue.removed for queue in queues),
         "messages": sum(queue.messages for queue in queues),
+        "spilled": sum(queue.spilled for queue in queues),
         "segments": len(segments),
         "bytes": sum(segment.bytes for segment in segments),
         "usedBytes": sum(segment.used_bytes for segment in segments),
+        "spillFiles": len(spills),
+        "spillBytes": sum(spill.bytes for spill in spills),
         # What `storeLimits.maxSizeBytes` is compared with.
-        "countedBytes": sum(segment.used_bytes for segment in segments if segment.messages),
+        "countedBytes": sum(segment.used_bytes for segment in segments if segment.messages)
+        + sum(spill.bytes for spill in spills if spill.messages),
     }
 
 
 def ls_as_json(folder: Path, store: StoreInspector) -> str:
     """`edgehub store ls --json`."""
     queues = [queue_as_json(queue) for queue in store.queues()]
-    segments = segments_as_json(store)
-    shown = {"folder": str(folder), "queues": queues, "segments": segments, "totals": totals(store)}
+    shown = {"folder": str(folder), "queues": queues, **files_as_json(store), "totals": totals(store)}
     return json.dumps(shown, ensure_ascii=False, indent=2)
 
 
@@ -100,7 +123,8 @@ def queue_table(store: StoreInspector) -> Table:
     """Queues, removed ones last."""
     queues = store.queues()
     rows = [_queue_row(queue, name_of(queue, queues)) for queue in sorted(queues, key=_by_place)]
-    header = ("queue", "messages", "bytes", "head", "next", "oldest", "newest", "first expiry", "last expiry")
+    numbers = ("messages", "bytes", "spilled", "head", "next")
+    header = ("queue", *numbers, "oldest", "newest", "first expiry", "last expiry")
     return header, rows
 
 
@@ -109,7 +133,7 @@ def _by_place(queue: StoreQueue) -> tuple[bool, str, int]:
 
 
 def _queue_row(queue: StoreQueue, name: str) -> list[str]:
-    numbers = (queue.messages, queue.bytes, queue.head_seq, queue.next_seq)
+    numbers = (queue.messages, queue.bytes, queue.spilled, queue.head_seq, queue.next_seq)
     enqueued = (queue.oldest_enqueued_ms, queue.newest_enqueued_ms)
     shown = printable(name) + (" (removed)" if queue.removed else "")
     expiries = [_shown_expiry(queue, ms) for ms in (queue.first_expiry_ms, queue.last_expiry_ms)]
@@ -141,14 +165,37 @@ def segment_table(store: StoreInspector) -> Table:
     return ("segment", "state", "bytes", "used", "messages", "created"), rows
 
 
+def spill_table(store: StoreInspector) -> Table:
+    """Spill files by queue and number."""
+    queues, spills = store.queues(), store.spill_files()
+    owners = {spill.queue for spill in spills}
+    names = {queue.id: printable(name_of(queue, queues)) for queue in queues if queue.id in owners}
+    rows = [
+        [
+            spill.name,
+            names.get(spill.queue, "-"),
+            spill.state,
+            f"{spill.bytes:,}",
+            f"{spill.messages:,}",
+            f"{spill.first_seq:,}",
+            f"{spill.end_seq:,}",
+            iso_time(spill.last_expiry_ms) or ("never" if spill.messages else "-"),
+        ]
+        for spill in spills
+    ]
+    return ("spill file", "queue", "state", "bytes", "messages", "first", "end", "last expiry"), rows
+
+
 def summary(store: StoreInspector) -> str:
     """Sums in one line."""
     sums = totals(store)
-    texts = (_counted(sums[name], name[:-1]) for name in ("queues", "messages", "segments"))
+    texts = [_counted(sums[name], name[:-1]) for name in ("queues", "messages", "segments")]
     used, counted = sums["usedBytes"], sums["countedBytes"]
-    return (
-        f"{', '.join(texts)}, {sums['bytes']:,} bytes of files, {used:,} used, {counted:,} count for limits"
-    )
+    shown = f"{', '.join(texts)}, {sums['bytes']:,} bytes of files, {used:,} used"
+    if sums["spillFiles"]:
+        spilled, files = _counted(sums["spilled"], "message"), _counted(sums["spillFiles"], "spill file")
+        shown += f"; {spilled} in {files} of {sums['spillBytes']:,} bytes"
+    return f"{shown}; {counted:,} bytes count for limits"
 
 
 def _counted(count: int, noun: str) -> str:
@@ -166,8 +213,9 @@ def verify_as_json(folder: Path, store: StoreInspector) -> str:
         "tornBytes": store.torn_bytes,
         "orphanedMessages": store.orphaned,
         "findingsMore": store.findings_more,
-        "missedSegments": store.missed,
-        "segments": segments_as_json(store),
+        "missedFiles": store.missed,
+        "lostMessages": store.lost,
+        **files_as_json(store),
         "totals": totals(store),
     }
     return json.dumps(shown, ensure_ascii=False, indent=2)
@@ -181,26 +229,30 @@ def verify_as_lines(store: StoreInspector) -> list[str]:
         for segment in store.segments()
         if segment.unreadable
     ]
-    lines += [
-        f"{segment.name}: {NOTES[segment.state]}" for segment in store.segments() if segment.state in NOTES
-    ]
+    lines += [f"{file.name}: {NOTES[file.state]}" for file in _files(store) if file.state in NOTES]
     if store.orphaned:
         lines.append(f"{_counted(store.orphaned, 'message')} of queues whose definition is damaged")
+    if store.lost:
+        lines.append(f"{_counted(store.lost, 'message')} lost, once per queue")
     return [*lines, "sound" if store.is_sound else f"damaged: {_counted(store.damaged_bytes, 'byte')} lost"]
 
 
+def _files(store: StoreInspector) -> list[StoreSegment | StoreSpillFile]:
+    return [*store.segments(), *store.spill_files()]
+
+
 NOTES = {
-    "behind": "behind the end of the log; the next start of the hub removes it",
-    "unreadable": "nothing in it can be read; the next start of the hub puts it aside",
+    "behind": "behind the end of the log, or not told of in it yet; the next start of the hub removes it",
+    "unreadable": "nothing in it can be read, or it is of another folder; the next start of the hub puts it "
+    "aside",
     "aside": "put aside by an earlier start of the hub; never read again, free to delete",
 }
 
 
 def _finding_lines(store: StoreInspector) -> list[str]:
-    names = {segment.number: segment.name for segment in store.segments()}
     texts = {"damaged": "are damaged", "torn": "are not whole: the end of the log, not damage"}
     lines = [
-        f"{names[finding.segment]}: {_counted(finding.bytes, 'byte')} at offset {finding.offset:,} "
+        f"{finding.file}: {_counted(finding.bytes, 'byte')} at offset {finding.offset:,} "
         f"{texts[finding.kind]}"
         for finding in store.findings()
     ]

@@ -1,6 +1,6 @@
 //! Queues, segments and damage as Python objects.
 
-use edgehub_store::inspect::{Finding, FindingKind, QueueInfo, SegmentInfo};
+use edgehub_store::inspect::{Finding, FindingKind, QueueInfo, SegmentInfo, SpillBlock, SpillInfo};
 use edgehub_types::UnixMs;
 use pyo3::prelude::*;
 
@@ -13,6 +13,8 @@ pub(crate) struct StoreQueue {
     removed: bool,
     messages: u64,
     bytes: u64,
+    spilled: u64,
+    spill_bytes: u64,
     head_seq: u64,
     next_seq: u64,
     oldest_enqueued_ms: Option<u64>,
@@ -35,6 +37,8 @@ impl From<&QueueInfo> for StoreQueue {
             removed: info.removed,
             messages: info.messages,
             bytes: info.bytes,
+            spilled: info.spilled,
+            spill_bytes: info.spill_bytes,
             head_seq: info.head_seq,
             next_seq: info.next_seq,
             oldest_enqueued_ms: ms(info.oldest_enqueued),
@@ -91,11 +95,74 @@ impl StoreSegment {
     }
 }
 
-/// Bytes of a segment that are not readable.
+/// One spill file.
+#[pyclass(frozen, get_all, module = "edgehub._core")]
+pub(crate) struct StoreSpillFile {
+    queue: u32,
+    number: u64,
+    name: String,
+    state: &'static str,
+    bytes: u64,
+    messages: u64,
+    blocks: u64,
+    first_seq: u64,
+    end_seq: u64,
+    last_expiry_ms: Option<u64>,
+}
+
+impl From<&SpillInfo> for StoreSpillFile {
+    fn from(info: &SpillInfo) -> Self {
+        Self {
+            queue: info.queue.get(),
+            number: info.number,
+            name: info.name.clone(),
+            state: info.state.name(),
+            bytes: info.bytes,
+            messages: info.messages,
+            blocks: info.blocks,
+            first_seq: info.first_seq,
+            end_seq: info.end_seq,
+            last_expiry_ms: ms(info.last_expiry),
+        }
+    }
+}
+
+#[pymethods]
+impl StoreSpillFile {
+    fn __repr__(&self) -> String {
+        format!("StoreSpillFile({:?}, {:?}, messages={})", self.name, self.state, self.messages)
+    }
+}
+
+/// A block of a spill file in which messages are wanted.
+#[pyclass(frozen, get_all, module = "edgehub._core")]
+pub(crate) struct StoreSpillBlock {
+    file: String,
+    offset: u64,
+    from_seq: u64,
+    messages: u64,
+}
+
+impl From<SpillBlock> for StoreSpillBlock {
+    fn from(block: SpillBlock) -> Self {
+        let SpillBlock { file, offset, from_seq, messages, .. } = block;
+        Self { file, offset, from_seq, messages }
+    }
+}
+
+#[pymethods]
+impl StoreSpillBlock {
+    fn __repr__(&self) -> String {
+        let Self { file, offset, messages, .. } = self;
+        format!("StoreSpillBlock({file:?}, offset={offset}, messages={messages})")
+    }
+}
+
+/// Bytes of a file that are not readable.
 #[pyclass(frozen, get_all, module = "edgehub._core")]
 pub(crate) struct StoreFinding {
     kind: &'static str,
-    segment: u64,
+    file: String,
     offset: u64,
     bytes: u64,
 }
@@ -106,15 +173,15 @@ impl From<&Finding> for StoreFinding {
             FindingKind::Torn => "torn",
             _ => "damaged",
         };
-        let Finding { segment, offset, bytes, .. } = *finding;
-        Self { kind, segment, offset, bytes }
+        let Finding { file, offset, bytes, .. } = *finding;
+        Self { kind, file: file.to_string(), offset, bytes }
     }
 }
 
 #[pymethods]
 impl StoreFinding {
     fn __repr__(&self) -> String {
-        let Self { kind, segment, offset, bytes } = self;
-        format!("StoreFinding({kind:?}, segment={segment}, offset={offset}, bytes={bytes})")
+        let Self { kind, file, offset, bytes } = self;
+        format!("StoreFinding({kind:?}, {file:?}, offset={offset}, bytes={bytes})")
     }
 }

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use edgehub_store::StoreError as CoreStoreError;
 use edgehub_store::inspect::Inspection;
+use edgehub_store::{QueueId, StoreError as CoreStoreError};
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 
-use super::infos::{StoreFinding, StoreQueue, StoreSegment};
+use super::infos::{StoreFinding, StoreQueue, StoreSegment, StoreSpillBlock, StoreSpillFile};
 use super::messages::StoreMessages;
 use crate::door::without_gil;
 use crate::errors::Failure;
@@ -26,9 +26,11 @@ fn all<'a, T: 'a, U: From<&'a T>>(items: &'a [T]) -> Vec<U> {
 #[pymethods]
 impl StoreInspector {
     #[new]
-    fn py_new(py: Python<'_>, folder: PathBuf) -> PyResult<Self> {
+    #[pyo3(signature = (folder, *, verify=false))]
+    fn py_new(py: Python<'_>, folder: PathBuf, verify: bool) -> PyResult<Self> {
         let inspection = without_gil(py, move || {
-            Inspection::of_folder(&folder).map_err(|error: CoreStoreError| Failure::from(error))
+            let read = if verify { Inspection::verify_folder } else { Inspection::of_folder };
+            read(&folder).map_err(|error: CoreStoreError| Failure::from(error))
         })?;
         Ok(Self { inspection })
     }
@@ -45,13 +47,17 @@ impl StoreInspector {
         all(self.inspection.findings())
     }
 
+    fn spill_files(&self) -> Vec<StoreSpillFile> {
+        all(self.inspection.spill_files())
+    }
+
     /// Findings beyond those that are listed.
     #[getter]
     fn findings_more(&self) -> u64 {
         self.inspection.findings_more()
     }
 
-    /// Segments that came or went while the folder was read.
+    /// Files that came or went while the folder was read.
     #[getter]
     fn missed(&self) -> u64 {
         self.inspection.missed()
@@ -86,28 +92,54 @@ impl StoreInspector {
         self.inspection.summary().torn_bytes
     }
 
+    /// Messages that damage took, as far as the numbers of others tell.
+    #[getter]
+    fn lost(&self) -> u64 {
+        self.inspection.summary().lost
+    }
+
     /// Bytes that are damaged.
     #[getter]
     fn damaged_bytes(&self) -> u64 {
-        self.inspection.summary().quarantined_bytes
+        self.inspection.damaged_bytes()
+    }
+
+    /// How much the wall clock is ahead of the times that are stored.
+    #[getter]
+    fn wall_skew_ms(&self) -> i64 {
+        self.inspection.wall_skew_ms()
     }
 
     /// The next messages of a queue.
     fn peek(&self, queue_id: u32, count: usize) -> PyResult<StoreMessages> {
-        self.walk(queue_id, count)
+        Ok(StoreMessages::new(self.walk(queue_id, Inspection::messages)?, count))
     }
 
     /// All messages of a queue.
     fn export(&self, queue_id: u32) -> PyResult<StoreMessages> {
-        self.walk(queue_id, usize::MAX)
+        Ok(StoreMessages::new(self.walk(queue_id, Inspection::messages)?, usize::MAX))
+    }
+
+    /// Those that are not in spill files.
+    fn journal(&self, queue_id: u32) -> PyResult<StoreMessages> {
+        Ok(StoreMessages::new(self.walk(queue_id, Inspection::journal_messages)?, usize::MAX))
+    }
+
+    /// Where those are that come before.
+    fn spill_blocks(&self, queue_id: u32) -> PyResult<Vec<StoreSpillBlock>> {
+        let blocks = self.walk(queue_id, |inspection, id| inspection.spill_blocks(id))?;
+        Ok(blocks.into_iter().map(StoreSpillBlock::from).collect())
     }
 }
 
 impl StoreInspector {
-    fn walk(&self, queue_id: u32, count: usize) -> PyResult<StoreMessages> {
+    fn walk<T>(
+        &self,
+        queue_id: u32,
+        begin: impl FnOnce(&Arc<Inspection>, QueueId) -> Option<T>,
+    ) -> PyResult<T> {
         let queue = self.inspection.queues().iter().find(|queue| queue.id.get() == queue_id);
-        let messages = queue.and_then(|queue| self.inspection.messages(queue.id));
-        let messages = messages.ok_or_else(|| PyKeyError::new_err(format!("no queue {queue_id}")))?;
-        Ok(StoreMessages::new(messages, count))
+        let begun = queue.and_then(|queue| begin(&self.inspection, queue.id));
+        begun.ok_or_else(|| PyKeyError::new_err(format!("no queue {queue_id}")))
     }
 }

@@ -72,6 +72,12 @@ impl From<Stored<'_>> for StoredMessage {
 
 #[pymethods]
 impl StoredMessage {
+    /// For those who read a spill file themselves. `expires_at_ms` of `None`: it never expires.
+    #[new]
+    fn py_new(seq: u64, expires_at_ms: Option<u64>, payload: Vec<u8>) -> Self {
+        Self { seq, expires_at: expires_at_ms.map_or(UnixMs::MAX, UnixMs), payload }
+    }
+
     #[getter]
     fn seq(&self) -> u64 {
         self.seq

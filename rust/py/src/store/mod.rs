@@ -10,6 +10,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<inspector::StoreInspector>()?;
     module.add_class::<infos::StoreQueue>()?;
     module.add_class::<infos::StoreSegment>()?;
+    module.add_class::<infos::StoreSpillFile>()?;
+    module.add_class::<infos::StoreSpillBlock>()?;
     module.add_class::<infos::StoreFinding>()?;
     module.add_class::<messages::StoreMessages>()?;
     module.add_class::<messages::StoredMessage>()

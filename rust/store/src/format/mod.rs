@@ -6,6 +6,8 @@ mod record;
 mod segment;
 mod spill;
 #[cfg(test)]
+mod spill_tests;
+#[cfg(test)]
 mod tests;
 
 pub use batch::{BATCH_HEADER_BYTES, BatchHeader, BatchView, Checkpoint, Range};

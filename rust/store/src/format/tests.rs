@@ -9,6 +9,7 @@ use crate::batch::{Batch, Placement, QueueId, Target};
 const MESSAGE: &str = "410553cd2900000001000200030000007b68e5cf8b01000009000000ffffffffffffffff68656c6c6f";
 const DEFINED: &str = "dd941a8318000000020000000300000007000000c3a42f62";
 const REMOVED: &str = "86fe28441800000003000000030000002a00000000000000";
+const SPILLED: &str = "f306d1b91800000004000000030000002a00000000000000";
 const CLOCK: &str = "eff4a4f614000000050000008011c9ffffffffff";
 const BATCH: &str = "45484231864acb8f88776655443322110010000000000000a00f000000000000\
     a00000000100000029000000ec1d664302000000010000000068e5cf8b010000\
@@ -20,9 +21,9 @@ const SEGMENT: &str = "454447454855424a01000000d1a51d3eb80000000e51146d050000000
     8011c9ffffffffff40da293074feffff101112131415161718191a1b1c1d1e1f\
     01000000009435770a00000000000000070000000000000000000600696f74687562\
     02000000000000000300000000000000030000000000000001000600642f6d2f696e00000000";
-const SALT: u64 = 0x1122_3344_5566_7788;
+pub(super) const SALT: u64 = 0x1122_3344_5566_7788;
 
-fn bytes(hex: &str) -> Vec<u8> {
+pub(super) fn bytes(hex: &str) -> Vec<u8> {
     let digits: Vec<u8> =
         hex.bytes().filter_map(|digit| (digit as char).to_digit(16).map(|d| d as u8)).collect();
     digits.as_chunks::<2>().0.iter().map(|[high, low]| high << 4 | low).collect()
@@ -84,6 +85,10 @@ fn records_are_as_documented() {
     put_queue_removed(&mut own, 3, 42);
     assert_eq!(own, bytes(REMOVED));
     assert_eq!(RecordView::decode(&own), Some(RecordView::QueueRemoved { id: 3, below: 42 }));
+    own.clear();
+    put_queue_spilled(&mut own, 3, 42);
+    assert_eq!(own, bytes(SPILLED));
+    assert_eq!(RecordView::decode(&own), Some(RecordView::QueueSpilled { id: 3, below: 42 }));
     own.clear();
     put_clock(&mut own, -3_600_000);
     assert_eq!(own, bytes(CLOCK));

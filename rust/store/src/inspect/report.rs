@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use edgehub_types::UnixMs;
 
+use super::spilled::SpilledQueue;
 use super::times::EnqueueTimes;
 use crate::batch::QueueId;
 use crate::recovery::{EmptyPart, Examined, Part, ReplayedQueue};
@@ -24,9 +25,15 @@ pub struct QueueInfo {
     pub removed: bool,
     /// Messages that are not acknowledged, expired ones included.
     pub messages: u64,
-    /// Bytes of their records. A message in several queues counts in each of them.
+    /// Bytes of their records; of those in spill files, of their entries, uncompressed. A message in several queues counts in
+    /// each of them.
     pub bytes: u64,
-    /// Number of the first message, or of the next one to come when there is none.
+    /// Those of the messages that are in spill files.
+    pub spilled: u64,
+    /// Bytes of the queue's spill files on disk, whatever their state.
+    pub spill_bytes: u64,
+    /// Number of the first message, or of the next one to come when there is none. With messages in spill files it is the
+    /// checkpoint: the first message may have a higher number.
     pub head_seq: u64,
     /// Number that the next message gets.
     pub next_seq: u64,
@@ -147,25 +154,33 @@ pub(super) fn segments(examined: &Examined, metas: &[Arc<SegmentMeta>]) -> Vec<S
 }
 
 /// One queue.
-pub(super) fn queue(queue: &ReplayedQueue, times: &EnqueueTimes, seen: &LastSeen) -> QueueInfo {
+pub(super) fn queue(
+    queue: &ReplayedQueue,
+    spilled: &SpilledQueue,
+    times: &EnqueueTimes,
+    seen: &LastSeen,
+) -> QueueInfo {
     let ReplayedQueue { id, endpoint, priority, index, removed, .. } = queue;
     let entries = || index.iter();
-    let expiries = || entries().filter_map(|entry| entry.expires_at()).map(|at| seen.wall_of(at));
-    let messages = index.len() as u64;
+    let wall_of = |at| seen.wall_of(at);
+    let expiries = || entries().filter_map(|entry| entry.expires_at()).map(wall_of);
+    let in_journal = index.len() as u64;
     let time_at = |at: Option<usize>| times.of(index.get(at?)?.address);
     QueueInfo {
         id: *id,
         endpoint: Arc::clone(endpoint),
         priority: *priority,
         removed: *removed,
-        messages,
-        bytes: entries().map(|entry| u64::from(entry.len())).sum(),
-        head_seq: index.head(),
+        messages: in_journal + spilled.messages,
+        bytes: spilled.bytes + entries().map(|entry| u64::from(entry.len())).sum::<u64>(),
+        spilled: spilled.messages,
+        spill_bytes: spilled.file_bytes,
+        head_seq: if spilled.messages > 0 { spilled.head_seq } else { index.head() },
         next_seq: index.next(),
-        oldest_enqueued: time_at(Some(0)),
-        newest_enqueued: time_at(index.len().checked_sub(1)),
-        first_expiry: expiries().min(),
-        last_expiry: expiries().max(),
-        never_expiring: messages - expiries().count() as u64,
+        oldest_enqueued: spilled.oldest_enqueued.or_else(|| time_at(Some(0))),
+        newest_enqueued: time_at(index.len().checked_sub(1)).or(spilled.newest_enqueued),
+        first_expiry: expiries().chain(spilled.first_expiry.map(wall_of)).min(),
+        last_expiry: expiries().chain(spilled.last_expiry.map(wall_of)).max(),
+        never_expiring: spilled.never_expiring + in_journal - expiries().count() as u64,
     }
 }

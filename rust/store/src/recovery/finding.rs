@@ -1,26 +1,56 @@
 //! Where in the files something is not as it should be.
 
+use std::fmt;
+
+use crate::batch::QueueId;
+use crate::spill::spill_name;
+
 /// Findings that are kept; further ones are only counted.
 pub const FINDINGS_MAX: usize = 10_000;
 
-/// What is wrong with some bytes of a segment.
+/// What is wrong with some bytes of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FindingKind {
     /// They had been durable and are not readable any more. A recovery skips them.
     Damaged,
-    /// They were not yet known to be durable and are not whole: the log ends before them. Normal after a crash, and while
-    /// somebody writes.
+    /// They were not yet known to be durable and are not whole: the log, or what it tells of a spill file, ends before them.
+    /// Normal after a crash, and while somebody writes.
     Torn,
 }
 
-/// Bytes of a segment that are not readable.
+/// The file of a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FindingFile {
+    /// A segment, by number.
+    Segment(u64),
+    /// A spill file.
+    Spill {
+        /// Its queue.
+        queue: QueueId,
+        /// Its number.
+        number: u64,
+    },
+}
+
+/// Its name.
+impl fmt::Display for FindingFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Segment(number) => write!(f, "journal-{number:012}.seg"),
+            Self::Spill { queue, number } => f.write_str(&spill_name(queue, number)),
+        }
+    }
+}
+
+/// Bytes of a file that are not readable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Finding {
     /// What it is.
     pub kind: FindingKind,
-    /// Number of the segment.
-    pub segment: u64,
+    /// Which file.
+    pub file: FindingFile,
     /// Where in the file.
     pub offset: u64,
     /// How many bytes.
@@ -30,7 +60,7 @@ pub struct Finding {
 impl Finding {
     /// Whether `next` goes on where this ends.
     fn touches(&self, next: &Self) -> bool {
-        let same = self.kind == next.kind && self.segment == next.segment;
+        let same = self.kind == next.kind && self.file == next.file;
         same && self.offset + self.bytes == next.offset
     }
 }
@@ -68,7 +98,7 @@ mod tests {
     use super::*;
 
     fn damage(offset: u64) -> Finding {
-        Finding { kind: FindingKind::Damaged, segment: 1, offset, bytes: 8 }
+        Finding { kind: FindingKind::Damaged, file: FindingFile::Segment(1), offset, bytes: 8 }
     }
 
     #[test]

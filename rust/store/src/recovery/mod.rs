@@ -23,14 +23,14 @@ use crate::segment::{Segment, SegmentMeta};
 use crate::time::LastSeen;
 pub(crate) use files::{Part, SegmentFile, segment_number};
 use files::{open_segments, read_header, read_parts};
-use finding::Findings;
-pub use finding::{FINDINGS_MAX, Finding, FindingKind};
+pub(crate) use finding::Findings;
+pub use finding::{FINDINGS_MAX, Finding, FindingFile, FindingKind};
 use repair::repair;
 pub(crate) use replay::{Replay, ReplayedQueue};
 pub(crate) use scan::{Found, Scan};
 use scan::{find_origin, nonzero_bytes};
 use spilled::overlay;
-pub(crate) use spilled::{SpillFate, SpillParts, open_spills};
+pub(crate) use spilled::{SpillFate, SpillFiles, SpillPart, SpillParts, SpillRest};
 
 /// What was found when a store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -115,16 +115,21 @@ pub(crate) struct Examined {
 /// [`StoreError::NewerFormat`] before anything was changed; [`StoreError::Io`].
 pub(crate) fn recover(storage: &dyn Storage) -> Result<Recovered, StoreError> {
     let (files, next_number) = open_segments(storage)?;
-    let examined = examine(files, open_spills(storage)?)?;
+    let mut spills = SpillFiles::default();
+    spills.open_new(storage)?;
+    let examined = examine(files, || spills.read())?;
     repair(storage, &examined)?;
     Ok(examined.into_recovered(next_number))
 }
 
-/// Reads all segments, and changes nothing.
+/// Reads all segments, then the spill files that `read_spills` gives, and changes nothing.
 ///
 /// # Errors
 /// [`StoreError::NewerFormat`]; [`StoreError::Io`] when the disk cannot read what it takes to know a segment.
-pub(crate) fn examine(files: Vec<SegmentFile>, mut spills: SpillParts) -> Result<Examined, StoreError> {
+pub(crate) fn examine(
+    files: Vec<SegmentFile>,
+    read_spills: impl FnOnce() -> Result<SpillParts, StoreError>,
+) -> Result<Examined, StoreError> {
     let mut run = RecoveryRun::default();
     let parts = read_parts(files)?;
     let (parts, unplaced) = run.place_parts(parts)?;
@@ -133,6 +138,7 @@ pub(crate) fn examine(files: Vec<SegmentFile>, mut spills: SpillParts) -> Result
     let (parts, dropped) = run.read_log(parts, &unplaced, durable);
     let empty = run.judge_empty(unplaced, parts.last())?;
     run.replay.drop_unreachable();
+    let mut spills = read_spills()?;
     overlay(&mut spills, &mut run.replay, run.salt);
     let RecoveryRun { report, replay, seen, salt, findings } = run;
     Ok(Examined { report, replay, seen, salt, durable, parts, dropped, empty, findings, spills, next_base })
@@ -194,7 +200,8 @@ impl RecoveryRun {
 
     fn quarantine(&mut self, segment: u64, offset: u64, bytes: u64) {
         self.report.quarantined_bytes += bytes;
-        self.findings.add(Finding { kind: FindingKind::Damaged, segment, offset, bytes });
+        let file = FindingFile::Segment(segment);
+        self.findings.add(Finding { kind: FindingKind::Damaged, file, offset, bytes });
     }
 
     /// The address below which everything had been durable. The newest segment knows.
@@ -274,8 +281,8 @@ impl RecoveryRun {
             if address >= durable && scan.unreadable_end(address, bytes).is_none() {
                 let bytes = bytes + behind(&mut scan);
                 self.report.torn_bytes += bytes;
-                let (segment, offset) = (part.number, address - part.base);
-                self.findings.add(Finding { kind: FindingKind::Torn, segment, offset, bytes });
+                let (file, offset) = (FindingFile::Segment(part.number), address - part.base);
+                self.findings.add(Finding { kind: FindingKind::Torn, file, offset, bytes });
                 torn = true;
                 break;
             }

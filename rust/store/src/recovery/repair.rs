@@ -37,13 +37,12 @@ fn remove_dropped(storage: &dyn Storage, dropped: &[Part]) -> Result<(), StoreEr
 }
 
 fn tell(examined: &Examined) {
-    for Finding { kind, segment, offset, bytes } in examined.findings.iter() {
-        let name = format!("journal-{segment:012}.seg");
+    for Finding { kind, file, offset, bytes } in examined.findings.iter() {
         match kind {
             FindingKind::Damaged => {
-                log::error!("{name}: {bytes} damaged bytes at offset {offset} are skipped");
+                log::error!("{file}: {bytes} damaged bytes at offset {offset} are skipped");
             }
-            FindingKind::Torn => log::warn!("{name}: the log is torn at offset {offset} and ends there"),
+            FindingKind::Torn => log::warn!("{file}: the log is torn at offset {offset} and ends there"),
         }
     }
     if examined.findings.more > 0 {

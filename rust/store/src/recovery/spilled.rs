@@ -4,15 +4,20 @@
 //! oldest, so that what a step left behind that never came to count is not taken for what a later one wrote.
 
 use std::collections::BTreeMap;
+use std::io;
 
 use edgehub_types::{Storage, StorageFile, UnixMs};
 
 use super::replay::Replay;
 use crate::StoreError;
 use crate::batch::QueueId;
-use crate::format::{BlockHeader, FORMAT_VERSION, SPILL_HEADER_BYTES, SegmentHeaderError, SpillEntries};
+use crate::format::{
+    BlockHeader, FORMAT_VERSION, SPILL_HEADER_BYTES, SegmentHeaderError, SpillEntries, put_footer,
+};
 use crate::index::SPILL_NUMBER_MAX;
-use crate::spill::{BlockList, SpillFile, SpillName, read_block, read_blocks, read_header, spill_name};
+use crate::spill::{
+    BlockList, SpillFile, SpillKind, SpillName, read_block, read_blocks, read_header, spill_name,
+};
 
 /// A spill file as read.
 pub(crate) struct SpillPart {
@@ -46,33 +51,72 @@ pub(crate) struct SpillParts {
     /// By queue and number.
     pub parts: Vec<SpillPart>,
     /// Half written; to be removed.
-    pub half: Vec<String>,
+    pub half: Vec<SpillRest>,
+    /// Put aside by an earlier recovery.
+    pub aside: Vec<SpillRest>,
     /// Number for the next file.
     pub next_number: u64,
 }
 
-/// Opens all spill files that are there.
-///
-/// # Errors
-/// [`StoreError::NewerFormat`], [`StoreError::Io`].
-pub(crate) fn open_spills(storage: &dyn Storage) -> Result<SpillParts, StoreError> {
-    let mut found = SpillParts { next_number: 1, ..SpillParts::default() };
-    for name in storage.list().map_err(StoreError::io("list", "the folder"))? {
-        match SpillName::parse(&name) {
-            Some(SpillName::Data { queue, number }) if number < SPILL_NUMBER_MAX => {
-                found.next_number = found.next_number.max(number + 1);
-                let file = storage.open(&name, false).map_err(StoreError::io("open", &name))?;
-                found.parts.push(SpillPart::open(queue, number, name, file)?);
+/// A file that is never read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SpillRest {
+    pub queue: QueueId,
+    pub number: u64,
+    pub name: String,
+}
+
+/// The spill files of a folder, open and not yet read.
+#[derive(Default)]
+pub(crate) struct SpillFiles {
+    open: BTreeMap<(QueueId, u64), (String, Box<dyn StorageFile>)>,
+    half: Vec<SpillRest>,
+    aside: Vec<SpillRest>,
+    next_number: u64,
+}
+
+impl SpillFiles {
+    /// Opens all that are there and not open yet. Returns how many went before they were.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    pub fn open_new(&mut self, storage: &dyn Storage) -> Result<u64, StoreError> {
+        let mut gone = 0;
+        self.half.clear();
+        self.aside.clear();
+        for name in storage.list().map_err(StoreError::io("list", "the folder"))? {
+            let Some(SpillName { queue, number, kind }) = SpillName::parse(&name) else { continue };
+            if number >= SPILL_NUMBER_MAX {
+                continue;
             }
-            Some(SpillName::New) => found.half.push(name),
-            Some(SpillName::Bad { number }) if number < SPILL_NUMBER_MAX => {
-                found.next_number = found.next_number.max(number + 1);
+            match kind {
+                SpillKind::New => self.half.push(SpillRest { queue, number, name }),
+                SpillKind::Bad => self.aside.push(SpillRest { queue, number, name }),
+                SpillKind::Data if self.open.contains_key(&(queue, number)) => continue,
+                SpillKind::Data => match storage.open(&name, false) {
+                    Ok(file) => drop(self.open.insert((queue, number), (name, file))),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => gone += 1,
+                    Err(error) => return Err(StoreError::io("open", &name)(error)),
+                },
             }
-            _ => {}
+            if kind != SpillKind::New {
+                self.next_number = self.next_number.max(number + 1);
+            }
         }
+        Ok(gone)
     }
-    found.parts.sort_by_key(|part| (part.queue, part.number));
-    Ok(found)
+
+    /// Reads which blocks there are.
+    ///
+    /// # Errors
+    /// [`StoreError::NewerFormat`], [`StoreError::Io`].
+    pub fn read(self) -> Result<SpillParts, StoreError> {
+        let Self { open, half, aside, next_number } = self;
+        let parts = open.into_iter();
+        let parts = parts.map(|((queue, number), (name, file))| SpillPart::open(queue, number, name, file));
+        let parts = parts.collect::<Result<_, _>>()?;
+        Ok(SpillParts { parts, half, aside, next_number: next_number.max(1) })
+    }
 }
 
 impl SpillParts {
@@ -114,10 +158,10 @@ impl SpillPart {
         let cut = kept < self.list.blocks.len();
         self.list.blocks.truncate(kept);
         self.list.bytes = self.list.blocks.last().map_or(SPILL_HEADER_BYTES as u64, BlockHeader::end_offset);
-        self.list.complete &= !cut;
+        let surplus = !self.list.complete && self.len > self.list.bytes;
         if self.list.blocks.is_empty() {
             self.fate = SpillFate::Remove;
-        } else if !self.list.complete && self.len > self.list.bytes {
+        } else if cut || surplus {
             self.fate = SpillFate::Cut;
         }
     }
@@ -128,7 +172,8 @@ impl SpillPart {
         wanted.map(|block| self.left_in(block, head)).sum()
     }
 
-    fn left_in(&self, block: &BlockHeader, head: u64) -> u64 {
+    /// Of one block.
+    pub fn left_in(&self, block: &BlockHeader, head: u64) -> u64 {
         let (count, numbers) = (u64::from(block.count), block.end_seq - block.first_seq);
         if head <= block.first_seq {
             count
@@ -191,6 +236,18 @@ pub(super) fn overlay(spills: &mut SpillParts, replay: &mut Replay, salt: u64) {
     replay.settle_spilled(&queues.into_keys().collect::<Vec<_>>());
 }
 
+/// A complete file gets a new footer: the old one told of blocks whose own headers may be damaged. It is written first, so
+/// that at every moment there is one at the end.
+fn cut_file(part: &SpillPart) -> io::Result<()> {
+    let mut footer = Vec::new();
+    if part.list.complete {
+        put_footer(&mut footer, &part.list.blocks);
+        part.file.write_all_at(&footer, part.list.bytes)?;
+    }
+    part.file.set_len(part.list.bytes + footer.len() as u64)?;
+    part.file.sync_data()
+}
+
 /// Files of a queue that is removed go; those of one whose definition is lost are put aside and counted.
 fn give_up(queue: QueueId, parts: &mut [&mut SpillPart], replay: &mut Replay) {
     let removed = replay.is_removed(queue);
@@ -211,7 +268,7 @@ fn give_up(queue: QueueId, parts: &mut [&mut SpillPart], replay: &mut Replay) {
 /// # Errors
 /// [`StoreError::Io`].
 pub(super) fn repair_spills(storage: &dyn Storage, spills: &SpillParts) -> Result<(), StoreError> {
-    for name in &spills.half {
+    for SpillRest { name, .. } in &spills.half {
         storage.remove(name).map_err(StoreError::io("remove", name))?;
     }
     for part in &spills.parts {
@@ -219,8 +276,7 @@ pub(super) fn repair_spills(storage: &dyn Storage, spills: &SpillParts) -> Resul
         match part.fate {
             SpillFate::Keep => {}
             SpillFate::Cut => {
-                let cut = part.file.set_len(part.list.bytes).and_then(|()| part.file.sync_data());
-                cut.map_err(StoreError::io("cut", name))?;
+                cut_file(part).map_err(StoreError::io("cut", name))?;
             }
             SpillFate::Remove => storage.remove(name).map_err(StoreError::io("remove", name))?,
             SpillFate::Aside => {

@@ -7,7 +7,7 @@ mod writer;
 use edgehub_types::UnixMs;
 
 pub(crate) use cache::{Block, BlockCache};
-pub(crate) use reader::{BlockList, read_block, read_block_header, read_blocks, read_header};
+pub(crate) use reader::{BlockList, check_block, read_block, read_block_header, read_blocks, read_header};
 pub(crate) use writer::{Message, SpillWriter, Target, WrittenBlock, write_tombstone};
 
 use crate::batch::QueueId;
@@ -58,13 +58,20 @@ pub(crate) fn spill_name(queue: QueueId, number: u64) -> String {
 
 /// What a name in the folder stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SpillName {
+pub(crate) struct SpillName {
+    pub queue: QueueId,
+    pub number: u64,
+    pub kind: SpillKind,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SpillKind {
     /// A file to read.
-    Data { queue: QueueId, number: u64 },
+    Data,
     /// Half written.
     New,
     /// Put aside.
-    Bad { number: u64 },
+    Bad,
 }
 
 impl SpillName {
@@ -73,16 +80,17 @@ impl SpillName {
         let (numbers, kind) = name.strip_prefix("spill-")?.split_once('.')?;
         let (queue, number) = numbers.split_once('-')?;
         let digits = |text: &str, len: usize| {
-            let right = text.len() >= len && text.bytes().all(|byte| byte.is_ascii_digit());
+            let right = text.len() == len && text.bytes().all(|byte| byte.is_ascii_digit());
             text.parse::<u64>().ok().filter(|_| right)
         };
         let (queue, number) = (QueueId(u32::try_from(digits(queue, 5)?).ok()?), digits(number, 12)?);
-        match kind {
-            "lz4" => Some(Self::Data { queue, number }),
-            "new" => Some(Self::New),
-            "bad" => Some(Self::Bad { number }),
-            _ => None,
-        }
+        let kind = match kind {
+            "lz4" => SpillKind::Data,
+            "new" => SpillKind::New,
+            "bad" => SpillKind::Bad,
+            _ => return None,
+        };
+        Some(Self { queue, number, kind })
     }
 }
 
@@ -94,13 +102,18 @@ mod tests {
     fn names_are_read_as_they_are_written() {
         let name = spill_name(QueueId(7), 12);
         assert_eq!(name, "spill-00007-000000000012.lz4");
-        let data = SpillName::Data { queue: QueueId(7), number: 12 };
-        assert_eq!(SpillName::parse(&name), Some(data));
-        assert_eq!(SpillName::parse("spill-00007-000000000012.new"), Some(SpillName::New));
-        assert_eq!(SpillName::parse("spill-00007-000000000012.bad"), Some(SpillName::Bad { number: 12 }));
-        for other in
-            ["spill-7-12.lz4", "spill-00007-00000000001x.lz4", "spill-00007.lz4", "journal-1.seg", "x"]
-        {
+        for (ending, kind) in [("lz4", SpillKind::Data), ("new", SpillKind::New), ("bad", SpillKind::Bad)] {
+            let wanted = SpillName { queue: QueueId(7), number: 12, kind };
+            assert_eq!(SpillName::parse(&name.replace("lz4", ending)), Some(wanted));
+        }
+        for other in [
+            "spill-7-12.lz4",
+            "spill-000007-000000000012.lz4",
+            "spill-00007-00000000001x.lz4",
+            "spill-00007.lz4",
+            "journal-1.seg",
+            "x",
+        ] {
             assert_eq!(SpillName::parse(other), None, "{other}");
         }
     }

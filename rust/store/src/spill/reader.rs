@@ -5,8 +5,8 @@ use std::io;
 use edgehub_types::StorageFile;
 
 use crate::format::{
-    BLOCK_HEADER_BYTES, BlockHeader, FOOTER_TAIL_BYTES, FooterTail, SPILL_HEADER_BYTES, SegmentHeaderError,
-    SpillHeader, decompress,
+    BLOCK_HEADER_BYTES, BlockHeader, ENTRY_HEAD_BYTES, FOOTER_TAIL_BYTES, FooterTail, SPILL_HEADER_BYTES,
+    SegmentHeaderError, SpillEntries, SpillHeader, decompress,
 };
 
 /// The blocks of a file.
@@ -93,6 +93,34 @@ pub(crate) fn read_block_header(file: &dyn StorageFile, offset: u64) -> io::Resu
     let mut bytes = [0; BLOCK_HEADER_BYTES];
     file.read_at(&mut bytes, offset)?;
     Ok(BlockHeader::decode(&bytes).filter(|block| block.offset == offset))
+}
+
+/// Reads one block as a consumer would, and looks whether it holds what its header says; `None` when it is damaged.
+///
+/// # Errors
+/// The system's.
+pub(crate) fn check_block(file: &dyn StorageFile, block: &BlockHeader) -> io::Result<Option<Vec<u8>>> {
+    if read_block_header(file, block.offset)? != Some(*block) {
+        return Ok(None);
+    }
+    if block.count == 0 {
+        return Ok(Some(Vec::new()));
+    }
+    Ok(read_block(file, block)?.filter(|raw| holds(block, raw)))
+}
+
+/// Whether the entries are whole, in order, and as many as the header says.
+fn holds(block: &BlockHeader, raw: &[u8]) -> bool {
+    let (mut count, mut next_delta, mut end) = (0_u32, 0_u64, 0);
+    for (offset, entry) in SpillEntries::new(raw) {
+        if u64::from(entry.seq_delta) < next_delta {
+            return false;
+        }
+        count += 1;
+        next_delta = u64::from(entry.seq_delta) + 1;
+        end = offset + ENTRY_HEAD_BYTES + entry.payload.len();
+    }
+    count == block.count && end == raw.len() && next_delta <= block.end_seq - block.first_seq
 }
 
 /// Reads one block; `None` when it is damaged.

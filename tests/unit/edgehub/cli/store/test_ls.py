@@ -33,10 +33,13 @@ def test_queues_and_segments_as_json(run: Run, store: StoreFiles) -> None:
     assert shown["totals"] == {
         "queues": 3,
         "messages": 3,
+        "spilled": 0,
         "segments": 1,
         "bytes": len(store.content),
         "usedBytes": len(store.content),
         "countedBytes": len(store.content),
+        "spillFiles": 0,
+        "spillBytes": 0,
     }
 
 

@@ -121,8 +121,8 @@ def test_a_message_that_went_bad_meanwhile_is_left_out(
     class Spoiling:
         """Looks, then has the file damaged."""
 
-        def __new__(cls, folder: Path) -> Any:
-            inspector = StoreInspector(folder)
+        def __new__(cls, folder: Path, *, verify: bool) -> Any:
+            inspector = StoreInspector(folder, verify=verify)
             content = bytearray(store.content)
             content[content.index(b"one")] ^= 1
             store.path.write_bytes(content)
