@@ -12,7 +12,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 use crate::StoreError;
 use crate::batch::{BatchInner, CHECKPOINTS_PER_BATCH, QueueId};
 use crate::config::{StoreConfig, SyncPolicy};
-use crate::format::Checkpoint;
+use crate::format::{Checkpoint, put_queue_defined};
 use crate::index::expired_from;
 use crate::journal::{Content, Journal, QueueTable};
 use crate::keeper::{Gather, Keeper};
@@ -36,6 +36,9 @@ pub trait QueueListener: Send + Sync {
     /// [`crate::Store::pressure`] had said true and would say false now.
     fn pressure_ended(&self) {}
 }
+
+/// Bytes of the definitions at the beginning of a segment; queues beyond are in its header alone.
+const DEFINITIONS_BYTES_MAX: usize = 1 << 20;
 
 /// What a store can run into for good.
 #[derive(Default)]
@@ -144,16 +147,40 @@ impl Shared {
         self.begin_segment(journal, bytes)
     }
 
-    /// Begins another segment, with room for one batch.
+    /// Begins another segment, with room for one batch. The queues are defined at its beginning once more: were they in its
+    /// header alone, one damaged byte there could cost all of them.
     ///
     /// # Errors
     /// As [`Shared::make_room`].
     pub fn begin_segment(&self, journal: &mut Journal, bytes: usize) -> Result<(), StoreError> {
-        let rolled = journal.roll(bytes as u64, &self.segments, &self.queues.read(), self.time.stamp());
+        let mut definitions = self.definitions();
+        let room = bytes + definitions.sealed_bytes_max(0);
+        let rolled = journal.roll(room as u64, &self.segments, &self.queues.read(), self.time.stamp());
         self.health.disk_full.store(rolled.is_err(), Ordering::Relaxed);
         let no_space = matches!(rolled, Err(StoreError::DiskFull { .. }));
         self.health.no_space.store(no_space, Ordering::Relaxed);
-        rolled.map_err(|error| if error.is_retryable() { error } else { self.set_poison(error) })
+        rolled.map_err(|error| if error.is_retryable() { error } else { self.set_poison(error) })?;
+        if definitions.records_total() == 0 {
+            return Ok(());
+        }
+        let waiting = std::mem::take(&mut journal.checkpoints);
+        let address = journal.seal(&mut definitions, 0, self.time.stamp_batch());
+        journal.checkpoints = waiting;
+        self.write(journal, address, &definitions.buf)
+    }
+
+    /// A record for each queue that is there, at most [`DEFINITIONS_BYTES_MAX`] of them.
+    fn definitions(&self) -> BatchInner {
+        let mut batch = BatchInner::default();
+        batch.begin();
+        for queue in self.queues.read().iter().flatten().filter(|queue| !queue.is_removed()) {
+            if batch.buf.len() + queue.endpoint.len() > DEFINITIONS_BYTES_MAX {
+                break;
+            }
+            put_queue_defined(&mut batch.buf, queue.id.0, queue.priority, &queue.endpoint);
+            batch.add_control();
+        }
+        batch
     }
 
     /// Writes sealed bytes at the end of the log, and keeps them for readers.

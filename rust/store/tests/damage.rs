@@ -321,3 +321,28 @@ fn a_message_that_looks_like_a_batch_is_not_taken_for_one() {
     let got = drain(&queue, rig.now());
     assert_eq!((seqs(&got), payloads(&got)), (vec![0, 2], vec![&b"first"[..], b"last"]));
 }
+
+/// What the header alone says is said once more right behind it.
+#[test]
+fn a_damaged_header_of_the_only_segment_costs_no_queue() {
+    let mut rig = Rig::new(StoreConfig { segment_bytes: 16 << 10, ..config(SyncPolicy::Group) });
+    let queue = rig.store.open_queue("e", 3).unwrap();
+    for _ in 0..30 {
+        rig.append(&[&queue], &[&[0; 900]]);
+        drain(&queue, rig.now());
+        rig.pass(1000);
+    }
+    rig.append(&[&queue], &[b"kept"]);
+    rig.store.close().unwrap();
+    let all = segments(&rig.disk);
+    let [(name, content)] = &all[..] else { panic!("{} segments", all.len()) };
+    for at in 0..SegmentHeader::decode(content).unwrap().header_bytes as usize {
+        let mut damaged = content.clone();
+        damaged[at] ^= 4;
+        rig.disk.set_content(name, &damaged);
+        let opened = open(&rig.disk);
+        assert_eq!(opened.report.orphaned, 0, "byte {at}");
+        let queue = opened.store.open_queue("e", 3).unwrap();
+        assert_eq!(payloads(&drain(&queue, opened.now())), [b"kept"], "byte {at}");
+    }
+}
