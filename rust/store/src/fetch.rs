@@ -47,7 +47,7 @@ impl Shared {
         Ok(true)
     }
 
-    fn fetch_list(&self, queue: &QueueInner, file: u64) -> Result<(), StoreError> {
+    pub fn fetch_list(&self, queue: &QueueInner, file: u64) -> Result<(), StoreError> {
         let name = spill_name(queue.id, file);
         let salt = self.journal.lock().salt();
         let opened = self.storage.open(&name, false).map_err(StoreError::io("open", &name))?;
@@ -56,7 +56,7 @@ impl Shared {
         Ok(())
     }
 
-    fn fetch_block(
+    pub fn fetch_block(
         &self,
         queue: &QueueInner,
         file: u64,

@@ -414,3 +414,18 @@ fn what_is_done_while_a_step_waits_does_not_come_back_with_the_next_one() {
         assert_eq!(seqs(&left), [0, 1, 2, 4, 5, 6, 7], "after {ticks}");
     }
 }
+
+#[test]
+fn expired_messages_before_others_go_from_files_although_nobody_reads() {
+    let mut rig = Rig::new(spilling(SyncPolicy::Group));
+    let queue = rig.store.open_queue("e", 0).unwrap();
+    let expires_at = UnixMs(rig.now().0 + 10_000);
+    fill_until(&mut rig, &[&queue], 0..23, expires_at);
+    fill_until(&mut rig, &[&queue], 23..40, NEVER);
+    settle(&rig);
+    assert_eq!((queue.len(), rig.store.stats().spilled), (40, 40));
+    rig.clock.advance_ms(10_000);
+    settle(&rig);
+    assert_eq!((queue.len(), queue.lost(LossCause::Expired)), (17, 23));
+    check(&drain(&queue, rig.now()), 23..40);
+}

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use edgehub_types::UnixMs;
+
 use super::{Changes, QueueInner, QueueState};
 use crate::batch::QueueId;
 use crate::format::BlockHeader;
@@ -170,6 +172,14 @@ impl QueueInner {
     /// What a consumer that wants more must read.
     pub fn next_fetch(&self) -> Fetch {
         self.state.lock().cold.next_fetch()
+    }
+
+    /// Whether something at the front of what is in files may have expired, and whether nothing was fetched that is still
+    /// wanted.
+    pub fn expired_ahead(&self, now: UnixMs) -> Option<bool> {
+        let state = self.state.lock();
+        let next = state.cold.files.iter().find(|file| file.left > 0)?;
+        (next.first_expiry <= now).then(|| state.index.len() == 0)
     }
 
     /// Takes the blocks of a file.

@@ -24,6 +24,8 @@ pub(crate) struct SpillFile {
     pub left: u64,
     /// Bytes of the file up to the end of the last block.
     pub bytes: u64,
+    /// Of its messages that expire first and last.
+    pub first_expiry: UnixMs,
     pub last_expiry: UnixMs,
     /// Nothing is appended to it any more.
     pub complete: bool,
@@ -38,6 +40,7 @@ impl SpillFile {
             end_seq: first_seq,
             left: 0,
             bytes,
+            first_expiry: UnixMs::MAX,
             last_expiry: UnixMs(0),
             complete: false,
         }
@@ -47,6 +50,9 @@ impl SpillFile {
     pub fn add(&mut self, block: &BlockHeader) {
         self.end_seq = block.end_seq;
         self.bytes = block.end_offset();
+        if block.count > 0 {
+            self.first_expiry = self.first_expiry.min(block.first_expiry);
+        }
         self.last_expiry = self.last_expiry.max(block.last_expiry);
     }
 }

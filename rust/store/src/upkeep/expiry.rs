@@ -6,7 +6,9 @@ use std::sync::Arc;
 use edgehub_types::{MonoTime, UnixMs};
 
 use super::Upkeep;
-use crate::queue::{Changes, QueueInner};
+use crate::StoreError;
+use crate::ledger::LossCause;
+use crate::queue::{Changes, Fetch, QueueInner};
 use crate::segment::SegmentMeta;
 use crate::shared::Shared;
 
@@ -16,6 +18,8 @@ const SWEEP_MS: u64 = 1000;
 const SWEEP_MSGS_MAX: usize = 10_000;
 /// Segments that are emptied in one search.
 const OVERDUE_MAX: usize = 4;
+/// Blocks of spill files that are dropped in one search, per queue.
+const BLOCKS_MAX: usize = 1024;
 /// A segment in which there was nothing to drop (what is left in it is leased) is looked at again after this.
 const REST_MS: u64 = 10_000;
 
@@ -33,8 +37,13 @@ impl Shared {
         let ranges = merged(&overdue);
         let queues: Vec<_> = self.queues.read().iter().flatten().cloned().collect();
         let mut more = overdue.len() == OVERDUE_MAX;
+        // Whole files first: only those give their space back although something is held before them.
+        self.expire_files(at);
         for queue in queues.iter().filter(|queue| queue.len() > 0) {
             more |= self.sweep_queue(queue, &ranges, at);
+            if let Err(error) = self.expire_blocks(queue, at) {
+                log::warn!("{}: expired messages in files stay for now: {error}", queue.id);
+            }
         }
         for (segment, before) in overdue.iter().zip(before) {
             if segment.live() == before {
@@ -44,8 +53,33 @@ impl Shared {
         if more {
             upkeep.next_sweep = now;
         }
-        self.expire_files(at);
         self.blocks.rest();
+    }
+
+    /// Drops expired messages at the front of what is in spill files, block by block. A block that also holds others is
+    /// fetched when nothing is before it; then it is the front.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
+    fn expire_blocks(&self, queue: &Arc<QueueInner>, at: UnixMs) -> Result<(), StoreError> {
+        for _ in 0..BLOCKS_MAX {
+            let Some(is_front) = queue.expired_ahead(at) else { break };
+            let changes = match queue.next_fetch() {
+                Fetch::List { file } => {
+                    self.fetch_list(queue, file)?;
+                    continue;
+                }
+                Fetch::Block { file, block } if block.last_expiry <= at => {
+                    queue.skip_block(file, &block, LossCause::Expired)
+                }
+                Fetch::Block { file, block } if is_front && block.first_expiry <= at => {
+                    self.fetch_block(queue, file, &block)?
+                }
+                _ => break,
+            };
+            self.settle(queue, changes);
+        }
+        Ok(())
     }
 
     /// True when there may be more at the front.
