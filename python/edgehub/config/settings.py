@@ -124,7 +124,7 @@ class StorageSettings:
         optional(integer(1, 1_000_000)),
         None,
         "Queued messages, once for each queue, that are kept at hand (16 bytes of memory each). If there are "
-        "more for 2 s, old ones are moved to compressed files. Unset: 500,000, or 65,536 with "
+        "more for 2 s, old ones are moved to compressed files. Unset: 250,000, or 65,536 with "
         "`OptimizeForPerformance=false`, where 250,000 is the most.",
         own=True,
     )
