@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arbitrary::Arbitrary;
-use edgehub_store::{Batch, CommitWaiter, Media, Store, StoreConfig, StoreError, SyncPolicy, Target};
+use edgehub_store::{
+    Batch, CommitWaiter, Media, SpillConfig, Store, StoreConfig, StoreError, SyncPolicy, Target,
+};
 use edgehub_testkit::{FaultyStorage, PowerCut, VirtualClock};
 use edgehub_types::{Storage, UnixMs};
 use libfuzzer_sys::fuzz_target;
@@ -115,7 +117,16 @@ fn append(store: &Store, mask: u8, count: u8, len: u16, ttl_s: u8) {
 
 fn work(disk: &FaultyStorage, steps: &[Step]) {
     let clock = Arc::new(VirtualClock::at(NOW));
-    let config = StoreConfig { segment_bytes: 4096, background_thread: false, ..StoreConfig::small() };
+    // Everything that is durable goes to spill files when time passes.
+    let spill = SpillConfig {
+        after_segments: 0,
+        index_entries: 0,
+        after_ms: 0,
+        file_bytes: 4096,
+        block_bytes: 512,
+        cache_bytes: 0,
+    };
+    let config = StoreConfig { segment_bytes: 4096, spill, background_thread: false, ..StoreConfig::small() };
     let media = Media::Disk(Arc::new(disk.clone()));
     let Ok((store, _)) = Store::open(media, config, Arc::<VirtualClock>::clone(&clock)) else { return };
     let names = ["a", "b", "c"];
@@ -136,6 +147,9 @@ fn work(disk: &FaultyStorage, steps: &[Step]) {
 }
 
 fn name(number: u8) -> String {
+    if number % 4 == 3 {
+        return format!("spill-{:05}-{:012}.lz4", number / 4 % 3 + 1, number / 12);
+    }
     format!("journal-{number:012}.{}", if number < 250 { "seg" } else { "bad" })
 }
 
