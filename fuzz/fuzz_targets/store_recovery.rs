@@ -193,7 +193,7 @@ fn spoil(disk: &FaultyStorage, change: &Change) {
 
 type Content = BTreeMap<(String, u32), Vec<(u64, Vec<u8>)>>;
 
-fn content(store: &Store) -> Content {
+fn content(store: &Store, may_fail: bool) -> Content {
     let mut all = Content::new();
     for queue in store.queues() {
         let mut found: Vec<(u64, Vec<u8>)> = Vec::new();
@@ -203,7 +203,8 @@ fn content(store: &Store) -> Content {
             found.push((leased.seq, leased.payload.to_vec()));
             true
         });
-        assert!(leased.is_ok_and(|count| count == found.len()));
+        // Bad sectors of a spill file hold its queue up for a while.
+        assert!(leased.map_or(may_fail, |count| count == found.len()));
         assert!(all.insert((queue.endpoint().to_owned(), queue.priority()), found).is_none());
     }
     // A queue without messages may have been known from what is cut off now.
@@ -222,16 +223,21 @@ fuzz_target!(|input: (Vec<Step>, Vec<Change>)| {
         Err(StoreError::NewerFormat { .. } | StoreError::Io { .. }) => return,
         Err(error) => panic!("{error}"),
     };
-    let first = content(&store);
+    let unreadable = changes.iter().any(|change| matches!(change, Change::Unreadable { .. }));
+    let first = content(&store, unreadable);
     drop(store);
     // The same folder without its bad sectors: they were read as zeros, and may be readable now.
-    if changes.iter().any(|change| matches!(change, Change::Unreadable { .. })) {
+    if unreadable {
         assert!(open(&disk.after_kill()).is_ok());
         return;
     }
     for disk in [disk.after_kill(), disk.after_power_cut(PowerCut::all_lost())] {
         let again = open(&disk);
         assert!(again.is_ok(), "{:?}", again.err());
-        assert_eq!(again.as_ref().map(content).unwrap_or_default(), first, "another time it is other");
+        assert_eq!(
+            again.as_ref().map(|store| content(store, false)).unwrap_or_default(),
+            first,
+            "another time it is other"
+        );
     }
 });

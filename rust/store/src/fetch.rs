@@ -16,28 +16,26 @@ use crate::stats::add;
 
 /// Blocks and lists that are read for one lease, if nothing in them is wanted.
 const FETCHES_MAX: usize = 64;
+/// What the disk cannot read for so long counts as damaged: a fault may pass, but nothing may hold a queue up for ever.
+const UNREADABLE_MS: u64 = 60_000;
 
 impl Shared {
     /// Reads the next block of a queue that has nothing to lease before it. False when there is none.
     ///
     /// # Errors
-    /// [`StoreError::Io`] when the disk cannot read it; nothing is lost then.
+    /// [`StoreError::Io`] when the disk cannot read it; nothing is lost then, unless that has lasted for a minute.
     pub fn fetch(&self, queue: &Arc<QueueInner>, now: UnixMs) -> Result<bool, StoreError> {
         for _ in 0..FETCHES_MAX {
-            let changes = match queue.next_fetch() {
-                Fetch::Nothing => return Ok(queue.has_ready()),
-                Fetch::List { file } => {
-                    self.fetch_list(queue, file)?;
-                    continue;
+            let next = queue.next_fetch();
+            if next == Fetch::Nothing {
+                return Ok(queue.has_ready());
+            }
+            let changes = match self.fetch_next(queue, &next, now) {
+                Ok(changes) => {
+                    queue.set_failing_since(None);
+                    changes
                 }
-                Fetch::Block { file, block } if block.last_expiry <= now => {
-                    queue.skip_block(file, &block, LossCause::Expired)
-                }
-                Fetch::Block { file, block } => self.fetch_block(queue, file, &block)?,
-                Fetch::Short { file } => {
-                    log::error!("{}: messages in it cannot be found any more", spill_name(queue.id, file));
-                    queue.skip_file(file, LossCause::Damaged)
-                }
+                Err(error) => self.give_up(queue, &next, error)?,
             };
             self.settle(queue, changes);
             if changes.fetched > 0 {
@@ -47,6 +45,43 @@ impl Shared {
         Ok(true)
     }
 
+    fn fetch_next(&self, queue: &QueueInner, next: &Fetch, now: UnixMs) -> Result<Changes, StoreError> {
+        match *next {
+            Fetch::Nothing => Ok(Changes::default()),
+            Fetch::List { file } => self.fetch_list(queue, file).map(|()| Changes::default()),
+            Fetch::Block { file, block } if block.last_expiry <= now => {
+                Ok(queue.skip_block(file, &block, LossCause::Expired))
+            }
+            Fetch::Block { file, block } => self.fetch_block(queue, file, &block),
+            Fetch::Short { file } => {
+                log::error!("{}: messages in it cannot be found any more", spill_name(queue.id, file));
+                Ok(queue.skip_file(file, LossCause::Damaged))
+            }
+        }
+    }
+
+    /// What to do when the disk cannot read: nothing for a while, then to go on without it.
+    ///
+    /// # Errors
+    /// The one that is given, for a while.
+    fn give_up(&self, queue: &QueueInner, next: &Fetch, error: StoreError) -> Result<Changes, StoreError> {
+        let now = self.clock.mono();
+        if now < queue.failing_since(now).plus_ms(UNREADABLE_MS) {
+            return Err(error);
+        }
+        log::error!("{}: given up after {} s: {error}", queue.id, UNREADABLE_MS / 1000);
+        queue.set_failing_since(None);
+        Ok(match *next {
+            Fetch::Block { file, block } => queue.skip_block(file, &block, LossCause::Damaged),
+            Fetch::List { file } | Fetch::Short { file } => queue.skip_file(file, LossCause::Damaged),
+            Fetch::Nothing => Changes::default(),
+        })
+    }
+
+    /// Reads which blocks a file has.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
     pub fn fetch_list(&self, queue: &QueueInner, file: u64) -> Result<(), StoreError> {
         let name = spill_name(queue.id, file);
         let salt = self.journal.lock().salt();
@@ -56,6 +91,10 @@ impl Shared {
         Ok(())
     }
 
+    /// Reads a block.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`].
     pub fn fetch_block(
         &self,
         queue: &QueueInner,

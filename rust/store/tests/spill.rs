@@ -429,3 +429,21 @@ fn expired_messages_before_others_go_from_files_although_nobody_reads() {
     assert_eq!((queue.len(), queue.lost(LossCause::Expired)), (17, 23));
     check(&drain(&queue, rig.now()), 23..40);
 }
+
+#[test]
+fn what_the_disk_cannot_read_holds_a_queue_up_for_a_minute_only() {
+    let disk = spilled_disk(300);
+    let name = files(&disk)[0].clone();
+    disk.set_unreadable(&name, 100..110);
+    let rig = reopen(disk);
+    let queue = rig.store.open_queue("e", 0).unwrap();
+    let refused = |queue: &Queue| queue.lease(rig.now(), 10, usize::MAX, |_| panic!("delivered")).is_err();
+    assert!(refused(&queue));
+    rig.pass(59_000);
+    assert!(refused(&queue) && queue.lost(LossCause::Damaged) == 0, "the fault may pass");
+    rig.pass(1_000);
+    let got = drain(&queue, rig.now());
+    let lost = queue.lost(LossCause::Damaged);
+    assert!(lost > 0 && lost < 30, "{lost}");
+    assert_eq!(got.len() as u64 + lost, 300);
+}

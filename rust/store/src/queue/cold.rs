@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use edgehub_types::UnixMs;
+use edgehub_types::{MonoTime, UnixMs};
 
 use super::{Changes, QueueInner, QueueState};
 use crate::batch::QueueId;
@@ -22,6 +22,8 @@ pub(super) struct Cold {
     next_seq: u64,
     /// .. and nothing from this one on yet.
     pub limit_seq: u64,
+    /// Since when the disk cannot read what is next.
+    failing_since: Option<MonoTime>,
     /// Blocks of the file that is being fetched from.
     pub list: Option<(u64, Vec<BlockHeader>)>,
     /// Messages in the journal that come after those in files; empty when none is left there.
@@ -172,6 +174,16 @@ impl QueueInner {
     /// What a consumer that wants more must read.
     pub fn next_fetch(&self) -> Fetch {
         self.state.lock().cold.next_fetch()
+    }
+
+    /// The disk cannot read what is next; since when, at the latest since `now`.
+    pub fn failing_since(&self, now: MonoTime) -> MonoTime {
+        *self.state.lock().cold.failing_since.get_or_insert(now)
+    }
+
+    /// It can, or what is next is another matter.
+    pub fn set_failing_since(&self, since: Option<MonoTime>) {
+        self.state.lock().cold.failing_since = since;
     }
 
     /// Whether something at the front of what is in files may have expired, and whether nothing was fetched that is still
