@@ -58,9 +58,9 @@ class Device(threading.Thread):
             self._publish(client, number)
         while not self._finished():
             while len(self._waiting) < WINDOW and not self._ending.is_set():
-                self._waiting[self._next] = None
-                self._publish(client, self._next)
-                self._next += 1
+                number, self._next = self._next, self._next + 1
+                self._waiting[number] = None
+                self._publish(client, number)
             acked = client.expect(PUBACK).acked
             number = next(number for number in self._waiting if number % 65535 + 1 == acked)
             del self._waiting[number]
