@@ -86,9 +86,9 @@ impl SegmentMeta {
         self.times.lock().note(address, ms);
     }
 
-    /// When what lies at `address` was written, milliseconds; 0 = not known.
-    pub fn written_ms(&self, address: u64) -> u64 {
-        self.times.lock().at(address)
+    /// When it was written, as far as it is.
+    pub fn times(&self) -> WriteTimes {
+        self.times.lock().clone()
     }
 
     pub fn contains(&self, address: u64) -> bool {

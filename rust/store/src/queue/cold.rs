@@ -208,14 +208,14 @@ impl QueueInner {
             return Changes::default();
         }
         state.index.advance_to(block.first_seq);
-        let wanted = entries.iter().filter(|(seq, _)| *seq >= from.max(state.index.next()));
-        let wanted: Vec<_> = wanted.copied().collect();
-        for (seq, entry) in &wanted {
+        let (first, mut fetched) = (from.max(state.index.next()), 0);
+        for (seq, entry) in entries.iter().filter(|(seq, _)| *seq >= first) {
             state.index.push(*seq, *entry);
+            fetched += 1;
         }
-        state.cold.take(file, wanted.len() as u64);
+        state.cold.take(file, fetched as u64);
         let changes = state.pass(block.end_seq);
-        Changes { fetched: wanted.len(), ..changes }
+        Changes { fetched, ..changes }
     }
 
     /// Leaves out a block that is expired or damaged.

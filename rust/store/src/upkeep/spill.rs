@@ -231,6 +231,7 @@ impl Shared {
             bytes.resize((end - start) as usize, 0);
             let got = self.read_segment(&segment, start, &mut bytes)?;
             bytes.truncate(got);
+            let times = segment.meta.times();
             for (seq, entry) in now {
                 let at = (entry.address - start) as usize;
                 let record = bytes.get(at..at + entry.len() as usize).and_then(RecordView::decode);
@@ -238,7 +239,7 @@ impl Shared {
                 else {
                     continue;
                 };
-                let written_ms = segment.meta.written_ms(entry.address);
+                let written_ms = times.at(entry.address);
                 let message = Message { seq: *seq, written_ms, expires_at, payload };
                 writer.push(&message, &self.spill_numbers)?;
                 spilled.written.push(*seq);

@@ -1,5 +1,9 @@
 //! Rebuilding the queues from the batches of the log, in order.
 
+mod spilled;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -207,59 +211,6 @@ impl Replay {
         self.queues.iter().flat_map(|queue| queue.index.iter())
     }
 
-    /// What the journal says of a queue's spill files; `None` when there is no such queue, or none that can be reached.
-    pub fn spill_state(&self, queue: QueueId) -> Option<SpillLimits> {
-        let queue = self.queues.get((queue.0 as usize).checked_sub(1)?)?;
-        (queue.definition.is_some() && !queue.removed).then_some(())?;
-        let first = queue.index.lower_bound(queue.spilled_seq);
-        // Where the journal was damaged it may not say all that was moved. What it does not have itself was.
-        let limit = if first < queue.index.len() { queue.index.seq_at(first) } else { queue.index.next() };
-        Some(SpillLimits { head_seq: queue.head_seq, limit: limit.max(queue.spilled_seq) })
-    }
-
-    /// Whether the log says that a queue is removed, and of which.
-    pub fn is_removed(&self, queue: QueueId) -> bool {
-        let queue = (queue.0 as usize).checked_sub(1).and_then(|at| self.queues.get(at));
-        queue.is_some_and(|queue| queue.definition.is_some() && queue.removed)
-    }
-
-    /// Counts messages in spill files of a queue whose definition is lost: first number, the one behind the last, and how
-    /// many, in order.
-    pub fn lose_spilled(&mut self, queue: QueueId, ranges: impl Iterator<Item = (u64, u64, u64)>) {
-        let (mut lost, mut last) = (LostNumbers::default(), 0);
-        for (first, end, count) in ranges.filter(|(first, end, _)| first <= end) {
-            lost.note(first.max(last), end.max(last), count);
-            last = last.max(end);
-        }
-        let Some(queue) = self.queue(queue.0) else { return };
-        let orphaned = lost.total();
-        queue.lost.forget_below(last);
-        lost.append(&queue.lost);
-        queue.lost = lost;
-        self.orphaned = self.orphaned.saturating_add(orphaned);
-    }
-
-    /// Takes the files that count, and the numbers that they cover in order.
-    pub fn take_spilled(&mut self, queue: QueueId, files: Vec<SpillFile>, ranges: &[(u64, u64)]) {
-        let Some(queue) = self.queue(queue.0) else { return };
-        queue.spilled = files;
-        queue.settle(ranges);
-    }
-
-    /// Also for queues without files: what the journal says is in some is lost then.
-    pub fn settle_spilled(&mut self, but: &[QueueId]) {
-        for (id, queue) in (1..).zip(&mut self.queues) {
-            if !but.contains(&QueueId(id)) {
-                queue.settle(&[]);
-            }
-        }
-    }
-
-    /// Messages in spill files.
-    pub fn spilled_msgs(&self) -> u64 {
-        self.queues.iter().map(|queue| queue.spilled.iter().map(|file| file.left).sum::<u64>()).sum()
-    }
-
     /// Queues that are defined and not removed.
     pub fn present(&self) -> usize {
         self.queues.iter().filter(|queue| queue.definition.is_some() && !queue.removed).count()
@@ -327,15 +278,6 @@ pub(crate) struct ReplayedQueue {
     pub spilled: SpilledBefore,
 }
 
-/// Which numbers of a queue spill files can have.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SpillLimits {
-    /// The checkpoint.
-    pub head_seq: u64,
-    /// Blocks that go beyond do not count.
-    pub limit: u64,
-}
-
 impl ReplayQueue {
     fn checkpoint(&mut self, head_seq: u64) {
         while self.index.len() > 0 && self.index.head() < head_seq {
@@ -347,27 +289,6 @@ impl ReplayQueue {
         self.index.advance_to(head_seq);
         self.lost.forget_below(head_seq);
         self.head_seq = self.head_seq.max(head_seq);
-    }
-
-    /// Drops what spill files have from the index, and finds out which numbers neither has.
-    fn settle(&mut self, ranges: &[(u64, u64)]) {
-        let covered = ranges.last().map_or(0, |(_, end)| *end);
-        let spilled = self.spilled_seq.max(covered);
-        if spilled <= self.head_seq || self.removed {
-            return;
-        }
-        self.spilled_seq = spilled;
-        self.index.drop_front(self.index.lower_bound(spilled));
-        self.index.advance_to(spilled);
-        let mut holes = LostNumbers::default();
-        let mut next = self.head_seq;
-        for (first, end) in ranges.iter().copied().chain([(spilled, spilled)]) {
-            holes.note(next, first.max(next), first.saturating_sub(next));
-            next = next.max(end);
-        }
-        self.lost.forget_below(spilled);
-        holes.append(&self.lost);
-        self.lost = holes;
     }
 
     /// Leaves out the numbers up to `seq`, which are lost unless they may have been in a spent segment.
@@ -403,104 +324,5 @@ impl ReplayQueue {
 
     fn revive(&mut self) {
         (self.removed, self.removal_in_doubt) = (false, false);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::batch::{Batch, Placement, Target};
-    use crate::format::{BatchHeader, put_queue_defined, put_queue_removed};
-
-    /// A sealed batch with one message per number, all for queue 1.
-    fn batch(first_seq: u64, count: u32) -> Vec<u8> {
-        let mut batch = Batch::new();
-        for _ in 0..count {
-            let target = Target { queue: QueueId(1), expires_at: UnixMs::MAX };
-            batch.push(&[target], 1, |out| out.push(1)).unwrap();
-        }
-        batch.inner.slots[0].first_seq = first_seq;
-        seal(&mut batch)
-    }
-
-    fn control(put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
-        let mut batch = Batch::new();
-        batch.inner.begin();
-        put(&mut batch.inner.buf);
-        batch.inner.add_control();
-        seal(&mut batch)
-    }
-
-    fn seal(batch: &mut Batch) -> Vec<u8> {
-        batch.inner.seal(&Placement { salt: 1, address: 8, durable: 0, written_ms: 0 }, &[]);
-        std::mem::take(&mut batch.inner.buf)
-    }
-
-    fn apply(replay: &mut Replay, bytes: &[u8]) -> bool {
-        let header = BatchHeader::decode(bytes).unwrap();
-        replay.apply(&BatchView::decode(header, bytes).unwrap())
-    }
-
-    fn defined() -> Replay {
-        let mut replay = Replay::default();
-        assert!(apply(&mut replay, &control(|buf| put_queue_defined(buf, 1, 0, "e"))));
-        replay
-    }
-
-    #[test]
-    fn numbers_that_were_given_before_are_refused() {
-        let mut replay = defined();
-        assert!(apply(&mut replay, &batch(0, 3)));
-        assert!(!apply(&mut replay, &batch(2, 2)));
-        assert!(apply(&mut replay, &batch(3, 1)));
-        assert_eq!((replay.seqs(), replay.entries().count()), (vec![4], 4));
-    }
-
-    #[test]
-    fn a_range_that_says_other_than_its_records_is_refused() {
-        let mut replay = defined();
-        let mut bytes = batch(0, 2);
-        let table = bytes.len() - 24;
-        let range = [1_u32, 3, 0, 0].map(u32::to_le_bytes).concat();
-        let at = bytes[table..].windows(4).position(|four| four == [1, 0, 0, 0]).unwrap() + table;
-        bytes[at..at + 16].copy_from_slice(&range);
-        let tables_crc = crc32fast::hash(&range);
-        let header = BatchHeader { tables_crc, ..BatchHeader::decode(&bytes).unwrap() };
-        header.write_to(&mut bytes);
-        assert!(!apply(&mut replay, &bytes));
-        assert!(apply(&mut replay, &batch(0, 2)), "and leaves no trace");
-    }
-
-    #[test]
-    fn messages_of_a_removed_queue_only_count() {
-        let mut replay = defined();
-        assert!(apply(&mut replay, &batch(0, 2)));
-        assert!(apply(&mut replay, &control(|buf| put_queue_removed(buf, 1, 2))));
-        assert!(apply(&mut replay, &batch(2, 2)));
-        assert_eq!((replay.entries().count(), replay.orphaned), (0, 0));
-        assert!(apply(&mut replay, &control(|buf| put_queue_defined(buf, 1, 0, "e"))));
-        assert!(apply(&mut replay, &batch(4, 1)));
-        assert_eq!((replay.seqs(), replay.entries().count()), (vec![5], 1));
-    }
-
-    #[test]
-    fn messages_without_a_known_queue_are_orphans() {
-        let mut replay = Replay::default();
-        assert!(apply(&mut replay, &batch(0, 2)));
-        assert_eq!(replay.orphaned, 2);
-        let losses = replay.losses();
-        let told: Vec<_> = losses.iter().map(|loss| (&*loss.endpoint, loss.first_seq, loss.count)).collect();
-        assert_eq!(told, [("", 0, 2)]);
-        replay.drop_unreachable();
-        assert!(replay.into_table().iter().all(Option::is_none));
-    }
-
-    #[test]
-    fn two_ids_for_one_queue_leave_the_first() {
-        let mut replay = defined();
-        assert!(apply(&mut replay, &control(|buf| put_queue_defined(buf, 2, 0, "e"))));
-        replay.drop_unreachable();
-        let table = replay.into_table();
-        assert_eq!(table.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false]);
     }
 }
