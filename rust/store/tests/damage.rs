@@ -6,43 +6,21 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::{Got, Rig, START, config, drain, lease, payloads, seqs};
+use common::{
+    BATCH_MSGS, BATCHES, Got, Rig, START, backlog_folder, config, drain, lease, payloads, segments, seqs,
+};
 use edgehub_store::format::{BATCH_HEADER_BYTES, BatchHeader, SegmentHeader};
 use edgehub_store::{StoreConfig, StoreError, SyncPolicy};
 use edgehub_testkit::{Dice, FaultyStorage, VirtualClock};
 use edgehub_types::Storage;
 
-const BATCHES: u8 = 24;
-const BATCH_MSGS: usize = 3;
-
 /// A folder with a backlog in several segments, closed in order.
 fn folder() -> FaultyStorage {
-    folder_with(4096)
-}
-
-fn folder_with(segment_bytes: u32) -> FaultyStorage {
-    let mut rig = Rig::new(StoreConfig { segment_bytes, ..config(SyncPolicy::Group) });
-    let (a, b) = (rig.store.open_queue("a", 0).unwrap(), rig.store.open_queue("b", 3).unwrap());
-    for n in 0..BATCHES {
-        let bodies: Vec<_> = (0..BATCH_MSGS as u8).map(|k| vec![n * 3 + k; 150 + usize::from(n)]).collect();
-        let bodies: Vec<_> = bodies.iter().map(|body| &body[..]).collect();
-        rig.append(&[&a, &b], &bodies);
-    }
-    for message in lease(&b, rig.now(), 10) {
-        b.ack(message.seq, message.epoch);
-    }
-    rig.store.close().unwrap();
-    rig.disk.after_kill()
+    backlog_folder(4096)
 }
 
 fn open(disk: &FaultyStorage) -> Rig {
     Rig::on(disk.after_kill(), config(SyncPolicy::Group), Arc::new(VirtualClock::at(START)))
-}
-
-fn segments(disk: &FaultyStorage) -> Vec<(String, Vec<u8>)> {
-    let mut names: Vec<_> = disk.list().unwrap().into_iter().filter(|name| name.contains(".seg")).collect();
-    names.sort();
-    names.into_iter().map(|name| (name.clone(), disk.content(&name).unwrap())).collect()
 }
 
 /// All that is there, by endpoint; every message is one that was sent, with the number it was sent with.
@@ -173,7 +151,7 @@ fn a_record_that_rots_while_the_store_runs_is_skipped() {
 
 #[test]
 fn bad_sectors_cost_what_is_in_them() {
-    let disk = folder_with(1 << 16);
+    let disk = backlog_folder(1 << 16);
     let (name, content) = segments(&disk).swap_remove(0);
     disk.set_unreadable(&name, 9000..9100);
     let rig = Rig::on(disk, config(SyncPolicy::Group), Arc::new(VirtualClock::at(START)));

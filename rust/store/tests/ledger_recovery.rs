@@ -6,46 +6,23 @@ mod common;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use common::{Rig, START, config, lease};
+use common::{BATCH_MSGS, BATCHES, DONE, Rig, START, backlog_folder, config, lease, segments};
 use edgehub_store::{LossCause, SyncPolicy};
 use edgehub_testkit::{FaultyStorage, VirtualClock};
-use edgehub_types::Storage;
 
-/// Batches of a folder that a test damages, and messages in each.
-const BATCHES: u8 = 24;
-const BATCH_MSGS: u8 = 3;
 const ALL: u64 = BATCHES as u64 * BATCH_MSGS as u64;
-/// Of queue "b", acknowledged.
-const DONE: u64 = 10;
 
-/// A folder with a backlog in several segments, closed in order.
 fn folder() -> FaultyStorage {
-    let mut rig = Rig::new(config(SyncPolicy::Group));
-    let (a, b) = (rig.store.open_queue("a", 0).unwrap(), rig.store.open_queue("b", 3).unwrap());
-    for n in 0..BATCHES {
-        let bodies = [0, 1, 2].map(|k| vec![n * BATCH_MSGS + k; 150 + usize::from(n)]);
-        rig.append(&[&a, &b], &[&bodies[0], &bodies[1], &bodies[2]]);
-    }
-    for message in lease(&b, rig.now(), DONE as usize) {
-        b.ack(message.seq, message.epoch);
-    }
-    rig.store.close().unwrap();
-    rig.disk.after_kill()
+    backlog_folder(4096)
 }
 
 fn open(disk: &FaultyStorage) -> Rig {
     Rig::on(disk.after_kill(), config(SyncPolicy::Group), Arc::new(VirtualClock::at(START)))
 }
 
-fn segments(disk: &FaultyStorage) -> Vec<(String, Vec<u8>)> {
-    let mut names: Vec<_> = disk.list().unwrap().into_iter().filter(|name| name.contains(".seg")).collect();
-    names.sort();
-    names.into_iter().map(|name| (name.clone(), disk.content(&name).unwrap())).collect()
-}
-
 /// Messages that are neither done nor there any more, by endpoint.
 fn missing(rig: &Rig) -> BTreeMap<String, u64> {
-    let all = [("a".to_owned(), ALL), ("b".to_owned(), ALL - DONE)];
+    let all = [("a".to_owned(), ALL), ("b".to_owned(), ALL - DONE as u64)];
     let mut missing = BTreeMap::from(all);
     for queue in rig.store.queues() {
         let wanted = missing.get_mut(queue.endpoint()).unwrap();

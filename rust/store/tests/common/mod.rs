@@ -14,7 +14,7 @@ use edgehub_store::{
     StoreConfig, StoreError, SyncPolicy, Target,
 };
 use edgehub_testkit::{FaultyStorage, VirtualClock};
-use edgehub_types::UnixMs;
+use edgehub_types::{Storage, UnixMs};
 use parking_lot::Mutex;
 
 pub const NEVER: UnixMs = UnixMs::MAX;
@@ -215,4 +215,33 @@ pub fn drain(queue: &Queue, now: UnixMs) -> Vec<Got> {
         queue.ack(message.seq, message.epoch);
     }
     got
+}
+
+/// Batches of a folder with a backlog, and messages in each.
+pub const BATCHES: u8 = 24;
+pub const BATCH_MSGS: usize = 3;
+/// Messages of its queue "b" that are acknowledged; of "a" none is.
+pub const DONE: usize = 10;
+
+/// A folder with a backlog in several segments, closed in order.
+pub fn backlog_folder(segment_bytes: u32) -> FaultyStorage {
+    let mut rig = Rig::new(StoreConfig { segment_bytes, ..config(SyncPolicy::Group) });
+    let (a, b) = (rig.store.open_queue("a", 0).unwrap(), rig.store.open_queue("b", 3).unwrap());
+    for n in 0..BATCHES {
+        let bodies: Vec<_> = (0..BATCH_MSGS as u8).map(|k| vec![n * 3 + k; 150 + usize::from(n)]).collect();
+        let bodies: Vec<_> = bodies.iter().map(|body| &body[..]).collect();
+        rig.append(&[&a, &b], &bodies);
+    }
+    for message in lease(&b, rig.now(), DONE) {
+        b.ack(message.seq, message.epoch);
+    }
+    rig.store.close().unwrap();
+    rig.disk.after_kill()
+}
+
+/// The segments of a folder by name.
+pub fn segments(disk: &FaultyStorage) -> Vec<(String, Vec<u8>)> {
+    let mut names: Vec<_> = disk.list().unwrap().into_iter().filter(|name| name.contains(".seg")).collect();
+    names.sort();
+    names.into_iter().map(|name| (name.clone(), disk.content(&name).unwrap())).collect()
 }
