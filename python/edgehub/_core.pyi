@@ -33,6 +33,8 @@ __all__ = [
     "StoreFailedEvent",
     "StoreFinding",
     "StoreInspector",
+    "StoreLoss",
+    "StoreLossTotal",
     "StoreMessages",
     "StoreQueue",
     "StoreSegment",
@@ -630,6 +632,35 @@ class StoreFinding:
     bytes: int
 
 @final
+class StoreLossTotal:
+    """Messages that left one queue undelivered for one cause, since the folder of the store was made.
+
+    Queue 0 stands for all queues that are not listed, because there are too many. The endpoint is empty when
+    the queue's definition is lost. 0 is the highest priority.
+    """
+
+    queue: int
+    endpoint: str
+    priority: int
+    cause: Literal["expired", "endpoint_removed", "damaged", "rejected", "quota"]
+    messages: int
+
+@final
+class StoreLoss:
+    """Messages that left one queue together for one cause, when the store noticed.
+
+    `first_seq` is the number of the first message; the others have higher numbers, not always adjacent ones.
+    """
+
+    at_ms: int
+    queue: int
+    endpoint: str
+    priority: int
+    cause: Literal["expired", "endpoint_removed", "damaged", "rejected", "quota"]
+    first_seq: int
+    messages: int
+
+@final
 class StoredMessage:
     """A message as stored."""
 
@@ -686,6 +717,20 @@ class StoreInspector:
 
     def findings(self) -> list[StoreFinding]:
         """In the order of the log, then those in spill files; at most 10,000."""
+
+    def loss_totals(self) -> list[StoreLossTotal]:
+        """Messages that left the queues undelivered since the folder was made, by queue and cause."""
+
+    def losses(self) -> list[StoreLoss]:
+        """The last 1000 losses, oldest first."""
+
+    @property
+    def losses_written_ms(self) -> int | None:
+        """When the file of losses was written, milliseconds since 1970 UTC; None when there is none."""
+
+    @property
+    def losses_error(self) -> str | None:
+        """Why the file of losses cannot be read; then the two lists are empty."""
 
     @property
     def findings_more(self) -> int:

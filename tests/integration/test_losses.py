@@ -1,17 +1,22 @@
-"""What the core drops reaches the totals: by reason, and by queue and cause."""
+"""What the core drops reaches the totals, by reason and by queue and cause, and the ledger for tools."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import TYPE_CHECKING
 
+from typer.testing import CliRunner
+
 from edgehub import _core
+from edgehub.cli.commands import app
 from edgehub.metrics.core_totals import CoreTotals, decode_core_totals
 from testkit.wire import CONNACK, PUBACK, WireClient, connect_packet, publish_packet
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 TOPIC = "devices/leaf/messages/events/"
 ROUTE = "FROM /messages/* INTO $upstream"
@@ -36,8 +41,10 @@ def _publish(port: int, count: int) -> None:
     client.socket.close()
 
 
-async def _totals_after(ttl_secs: int, drop: Callable[[_core.Engine], None]) -> CoreTotals:
-    engine = _core.Engine(edge_device_id="edge1")
+async def _totals_after(
+    ttl_secs: int, drop: Callable[[_core.Engine], None], folder: Path | None = None
+) -> CoreTotals:
+    engine = _core.Engine(edge_device_id="edge1", storage_dir=str(folder) if folder else None)
     engine.start()
     asyncio.get_running_loop().add_reader(engine.event_fd(), _accept, engine)
     try:
@@ -78,3 +85,12 @@ async def test_messages_that_expire_in_their_queue() -> None:
     assert totals.lost == [(endpoint, PRIORITY, "expired", 2)]
     assert totals.dropped == [("ttl_expiry", "", "", 2)]
     assert (totals.store["expired"], totals.store["given_up"]) == (2, 0)
+
+
+async def test_losses_of_a_stopped_hub_are_shown_by_the_store_tools(tmp_path: Path) -> None:
+    await _totals_after(60, _reject_first, tmp_path)
+    await _totals_after(60, _reject_first, tmp_path)
+    losses = json.loads(CliRunner().invoke(app, ["store", "ls", str(tmp_path), "--json"]).stdout)["losses"]
+    (total,) = losses["totals"]
+    assert (total["endpoint"], total["cause"], total["messages"]) == ("iothub", "rejected", 2)
+    assert [(loss["firstSeq"], loss["messages"]) for loss in losses["last"]] == [(0, 1), (1, 1)]

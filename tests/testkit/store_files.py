@@ -97,6 +97,12 @@ class StoreFiles:
         """Adds a record that the wall clock was stepped."""
         self._batch([_record(5, 0, struct.pack("<q", wall_skew_ms))], [], [])
 
+    def lose(self, lines: Sequence[str], *, salt: int = SALT) -> None:
+        """Writes the ledger of losses; lines without their line feeds."""
+        head = f"edgehub losses\t1\t{salt:016x}\t{WRITTEN_MS}"
+        text = "".join(f"{line}\n" for line in (head, *lines)).encode()
+        (self.folder / "losses.txt").write_bytes(text + f"end\t{crc32(text):08x}\n".encode())
+
     def _batch(
         self,
         records: Sequence[bytes],

@@ -168,6 +168,7 @@ impl Shared {
             later(self.write_attest(&mut self.journal.lock()))?;
             self.sync(false)?;
         }
+        self.save_losses();
         committed
     }
 

@@ -61,7 +61,7 @@ pub use config::{
 pub use error::StoreError;
 pub use handle::Queue;
 pub use lease::Leased;
-pub use ledger::{LOSSES_KEPT, Loss, LossCause};
+pub use ledger::{LOSSES_KEPT, Loss, LossBook, LossBookError, LossCause, LossTotal};
 pub use quota::{OverflowPolicy, Quota};
 pub use recovery::Recovery;
 pub use shared::QueueListener;

@@ -103,7 +103,8 @@ fn assemble(
     shared.measure_usage();
     add(&shared.counters.recovered, found.report.entries);
     let at = shared.clock.unix();
-    found.losses.into_iter().for_each(|loss| shared.ledger.note(Loss { at, ..loss }));
+    shared.carry_losses();
+    found.losses.into_iter().for_each(|loss| shared.ledger.note_found(Loss { at, ..loss }));
     shared
 }
 

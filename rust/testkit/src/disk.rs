@@ -1,6 +1,6 @@
 //! The two images of a folder, and the way from one to the other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::ops::Range;
 
@@ -110,6 +110,8 @@ pub(crate) struct Disk {
     pub bytes_max: Option<u64>,
     pub plan: Option<FaultPlan>,
     pub counts: CallCounts,
+    /// Names that files had when a write or sync of them failed.
+    pub failed: BTreeSet<String>,
     /// Bytes of files that cannot be read.
     pub unreadable: Vec<(FileId, Range<u64>)>,
     pub history: Option<History>,
@@ -153,6 +155,16 @@ impl Disk {
         }
     }
 
+    /// The same for a file that is told in [`Disk::failed`].
+    fn meet_at(&mut self, call: Call, file: FileId) -> Result<Option<Fault>, Fault> {
+        let met = self.meet(call);
+        if !matches!(met, Ok(None)) {
+            let names = self.platter.live.names.iter().filter(|(_, named)| **named == file);
+            self.failed.extend(names.map(|(name, _)| name.clone()));
+        }
+        met
+    }
+
     /// Does something unless a fault was planned for it.
     pub fn call<T>(&mut self, call: Call, action: impl FnOnce(&mut Self) -> io::Result<T>) -> io::Result<T> {
         let late = self.meet(call).map_err(|fault| fault.error(call))?;
@@ -161,7 +173,7 @@ impl Disk {
     }
 
     pub fn write(&mut self, file: FileId, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let met = self.meet(Call::Write);
+        let met = self.meet_at(Call::Write, file);
         let len = match met {
             Err(Fault::NoSpace) => return Err(Fault::NoSpace.error(Call::Write)),
             Err(Fault::Short) => bytes.len().saturating_sub(1),
@@ -188,7 +200,7 @@ impl Disk {
     }
 
     pub fn sync_data(&mut self, file: FileId) -> io::Result<()> {
-        match self.meet(Call::SyncData) {
+        match self.meet_at(Call::SyncData, file) {
             // As Linux does: what could not be written is forgotten, the next sync succeeds without it.
             Err(fault) => {
                 self.happen(Event::ForgetFile(file));

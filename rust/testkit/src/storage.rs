@@ -66,6 +66,11 @@ impl FaultyStorage {
         self.disk.lock().counts.get(call)
     }
 
+    /// The names that files had when a write or sync of them failed as planned.
+    pub fn failed_files(&self) -> Vec<String> {
+        self.disk.lock().failed.iter().cloned().collect()
+    }
+
     /// Writes so far.
     pub fn writes(&self) -> u64 {
         self.calls(Call::Write)
@@ -264,6 +269,7 @@ mod tests {
         file.write_all_at(b"g", 6).unwrap();
         assert_eq!(read(&storage, "a"), Some(b"abcde\0g".to_vec()));
         assert_eq!((storage.calls(Call::Write), storage.calls(Call::Open)), (3, 1));
+        assert_eq!(storage.failed_files(), ["a"]);
     }
 
     #[test]

@@ -30,7 +30,11 @@ QUEUE is the id of the endpoint as `edgehub store ls` shows it, such as `iothub`
 followed by `:priority` if it has several."""
 
 _LS = f"""\
-List the queues, segments and spill files of a message store.
+List the queues, segments and spill files of a message store, and what was lost from it and why.
+
+Losses are those since the folder was made, over all runs of the hub; the last 1000 of them are known one by
+one (--losses, or --json). A running hub writes them down a second after the first, and once a minute while
+there are more.
 
 {_DIR}
 
@@ -40,6 +44,7 @@ Examples:
 
 \b
   edgehub store ls
+  edgehub store ls --losses
   edgehub store ls /var/lib/edgehub --json
 """
 
@@ -111,20 +116,30 @@ def _store() -> None:
 
 
 @store_app.command(help=_LS)
-def ls(folder: FolderArgument = None, as_json: JsonOption = False) -> None:
-    """Lists queues, segments and spill files."""
-    from edgehub.cli.store import report
+def ls(
+    folder: FolderArgument = None,
+    as_json: JsonOption = False,
+    one_by_one: Annotated[bool, typer.Option("--losses", help="Show the last losses one by one.")] = False,
+) -> None:
+    """Lists queues, segments, spill files and losses."""
+    from edgehub.cli.store import losses, report
     from edgehub.cli.tables import print_tables
 
     place, store = _open(folder)
     if as_json:
-        typer.echo(report.ls_as_json(place, store))
+        typer.echo(report.ls_as_json(place, store, losses.losses_as_json(store)))
         return
     tables = [report.queue_table(store), report.segment_table(store)]
     if store.spill_files():
         tables.append(report.spill_table(store))
+    if store.loss_totals():
+        tables.append(losses.totals_table(store))
+    if one_by_one:
+        tables.append(losses.last_table(store))
     print_tables(tables)
     typer.echo(report.summary(store))
+    if store.losses_error:
+        _tell(f"losses.txt: {store.losses_error}; what was lost is not known")
     if not store.is_sound:
         _tell("some of it is damaged; `edgehub store verify` says where")
 

@@ -112,11 +112,11 @@ def totals(store: StoreInspector) -> dict[str, Any]:
     }
 
 
-def ls_as_json(folder: Path, store: StoreInspector) -> str:
+def ls_as_json(folder: Path, store: StoreInspector, losses: dict[str, Any]) -> str:
     """`edgehub store ls --json`."""
     queues = [queue_as_json(queue) for queue in store.queues()]
-    shown = {"folder": str(folder), "queues": queues, **files_as_json(store), "totals": totals(store)}
-    return json.dumps(shown, ensure_ascii=False, indent=2)
+    shown = {"folder": str(folder), "queues": queues, **files_as_json(store)}
+    return json.dumps({**shown, "losses": losses, "totals": totals(store)}, ensure_ascii=False, indent=2)
 
 
 def queue_table(store: StoreInspector) -> Table:

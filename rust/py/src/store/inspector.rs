@@ -9,6 +9,7 @@ use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 
 use super::infos::{StoreFinding, StoreQueue, StoreSegment, StoreSpillBlock, StoreSpillFile};
+use super::losses::{StoreLoss, StoreLossTotal};
 use super::messages::StoreMessages;
 use crate::door::without_gil;
 use crate::errors::Failure;
@@ -49,6 +50,28 @@ impl StoreInspector {
 
     fn spill_files(&self) -> Vec<StoreSpillFile> {
         all(self.inspection.spill_files())
+    }
+
+    /// Messages that were lost, by queue and cause.
+    fn loss_totals(&self) -> Vec<StoreLossTotal> {
+        self.inspection.losses().map_or_else(|_| Vec::new(), |book| all(&book.totals))
+    }
+
+    /// The last losses one by one.
+    fn losses(&self) -> Vec<StoreLoss> {
+        self.inspection.losses().map_or_else(|_| Vec::new(), |book| all(&book.last))
+    }
+
+    /// When the losses were written.
+    #[getter]
+    fn losses_written_ms(&self) -> Option<u64> {
+        self.inspection.losses().ok()?.written_at.map(|at| at.0)
+    }
+
+    /// Why the losses cannot be told.
+    #[getter]
+    fn losses_error(&self) -> Option<String> {
+        self.inspection.losses().err().map(ToString::to_string)
     }
 
     /// Findings beyond those that are listed.

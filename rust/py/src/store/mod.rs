@@ -2,6 +2,7 @@
 
 mod infos;
 mod inspector;
+mod losses;
 mod messages;
 
 use pyo3::prelude::*;
@@ -13,6 +14,8 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<infos::StoreSpillFile>()?;
     module.add_class::<infos::StoreSpillBlock>()?;
     module.add_class::<infos::StoreFinding>()?;
+    module.add_class::<losses::StoreLossTotal>()?;
+    module.add_class::<losses::StoreLoss>()?;
     module.add_class::<messages::StoreMessages>()?;
     module.add_class::<messages::StoredMessage>()
 }

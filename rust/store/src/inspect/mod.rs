@@ -22,6 +22,7 @@ use edgehub_types::{Storage, StorageFile, UnixMs};
 use crate::StoreError;
 use crate::batch::QueueId;
 use crate::index::SeqIndex;
+use crate::ledger::{LossBook, LossBookError, read_book};
 use crate::recovery::{Examined, Recovery, ReplayedQueue, SpillFiles, examine};
 pub use crate::recovery::{FINDINGS_MAX, Finding, FindingFile, FindingKind};
 use crate::storage::FolderReader;
@@ -71,6 +72,7 @@ pub struct Inspection {
     /// As `queues`.
     spilled: Vec<SpilledQueue>,
     spill_sources: Vec<SpillSource>,
+    losses: Result<LossBook, LossBookError>,
 }
 
 /// Reads everything; again when something is damaged or missing. Segments that somebody begins and fills while others are
@@ -144,6 +146,7 @@ impl Inspection {
 
     fn read(storage: &dyn Storage, depth: Depth) -> Result<Arc<Self>, StoreError> {
         let (mut examined, aside, missed) = read(storage)?;
+        let losses = read_book(storage, examined.salt);
         let (summary, metas) = examined.count();
         let mut segments = report::segments(&examined, &metas);
         segments.extend(aside);
@@ -156,7 +159,7 @@ impl Inspection {
         for file in &mut inspection.spill_files {
             file.last_expiry = file.last_expiry.map(|at| seen.wall_of(at));
         }
-        Ok(Arc::new(Self { summary, segments, missed, ..inspection }))
+        Ok(Arc::new(Self { summary, segments, missed, losses, ..inspection }))
     }
 
     fn assemble(examined: Examined, depth: Depth) -> Self {
@@ -190,6 +193,7 @@ impl Inspection {
             sources: sources.collect(),
             spilled,
             spill_sources,
+            losses: Ok(LossBook::default()),
         }
     }
 
@@ -239,6 +243,14 @@ impl Inspection {
         let readable = self.segments.iter().all(|segment| !segment.unreadable);
         let Recovery { quarantined, orphaned, lost, .. } = self.summary;
         quarantined == 0 && orphaned == 0 && lost == 0 && self.spill_damaged_bytes == 0 && readable
+    }
+
+    /// What left the queues undelivered, as the file of losses has it, which is some time behind a store at work.
+    ///
+    /// # Errors
+    /// What is wrong with that file; the messages are not concerned.
+    pub fn losses(&self) -> Result<&LossBook, &LossBookError> {
+        self.losses.as_ref()
     }
 
     /// The messages of a queue in order; `None` when there is no such queue.

@@ -1,5 +1,5 @@
 //! What must be done from time to time and may take long: the next segment, spent segments, expired messages, the quota,
-//! unused memory.
+//! unused memory, the file of losses.
 //!
 //! It has a thread of its own, so that commits do not wait for it. One call of [`Shared::run_upkeep_once`] is one
 //! round.
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use edgehub_types::MonoTime;
 
 use crate::StoreError;
+use crate::ledger::LossFile;
 use crate::segment::Segment;
 use crate::shared::Shared;
 use quota::QuotaLog;
@@ -51,6 +52,7 @@ pub(crate) struct Upkeep {
     spill_since: Option<MonoTime>,
     /// Spill files on the way out.
     spent: Vec<Spent>,
+    losses: LossFile,
 }
 
 impl Upkeep {
@@ -99,6 +101,7 @@ impl Shared {
             self.keep_quota(upkeep, now)?;
         }
         self.release_unused(upkeep, now);
+        self.save_losses_if_due(&mut upkeep.losses, now);
         self.relieve();
         Ok(())
     }

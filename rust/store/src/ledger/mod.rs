@@ -1,8 +1,12 @@
 //! What left a queue undelivered, and why.
 //!
-//! Every such message is counted once, in its queue and by cause. The last losses can be looked at one by one.
+//! Every such message is counted once, in its queue and by cause. The last losses can be looked at one by one. Both are
+//! written to a file from time to time, for [`crate::inspect`] and for the next run.
 
-use std::collections::VecDeque;
+mod book;
+mod file;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,12 +18,14 @@ use crate::batch::QueueId;
 use crate::queue::QueueInner;
 use crate::shared::Shared;
 use crate::stats::add;
+pub use book::{LossBook, LossBookError, LossTotal};
+pub(crate) use file::{LossFile, read_book};
 
-/// Losses that [`crate::Store::losses`] remembers; with one more, the oldest is forgotten. Counters forget nothing.
+/// Losses that are remembered one by one; with one more, the oldest is forgotten. Counters forget nothing.
 pub const LOSSES_KEPT: usize = 1000;
 
 /// Why a message left its queue undelivered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum LossCause {
     /// Its time to live was over.
@@ -108,24 +114,108 @@ impl LossCounts {
     }
 }
 
-/// The last [`LOSSES_KEPT`] losses. Its lock is taken when something is lost, once for all that goes together.
+/// What was lost in this run and before. Its lock is taken when something is lost, once for all that goes together.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
-    kept: Mutex<VecDeque<Loss>>,
+    pages: Mutex<Pages>,
+}
+
+#[derive(Debug, Default)]
+struct Pages {
+    /// The last [`LOSSES_KEPT`], oldest first.
+    kept: VecDeque<Loss>,
+    /// Those of `kept` that are from earlier runs.
+    earlier: usize,
+    /// Since the folder was made.
+    totals: BTreeMap<(QueueId, LossCause), LossTotal>,
+    /// There is something that the file does not have.
+    changed: bool,
 }
 
 impl Ledger {
-    pub fn note(&self, loss: Loss) {
-        let mut kept = self.kept.lock();
-        if kept.len() >= LOSSES_KEPT {
-            kept.pop_front();
-        }
-        kept.push_back(loss);
+    /// Goes on where an earlier run ended.
+    pub fn carry(&self, book: LossBook) {
+        let mut pages = self.pages.lock();
+        pages.earlier = book.last.len();
+        pages.kept = book.last.into();
+        pages.totals = book.totals.into_iter().map(|total| ((total.queue, total.cause), total)).collect();
     }
 
-    /// Oldest first.
+    pub fn note(&self, loss: Loss) {
+        let mut pages = self.pages.lock();
+        pages.count(&loss, loss.count);
+        pages.keep(loss);
+    }
+
+    /// A loss that opening the store found. As long as a damaged segment is needed every run finds it again: then it is no
+    /// further loss.
+    pub fn note_found(&self, loss: Loss) {
+        let mut pages = self.pages.lock();
+        let known = pages.forget_found(&loss);
+        pages.count(&loss, loss.count.saturating_sub(known));
+        pages.keep(loss);
+    }
+
+    /// Those of this run, oldest first.
     pub fn list(&self) -> Vec<Loss> {
-        self.kept.lock().iter().cloned().collect()
+        let pages = self.pages.lock();
+        pages.kept.iter().skip(pages.earlier).cloned().collect()
+    }
+
+    /// Whether there is something that [`Ledger::take_book`] has not returned yet.
+    pub fn has_changed(&self) -> bool {
+        self.pages.lock().changed
+    }
+
+    /// All of it.
+    pub fn take_book(&self, now: UnixMs) -> LossBook {
+        let mut pages = self.pages.lock();
+        pages.changed = false;
+        let totals = pages.totals.values().cloned().collect();
+        LossBook { totals, last: pages.kept.iter().cloned().collect(), written_at: Some(now) }
+    }
+
+    /// What was taken could not be written.
+    pub fn mark_changed(&self) {
+        self.pages.lock().changed = true;
+    }
+}
+
+impl Pages {
+    fn keep(&mut self, loss: Loss) {
+        if self.kept.len() >= LOSSES_KEPT {
+            self.kept.pop_front();
+            self.earlier = self.earlier.saturating_sub(1);
+        }
+        self.kept.push_back(loss);
+        self.changed = true;
+    }
+
+    fn count(&mut self, loss: &Loss, count: u64) {
+        let Loss { queue, priority, cause, .. } = *loss;
+        let fresh = || LossTotal { queue, endpoint: Arc::clone(&loss.endpoint), priority, cause, count: 0 };
+        let total = self.totals.entry((queue, cause)).or_insert_with(fresh);
+        total.count = total.count.saturating_add(count);
+    }
+
+    /// Forgets the same damage as earlier runs noted it; how many messages they counted for it. What lies below the
+    /// checkpoint by now is not found again, so that the first number may be higher.
+    fn forget_found(&mut self, loss: &Loss) -> u64 {
+        let (mut known, mut earlier) = (0_u64, 0);
+        let mut place = 0;
+        let of_earlier_runs = self.earlier;
+        self.kept.retain(|old| {
+            let is_earlier = place < of_earlier_runs;
+            place += 1;
+            let same = is_earlier
+                && (old.queue, old.cause) == (loss.queue, loss.cause)
+                && (old.first_seq..old.first_seq.saturating_add(old.count)).contains(&loss.first_seq);
+            known = if same { known.saturating_add(old.count) } else { known };
+            earlier += usize::from(is_earlier && !same);
+            !same
+        });
+        self.earlier = earlier;
+        known
     }
 }
 
