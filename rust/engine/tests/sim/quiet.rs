@@ -1,0 +1,107 @@
+//! Moments in which nothing goes wrong, and the end of a run: everything must come to rest.
+
+use edgehub_store::LossCause;
+
+use crate::action::{CONSUMER, Order, SHARDS};
+use crate::world::World;
+
+/// Rounds of the end; in each everybody does all that it can.
+const ROUNDS_MAX: usize = 400;
+/// After so many rounds more time passes in each: something waits for a time-out.
+const PATIENT_AFTER: usize = 20;
+
+impl World {
+    /// Everybody does all that it can at once.
+    pub fn flow(&mut self) {
+        for client in 0..self.clients.len() {
+            if self.clients[client].link.is_none() {
+                self.connect(client, client % SHARDS, false, false);
+            }
+            self.exhaust_wire(client);
+        }
+        self.control(usize::MAX);
+        for _ in 0..2 {
+            (0..SHARDS).for_each(|index| self.turn(index, |_| {}));
+            self.hub.store().tick();
+        }
+        (0..SHARDS).for_each(|index| self.turn(index, |_| {}));
+        for client in 0..self.clients.len() {
+            self.clients[client].link.into_iter().for_each(|key| self.read(key, usize::MAX));
+        }
+        if let Some(link) = self.clients[CONSUMER].link.and_then(|key| self.links.get_mut(&key)) {
+            self.clients[CONSUMER].acknowledge(link, 1000, Order::Oldest);
+        }
+        self.exhaust_wire(CONSUMER);
+        self.advance(1);
+    }
+
+    /// Brings to the hub what it reads.
+    fn exhaust_wire(&mut self, client: usize) {
+        let Some(key) = self.clients[client].link else { return };
+        let left = |world: &Self| world.links.get(&key).map_or(0, |link| link.up.len());
+        let mut before = usize::MAX;
+        while left(self) > 0 && left(self) < before {
+            before = left(self);
+            self.feed(key, usize::MAX);
+        }
+    }
+
+    /// All faults end; whatever was promised must be done, and all work end.
+    pub fn come_to_rest(&mut self) {
+        self.disk.plan_fault(None);
+        let forgotten: Vec<_> = self.links.keys().copied().filter(|key| !self.is_in_use(*key)).collect();
+        forgotten.into_iter().for_each(|key| self.lose(key, true));
+        self.flow();
+        if self.hub.store().is_poisoned().is_some() {
+            self.restart(self.disk.after_kill());
+        }
+        if !self.clients[CONSUMER].wants() {
+            let link = self.clients[CONSUMER].link.and_then(|key| self.links.get_mut(&key));
+            self.clients[CONSUMER].want(link, true);
+        }
+        let mut rounds = 0;
+        while !self.is_at_rest() {
+            rounds += 1;
+            assert!(rounds < ROUNDS_MAX, "no rest: {}", self.unrest());
+            self.flow();
+            self.advance(if rounds > PATIENT_AFTER { 1000 } else { 20 });
+        }
+        self.check_missing();
+    }
+
+    fn is_in_use(&self, key: usize) -> bool {
+        self.clients.iter().any(|client| client.link == Some(key))
+    }
+
+    fn is_at_rest(&mut self) -> bool {
+        let wires = self.links.values().all(|link| link.up.is_empty() && !link.is_owed());
+        let queues = self.hub.store().queues().iter().all(edgehub_store::Queue::is_empty);
+        wires
+            && queues
+            && self.control.is_idle(&self.hub)
+            && self.clients.iter().all(crate::client::Client::is_content)
+            && self.shards.iter_mut().all(|shard| shard.may_sleep() && !shard.has_pending_acks())
+            && self.links.values().all(|link| self.shards[link.id.shard()].wants_input(link.id))
+    }
+
+    fn unrest(&self) -> String {
+        let queues: Vec<_> = self.hub.queue_lengths();
+        let content: Vec<_> = self.clients.iter().map(crate::client::Client::is_content).collect();
+        let shards: Vec<_> = self.shards.iter().map(|s| (s.may_sleep(), s.has_pending_acks())).collect();
+        let links: Vec<_> = self.links.values().map(|link| (link.up.len(), link.is_owed())).collect();
+        format!("queues {queues:?} clients {content:?} shards {shards:?} wires {links:?}")
+    }
+
+    /// What was acknowledged is delivered, or there is a reason, and the hub counted it. Counters begin anew with the
+    /// hub, and those of an input that is removed go with it.
+    fn check_missing(&self) {
+        let missing = self.book.missing(self.setup.quota.is_some_and(|quota| quota.policy.drops()));
+        if self.restarts > 0 || missing.removed > 0 {
+            return;
+        }
+        let lost = |cause| self.hub.store().queues().iter().map(|queue| queue.lost(cause)).sum::<u64>();
+        // One that had to make room may have been expired by now, and the other way round.
+        let counted = lost(LossCause::Expired) + lost(LossCause::Quota);
+        assert!(missing.expired + missing.dropped <= counted, "{missing:?}, and {counted} counted");
+    }
+}
