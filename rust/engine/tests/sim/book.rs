@@ -46,6 +46,10 @@ pub struct Missing {
 #[derive(Default)]
 pub struct Book {
     pub now: When,
+    /// Messages may be dropped to make room. What was dropped just before the process ended may be there again.
+    drops: bool,
+    /// When the hub was started last, in steps.
+    started: usize,
     sent: Vec<Sent>,
     /// The set of routes of each epoch.
     epochs: Vec<usize>,
@@ -63,6 +67,10 @@ pub struct Book {
 pub type Line = (usize, usize, usize);
 
 impl Book {
+    pub fn new(drops: bool) -> Self {
+        Self { drops, ..Self::default() }
+    }
+
     /// A sender writes a message; its body.
     pub fn write(
         &mut self,
@@ -103,6 +111,7 @@ impl Book {
     /// The hub was started anew.
     pub fn restarted(&mut self) {
         self.consumed.clear();
+        self.started = self.now.step;
     }
 
     /// Sets of routes that a transmission may have met.
@@ -112,8 +121,8 @@ impl Book {
         &self.epochs[from..=to]
     }
 
-    /// The hub sends a message to the consumer: which one it is, its line, and its rank there.
-    pub fn delivered(&mut self, input: usize, message: &Message) -> (Tx, Line, usize) {
+    /// The hub sends a message to the consumer: which one it is, its line, and its rank there if that is certain.
+    pub fn delivered(&mut self, input: usize, message: &Message) -> (Tx, Line, Option<usize>) {
         let text = std::str::from_utf8(&message.body).expect("a body of ours");
         let tx: Tx = text.split('|').next().and_then(|tx| tx.parse().ok()).expect("a body of ours");
         let sent = self.sent[tx];
@@ -127,14 +136,15 @@ impl Book {
         assert!(now_ms < staged_ms + longest * 1000, "delivered at {now_ms} after its time: {sent:?}");
         assert!(!self.consumed.contains(&(input, tx)), "delivered after its acknowledgement: {sent:?}");
         let line = (input, sent.sender, sent.kind);
-        if let Some(rank) = self.delivered.get(&(input, tx)) {
+        let came_back = self.drops && arrived.step <= self.started;
+        let next_rank = self.delivered.len();
+        let rank = *self.delivered.entry((input, tx)).or_insert(next_rank);
+        if rank < next_rank {
             assert!(!REPEATS_ARE_MARKED || message.dup, "sent again without DUP: {sent:?}");
-            return (tx, line, *rank);
+        } else if !came_back {
+            self.check_order(line, &sent, arrived.step);
         }
-        self.check_order(line, &sent, arrived.step);
-        let rank = self.delivered.len();
-        self.delivered.insert((input, tx), rank);
-        (tx, line, rank)
+        (tx, line, (!came_back).then_some(rank))
     }
 
     /// First deliveries keep the order of one connection. A message that was acknowledged comes before all that arrived
@@ -153,14 +163,14 @@ impl Book {
     ///
     /// # Panics
     /// When nothing excuses it.
-    pub fn missing(&self, drops: bool) -> Missing {
+    pub fn missing(&self) -> Missing {
         let mut missing = Missing::default();
         for (tx, sent) in self.sent.iter().enumerate() {
             for input in 0..INPUTS.len() {
                 if let Some(shortest_secs) = self.owed_ttl_secs(sent, input)
                     && !self.delivered.contains_key(&(input, tx))
                 {
-                    self.excuse(tx, input, shortest_secs, drops, &mut missing);
+                    self.excuse(tx, input, shortest_secs, &mut missing);
                 }
             }
         }
@@ -175,7 +185,7 @@ impl Book {
         ways?.into_iter().min()
     }
 
-    fn excuse(&self, tx: Tx, input: usize, shortest_secs: u64, drops: bool, missing: &mut Missing) {
+    fn excuse(&self, tx: Tx, input: usize, shortest_secs: u64, missing: &mut Missing) {
         let sent = self.sent[tx];
         let arrived = sent.arrived.unwrap_or_default();
         let later = self.epochs.get(arrived.epoch + 1..).unwrap_or_default();
@@ -184,7 +194,7 @@ impl Book {
         } else if arrived.store_ms + shortest_secs * 1000 <= self.now.store_ms {
             missing.expired += 1;
         } else {
-            assert!(drops, "lost: {tx} {sent:?} at {}, now {:?}", INPUTS[input], self.now);
+            assert!(self.drops, "lost: {tx} {sent:?} at {}, now {:?}", INPUTS[input], self.now);
             missing.dropped += 1;
         }
     }

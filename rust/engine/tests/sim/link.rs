@@ -130,18 +130,17 @@ impl Link {
     }
 
     /// The hub sends a message; checks window, packet ids and, by its rank, the order of what is sent again.
-    pub fn sends(&mut self, (tx, line, rank): (Tx, Line, usize), packet: u16, now_ms: u64, window: u16) {
-        if self.last.get(&line).is_some_and(|last| *last >= rank) {
-            assert!(
-                self.may_repeat,
-                "{tx} is number {rank} of {line:?}, after {} in one run",
-                self.last[&line]
-            );
-            self.last.clear();
-            self.in_flight.clear();
-            self.may_repeat = false;
+    pub fn sends(&mut self, tx: Tx, line: Line, rank: Option<usize>, packet: u16, now_ms: u64, window: u16) {
+        if let Some(rank) = rank {
+            if self.last.get(&line).is_some_and(|last| *last >= rank) {
+                let last = self.last[&line];
+                assert!(self.may_repeat, "{tx} is number {rank} of {line:?}, after {last} in one run");
+                self.last.clear();
+                self.in_flight.clear();
+                self.may_repeat = false;
+            }
+            self.last.insert(line, rank);
         }
-        self.last.insert(line, rank);
         let input = line.0;
         let before = self.in_flight.insert(packet, InFlight { input, tx, sent_ms: now_ms });
         assert!(before.is_none() || self.may_repeat, "packet id {packet} is in use");

@@ -61,7 +61,7 @@ impl World {
             links: BTreeMap::new(),
             clients: (0..CLIENTS).map(Client::new).collect(),
             control: ControlPlane::default(),
-            book: Book::default(),
+            book: Book::new(setup.quota.is_some_and(|quota| quota.policy.drops())),
             restarts: 0,
             next_key: 0,
             set: 0,
@@ -344,7 +344,8 @@ fn note(book: &mut Book, link: &mut Link, answer: &Answer, now_ms: u64, window: 
             let input = INPUTS.iter().position(|input| message.topic.contains(&format!("/inputs/{input}/")));
             let input = input.unwrap_or_else(|| panic!("an input of the consumer: {}", message.topic));
             let packet = message.packet.expect("QoS 1 was asked for");
-            link.sends(book.delivered(input, message), packet, now_ms, window);
+            let (tx, line, rank) = book.delivered(input, message);
+            link.sends(tx, line, rank, packet, now_ms, window);
         }
         Answer::ConnAck { .. } | Answer::SubAck => {}
     }
