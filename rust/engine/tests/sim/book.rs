@@ -53,8 +53,10 @@ pub struct Book {
     sent: Vec<Sent>,
     /// The set of routes of each epoch.
     epochs: Vec<usize>,
-    /// By input: how many deliveries of others came before the first one.
+    /// What the hub sent, by input: how many others it sent before.
     delivered: HashMap<(usize, Tx), usize>,
+    /// What the consumer got.
+    received: HashSet<(usize, Tx)>,
     /// Acknowledged by the consumer in this life of the hub.
     consumed: HashSet<(usize, Tx)>,
     /// By line: the arrival of the newest that was delivered.
@@ -103,6 +105,11 @@ impl Book {
         sent.acked = Some(self.now);
     }
 
+    /// The consumer got a message.
+    pub fn received(&mut self, message: &Message) {
+        self.received.insert((input_of(message), tx_of(message)));
+    }
+
     /// The consumer acknowledged, and the hub worked on that.
     pub fn consumed(&mut self, input: usize, tx: Tx) {
         self.consumed.insert((input, tx));
@@ -122,9 +129,8 @@ impl Book {
     }
 
     /// The hub sends a message to the consumer: which one it is, its line, and its rank there if that is certain.
-    pub fn delivered(&mut self, input: usize, message: &Message) -> (Tx, Line, Option<usize>) {
-        let text = std::str::from_utf8(&message.body).expect("a body of ours");
-        let tx: Tx = text.split('|').next().and_then(|tx| tx.parse().ok()).expect("a body of ours");
+    pub fn delivered(&mut self, message: &Message) -> (Tx, Line, Option<usize>) {
+        let (input, tx) = (input_of(message), tx_of(message));
         let sent = self.sent[tx];
         assert_eq!(message.body, body(tx, sent.size));
         let arrived = sent.arrived.unwrap_or_else(|| panic!("delivered before it arrived: {sent:?}"));
@@ -159,7 +165,7 @@ impl Book {
         *newest = arrived.max(*newest);
     }
 
-    /// What was acknowledged, had to be delivered, and never was.
+    /// What was acknowledged, had to be delivered, and never came to the consumer.
     ///
     /// # Panics
     /// When nothing excuses it.
@@ -168,7 +174,7 @@ impl Book {
         for (tx, sent) in self.sent.iter().enumerate() {
             for input in 0..INPUTS.len() {
                 if let Some(shortest_secs) = self.owed_ttl_secs(sent, input)
-                    && !self.delivered.contains_key(&(input, tx))
+                    && !self.received.contains(&(input, tx))
                 {
                     self.excuse(tx, input, shortest_secs, &mut missing);
                 }
@@ -198,6 +204,16 @@ impl Book {
             missing.dropped += 1;
         }
     }
+}
+
+fn input_of(message: &Message) -> usize {
+    let input = INPUTS.iter().position(|input| message.topic.contains(&format!("/inputs/{input}/")));
+    input.unwrap_or_else(|| panic!("an input of the consumer: {}", message.topic))
+}
+
+fn tx_of(message: &Message) -> Tx {
+    let text = std::str::from_utf8(&message.body).expect("a body of ours");
+    text.split('|').next().and_then(|tx| tx.parse().ok()).expect("a body of ours")
 }
 
 fn body(tx: Tx, size: usize) -> Vec<u8> {

@@ -227,7 +227,7 @@ impl Client {
         self.asked.push_back(self.wants);
     }
 
-    /// An answer of the hub; `false` when there is nothing more to do with this connection.
+    /// Works on an answer of the hub.
     pub fn take(&mut self, answer: Answer, link: &mut Link, book: &mut Book) {
         match answer {
             Answer::ConnAck { accepted: false, .. } => {}
@@ -247,7 +247,10 @@ impl Client {
             }
             Answer::SubAck | Answer::UnsubAck => self.confirmed = self.asked.pop_front(),
             Answer::Pong => {}
-            Answer::Message(message) => self.to_ack.extend(message.packet),
+            Answer::Message(message) => {
+                book.received(&message);
+                self.to_ack.extend(message.packet);
+            }
         }
     }
 }

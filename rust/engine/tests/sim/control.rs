@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use edgehub_engine::{Command, ConnId, ConnectRequest, ControlEvent, Filters, Grants, Hub};
+use edgehub_engine::{CloseReason, Command, ConnId, ConnectRequest, ControlEvent, Filters, Grants, Hub};
 
 use crate::client::{FILTER, WRONG};
 
@@ -14,6 +14,8 @@ pub struct ControlPlane {
     connected: BTreeMap<String, ConnId>,
     /// Taken from the hub, and not worked on.
     events: VecDeque<ControlEvent>,
+    /// Connections that were closed because nothing came.
+    pub silent: usize,
 }
 
 impl ControlPlane {
@@ -68,7 +70,10 @@ impl ControlPlane {
                     hub.command(conn, Command::PubAck { conn, packet_id });
                 }
             }
-            ControlEvent::Closed { conn, .. } => self.connected.retain(|_, known| *known != conn),
+            ControlEvent::Closed { conn, reason, .. } => {
+                self.silent += usize::from(reason == CloseReason::KeepAliveTimeout);
+                self.connected.retain(|_, known| *known != conn);
+            }
             _ => {}
         }
     }

@@ -73,14 +73,25 @@ impl World {
             let link = self.clients[CONSUMER].link.and_then(|key| self.links.get_mut(&key));
             self.clients[CONSUMER].want(link, true);
         }
-        let mut rounds = 0;
+        self.settle();
+        self.check_missing();
+    }
+
+    /// Who waits for something waits in silence: it must come before that costs the connection.
+    fn settle(&mut self) {
+        let (mut rounds, silent) = (0, self.control.silent);
         while !self.is_at_rest() {
             rounds += 1;
             assert!(rounds < ROUNDS_MAX, "no rest: {}", self.unrest());
+            for client in 0..self.clients.len() {
+                if self.clients[client].is_content() {
+                    self.with_link(client, |it, link| it.ping(link));
+                }
+            }
             self.flow();
+            assert_eq!(self.control.silent, silent, "nothing came: {}", self.unrest());
             self.advance(if rounds > PATIENT_AFTER { 300 } else { 20 });
         }
-        self.check_missing();
     }
 
     fn is_in_use(&self, key: usize) -> bool {

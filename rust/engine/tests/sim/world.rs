@@ -13,7 +13,7 @@ use crate::book::Book;
 use crate::client::Client;
 use crate::control::ControlPlane;
 use crate::link::{Answer, Link, Mark, answers};
-use crate::routes::{DEFAULT_TTL_SECS, INPUTS, declared};
+use crate::routes::{DEFAULT_TTL_SECS, declared};
 
 const START: UnixMs = UnixMs(1_700_000_000_000);
 /// Bytes that a driver reads from a socket at once.
@@ -142,7 +142,7 @@ impl World {
         work(it, link, &mut self.book);
     }
 
-    fn with_link(&mut self, client: usize, work: impl FnOnce(&mut Client, &mut Link)) {
+    pub fn with_link(&mut self, client: usize, work: impl FnOnce(&mut Client, &mut Link)) {
         self.with_client(client, |it, link, _| {
             if let Some(link) = link {
                 work(it, link);
@@ -341,10 +341,8 @@ fn note(book: &mut Book, link: &mut Link, answer: &Answer, now_ms: u64, window: 
         Answer::UnsubAck => link.may_repeat(),
         Answer::Pong => link.pings = link.pings.checked_sub(1).expect("an answer to a ping"),
         Answer::Message(message) => {
-            let input = INPUTS.iter().position(|input| message.topic.contains(&format!("/inputs/{input}/")));
-            let input = input.unwrap_or_else(|| panic!("an input of the consumer: {}", message.topic));
             let packet = message.packet.expect("QoS 1 was asked for");
-            let (tx, line, rank) = book.delivered(input, message);
+            let (tx, line, rank) = book.delivered(message);
             link.sends(tx, line, rank, packet, now_ms, window);
         }
         Answer::ConnAck { .. } | Answer::SubAck => {}
