@@ -230,8 +230,7 @@ impl Client {
     /// Works on an answer of the hub.
     pub fn take(&mut self, answer: Answer, link: &mut Link, book: &mut Book) {
         match answer {
-            Answer::ConnAck { accepted: false, .. } => {}
-            Answer::ConnAck { session_present, .. } => {
+            Answer::ConnAck { accepted: true, session_present } => {
                 self.accepted = true;
                 if !self.eager {
                     self.send_again(link, book);
@@ -246,7 +245,7 @@ impl Client {
                 assert!(known || self.requests.remove(&packet), "PUBACK {packet} for nothing");
             }
             Answer::SubAck | Answer::UnsubAck => self.confirmed = self.asked.pop_front(),
-            Answer::Pong => {}
+            Answer::ConnAck { .. } | Answer::Pong => {}
             Answer::Message(message) => {
                 book.received(&message);
                 self.to_ack.extend(message.packet);

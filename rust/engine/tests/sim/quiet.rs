@@ -23,12 +23,12 @@ impl World {
         }
         self.control(usize::MAX);
         for _ in 0..2 {
-            (0..SHARDS).for_each(|index| self.turn(index, |_| {}));
+            self.turn_all();
             self.hub.store().tick();
         }
-        (0..SHARDS).for_each(|index| self.turn(index, |_| {}));
+        self.turn_all();
         for client in 0..self.clients.len() {
-            self.clients[client].link.into_iter().for_each(|key| self.read(key, usize::MAX));
+            self.with_key(client, |world, key| world.read(key, usize::MAX));
         }
         for _ in 0..DELIVERIES_MAX {
             if !self.consume() {
@@ -64,7 +64,9 @@ impl World {
     pub fn come_to_rest(&mut self) {
         self.disk.plan_fault(None);
         let forgotten: Vec<_> = self.links.keys().copied().filter(|key| !self.is_in_use(*key)).collect();
-        forgotten.into_iter().for_each(|key| self.lose(key, true));
+        for key in forgotten {
+            self.lose(key, true);
+        }
         self.flow();
         if self.hub.store().is_poisoned().is_some() {
             self.restart(self.disk.after_kill());

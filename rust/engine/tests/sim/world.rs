@@ -79,7 +79,7 @@ impl World {
                     self.with_client(client, |it, link, book| it.publish(link, book, kind, size, qos1));
                 }
             }
-            Action::Request { client } => self.with_link(client, |it, link| it.request(link)),
+            Action::Request { client } => self.with_link(client, Client::request),
             Action::Ping { client } => self.with_link(client, |it, link| it.ping(link)),
             Action::Ack { count, order } => {
                 self.with_link(CONSUMER, |it, link| it.acknowledge(link, count, order));
@@ -89,17 +89,11 @@ impl World {
                 self.with_link(client, |_, link| Client::disconnect(link));
                 self.clients[client].lost();
             }
-            Action::Feed { client, bytes } => {
-                self.clients[client].link.into_iter().for_each(|key| self.feed(key, bytes));
-            }
-            Action::FeedForgotten { bytes } => self.forgotten().for_each(|key| self.feed(key, bytes)),
-            Action::Read { client, bytes } => {
-                self.clients[client].link.into_iter().for_each(|key| self.read(key, bytes));
-            }
-            Action::Lose { client, reset } => {
-                self.clients[client].link.into_iter().for_each(|key| self.lose(key, reset));
-            }
-            Action::LoseForgotten => self.forgotten().for_each(|key| self.lose(key, true)),
+            Action::Feed { client, bytes } => self.with_key(client, |world, key| world.feed(key, bytes)),
+            Action::FeedForgotten { bytes } => self.with_forgotten(|world, key| world.feed(key, bytes)),
+            Action::Read { client, bytes } => self.with_key(client, |world, key| world.read(key, bytes)),
+            Action::Lose { client, reset } => self.with_key(client, |world, key| world.lose(key, reset)),
+            Action::LoseForgotten => self.with_forgotten(|world, key| world.lose(key, true)),
             Action::Control { events } => self.control(events),
             Action::Turn { shard } => self.turn(shard, |_| {}),
             Action::Tick => self.hub.store().tick(),
@@ -130,10 +124,19 @@ impl World {
         }
     }
 
-    /// Connections that their clients forgot; the oldest.
-    fn forgotten(&self) -> std::option::IntoIter<usize> {
+    /// With the connection of a client.
+    pub fn with_key(&mut self, client: usize, work: impl FnOnce(&mut Self, usize)) {
+        if let Some(key) = self.clients[client].link {
+            work(self, key);
+        }
+    }
+
+    /// With the oldest connection that its client forgot.
+    fn with_forgotten(&mut self, work: impl FnOnce(&mut Self, usize)) {
         let forgotten = |key: &&usize| self.clients.iter().all(|client| client.link != Some(**key));
-        self.links.keys().find(forgotten).copied().into_iter()
+        if let Some(key) = self.links.keys().find(forgotten).copied() {
+            work(self, key);
+        }
     }
 
     fn with_client(&mut self, client: usize, work: impl FnOnce(&mut Client, Option<&mut Link>, &mut Book)) {
@@ -159,6 +162,13 @@ impl World {
         it.lost();
         it.connect(key, &mut link, &mut self.book, eager, refused);
         self.links.insert(key, link);
+    }
+
+    /// A turn of every driver.
+    pub fn turn_all(&mut self) {
+        for index in 0..SHARDS {
+            self.turn(index, |_| {});
+        }
     }
 
     /// One turn of a driver.
@@ -241,7 +251,9 @@ impl World {
             match mark {
                 Mark::Publish { tx, packet } => {
                     self.book.arrived(tx);
-                    packet.into_iter().for_each(|packet| link.awaits(packet, Some(tx)));
+                    if let Some(packet) = packet {
+                        link.awaits(packet, Some(tx));
+                    }
                 }
                 Mark::Request { packet } => link.awaits(packet, None),
                 Mark::Ack { packet } => consumed.extend(link.consumed(packet)),
@@ -252,7 +264,9 @@ impl World {
         // What waits behind something is not worked on yet.
         self.turn(index, |shard| shard.feed(id, &bytes));
         if self.shards[index].wants_input(id) && !self.shards[index].is_closing(id) {
-            consumed.into_iter().for_each(|(input, tx)| self.book.consumed(input, tx));
+            for (input, tx) in consumed {
+                self.book.consumed(input, tx);
+            }
         }
     }
 
@@ -300,7 +314,7 @@ impl World {
             let next =
                 if step == DEADLINES_MAX { end } else { due.unwrap_or(end).clamp(now + 1, end.max(now + 1)) };
             self.clock.advance_ms(next.min(end) - now);
-            (0..SHARDS).for_each(|index| self.turn(index, |_| {}));
+            self.turn_all();
             if next >= end {
                 break;
             }
@@ -309,7 +323,7 @@ impl World {
     }
 
     fn change_routes(&mut self, set: usize) {
-        match self.hub.set_routes(&declared(set), DEFAULT_TTL_SECS as i64) {
+        match self.hub.set_routes(&declared(set), DEFAULT_TTL_SECS.cast_signed()) {
             Ok(()) => {
                 self.book.change_routes(set);
                 self.set = set;
@@ -330,14 +344,18 @@ impl World {
         (self.hub, self.shards) = open(&self.disk, &self.clock, &self.setup);
         self.restarts += 1;
         self.change_routes(self.set);
-        (0..SHARDS).for_each(|index| self.turn(index, |_| {}));
+        self.turn_all();
     }
 }
 
 /// Notes what the hub wrote to one connection.
 fn note(book: &mut Book, link: &mut Link, answer: &Answer, now_ms: u64, window: u16) {
     match answer {
-        Answer::PubAck(packet) => link.acknowledged(*packet).into_iter().for_each(|tx| book.acknowledged(tx)),
+        Answer::PubAck(packet) => {
+            if let Some(tx) = link.acknowledged(*packet) {
+                book.acknowledged(tx);
+            }
+        }
         Answer::UnsubAck => link.may_repeat(),
         Answer::Pong => link.pings = link.pings.checked_sub(1).expect("an answer to a ping"),
         Answer::Message(message) => {
