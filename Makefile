@@ -14,7 +14,7 @@ STORE_ARGS ?=
 MEMORY_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python crash bench bench-router bench-store bench-hub bench-memory memory load lock settings conformance fuzz clean
+.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python crash bench bench-router bench-store bench-hub bench-memory memory load lock settings conformance fuzz fuzz-seeds clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -112,7 +112,11 @@ conformance: ## Write docs/conformance.md from the vectors and the tests that ru
 	$(PYTHON) tools/conformance.py
 
 fuzz: ## Fuzz one target for a minute: make fuzz TARGET=mqtt_decode (needs nightly and cargo-fuzz)
-	cargo +nightly fuzz run --fuzz-dir fuzz $(TARGET) -- -max_total_time=60
+	@mkdir -p fuzz/corpus/$(TARGET) fuzz/seeds/$(TARGET)
+	cargo +nightly fuzz run --fuzz-dir fuzz $(TARGET) fuzz/corpus/$(TARGET) fuzz/seeds/$(TARGET) -- -max_total_time=60
+
+fuzz-seeds: ## Write fuzz/seeds from the vectors; the tests of rust/engine replay them
+	$(PYTHON) tools/fuzz_seeds.py
 
 clean: ## Remove everything that was built
 	rm -rf $(VENV) $(STAMPS) target python/edgehub/_core*.so
