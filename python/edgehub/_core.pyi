@@ -171,7 +171,7 @@ class NoticeEvent:
 
     conn: int
     kind: str
-    """`foreign_topic`, `unknown_topic`, `bad_properties` or `message_too_large`."""
+    """`foreign_topic`, `unknown_topic`, `bad_properties`, `message_too_large` or `unexpected_ack`."""
     detail: str
 
 @final
@@ -264,6 +264,8 @@ class Engine:
         ack_timeout_ms: int = 30000,
         connections_max: int = 4096,
         listen_backlog: int = 200,
+        sender_of_topic: bool = False,
+        sent_renews_keep_alive: bool = False,
     ) -> Engine:
         """Opens the store and recovers it; may take seconds after a crash. Releases the GIL.
 
@@ -274,6 +276,8 @@ class Engine:
         :param io_threads: 0 chooses by the number of usable cores.
         :param low_memory: smaller buffers, caches and segments; docs/memory.md.
         :param pooled_buffers: whether emptied buffers are kept for some seconds; whatever `low_memory` is.
+        :param sender_of_topic: takes telemetry under another identity's topic as that of the other.
+        :param sent_renews_keep_alive: what is sent to a client counts as a sign of its life.
         :raises ConfigError: an option is out of range.
         :raises StoreError: the store cannot be opened.
         """

@@ -174,6 +174,8 @@ pub enum NoticeKind {
     BadProperties = 4,
     /// Body and properties above the limit (M-057): dropped, acknowledged.
     MessageTooLarge = 8,
+    /// PUBREC or PUBCOMP, though nothing is ever sent with quality of service 2 (M-028): ignored.
+    UnexpectedAck = 16,
 }
 
 impl NoticeKind {
@@ -184,6 +186,7 @@ impl NoticeKind {
             Self::UnknownTopic => "unknown_topic",
             Self::BadProperties => "bad_properties",
             Self::MessageTooLarge => "message_too_large",
+            Self::UnexpectedAck => "unexpected_ack",
         }
     }
 }

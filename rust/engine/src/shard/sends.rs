@@ -122,6 +122,7 @@ impl Shard {
         };
         let mut result = Ok(());
         self.write(id.slot(), |out| result = send.encode(out, qos, packet_id));
+        self.note_sent(id.slot());
         if result.is_err()
             && let Some(session) = self.conn_mut(id).and_then(|conn| conn.session())
         {
@@ -129,6 +130,15 @@ impl Shard {
         }
         self.note_deadline(id.slot());
         result.map(|()| qos)
+    }
+
+    /// Counts as a sign of life of the client where the hub is told so (DEV-20).
+    pub(super) fn note_sent(&mut self, slot: usize) {
+        if self.hub.config.sent_renews_keep_alive
+            && let Some(conn) = self.conns.get_mut(slot)
+        {
+            conn.last_activity = self.now.mono;
+        }
     }
 
     fn count_unsent(&self, outcome: SendOutcome, topic: &str) {
