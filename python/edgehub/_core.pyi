@@ -162,7 +162,7 @@ class SendDoneEvent:
     token: int
     outcome: str
     """`acked` by the client, `sent` with quality of service 0, `no_subscription`, `too_old` (created before
-    the subscription), `overflow` (64 messages are not acknowledged, or the client does not read),
+    the subscription), `overflow` (64 with tokens are not acknowledged, or the client does not read),
     `not_encodable`, `closed` (before it was acknowledged)."""
 
 @final

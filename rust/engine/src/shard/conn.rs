@@ -161,8 +161,8 @@ impl Conn {
     }
 }
 
-/// Messages of the control plane that may be in flight to a client. When a client has that many unacknowledged,
-/// further ones are dropped and counted.
+/// Packet ids of a session that deliveries leave to the control plane, and how many messages with a token may be in
+/// flight. Without an id, or with that many tokens open, further messages are dropped and counted.
 pub(super) const CONTROL_IDS: u16 = 64;
 /// In place of a queue: the message came from the control plane.
 const NO_QUEUE: u16 = u16::MAX;
@@ -237,8 +237,8 @@ pub(super) struct Session {
     /// Queues of the bindings; grows only, so that an index stays valid.
     pub queues: Vec<Queue>,
     pub in_flight: InFlight<Delivery>,
-    /// How many of these are of the control plane.
-    pub control_in_flight: u16,
+    /// How many of these have a token.
+    pub tokens_in_flight: u16,
     pub requests: Requests,
     /// The limit of this connection at which deliveries stopped; `None` when the queues were empty.
     pub delivery_blocked: Option<Blocked>,
@@ -260,7 +260,7 @@ impl Session {
             next_binding: 0,
             queues: Vec::new(),
             in_flight: InFlight::new(packet_ids),
-            control_in_flight: 0,
+            tokens_in_flight: 0,
             requests: Requests::default(),
             delivery_blocked: None,
             retry_at: None,
@@ -283,7 +283,7 @@ impl Session {
 
     /// How many more messages of queues may be sent.
     pub fn delivery_room(&self) -> usize {
-        let kept = CONTROL_IDS.saturating_sub(self.control_in_flight);
+        let kept = CONTROL_IDS.saturating_sub(self.tokens_in_flight);
         self.in_flight.room().saturating_sub(usize::from(kept))
     }
 
