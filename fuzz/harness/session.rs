@@ -233,17 +233,18 @@ impl Session {
             }
             ControlEvent::Subscribe { conn, packet_id, filters } => {
                 let codes = filters.iter().map(|(_, qos)| (*qos).min(1)).collect();
-                let filters = Filters { added: filters, inputs_active: kindly };
+                let added = filters.into_iter().map(|(filter, qos)| (filter, qos, 0)).collect();
+                let filters = Filters { added, inputs_active: kindly };
                 (conn, Command::SubAck { conn, packet_id, codes, filters })
             }
             ControlEvent::Unsubscribe { conn, packet_id, filters } => {
                 let inputs_active = !kindly;
                 (conn, Command::UnsubAck { conn, packet_id, removed: filters, inputs_active })
             }
-            ControlEvent::Publish { conn, publish } => match publish.packet_id {
-                Some(packet_id) => (conn, Command::PubAck { conn, packet_id }),
-                None => return,
-            },
+            ControlEvent::Publish { conn, publish } => {
+                let done = publish.packet_id.map(|packet_id| Command::PubAck { conn, packet_id });
+                (conn, done.unwrap_or(Command::RequestDone { conn }))
+            }
             _ => return,
         };
         self.hub.command(conn, command);

@@ -122,7 +122,8 @@ impl Peer {
             ControlEvent::Subscribe { conn, packet_id, filters } => {
                 let codes = filters.iter().map(|(_, qos)| (*qos).min(1)).collect();
                 let inputs_active = filters.iter().any(|(filter, _)| filter == INPUTS);
-                Command::SubAck { conn, packet_id, codes, filters: Filters { added: filters, inputs_active } }
+                let added = filters.into_iter().map(|(filter, qos)| (filter, qos, 0)).collect();
+                Command::SubAck { conn, packet_id, codes, filters: Filters { added, inputs_active } }
             }
             ControlEvent::Unsubscribe { conn, packet_id, filters } => {
                 Command::UnsubAck { conn, packet_id, removed: filters, inputs_active: false }

@@ -45,6 +45,7 @@ pub enum Action {
     /// A request to the control plane.
     Request {
         client: usize,
+        qos1: bool,
     },
     Ping {
         client: usize,
@@ -191,7 +192,7 @@ fn action(dice: &mut Dice, trouble: u64, power: bool) -> Action {
         74..78 => Action::Turn { shard: dice.below(SHARDS as u64) as usize },
         78..82 => Action::Tick,
         82..86 => Action::Advance { ms: pick(dice, &[1, 45, 700]) },
-        86..88 => Action::Request { client: publisher },
+        86..88 => Action::Request { client: publisher, qos1: dice.below(3) > 0 },
         88..90 => Action::Ping { client },
         _ => Action::Flow { rounds: 1 + dice.below(4) as usize },
     }

@@ -157,17 +157,19 @@ impl Client {
         self.unacked = unacked;
     }
 
-    pub fn request(&mut self, link: &mut Link) {
+    /// Asks the control plane for something.
+    pub fn request(&mut self, link: &mut Link, qos1: bool) {
         if !self.may_send() {
             return;
         }
-        let packet = self.next_packet();
-        self.requests.insert(packet);
-        let publish =
-            Publish::new("$iothub/twin/GET/?$rid=1", QoS::AtLeastOnce, b"").with_id(packet).unwrap();
+        let qos = if qos1 { QoS::AtLeastOnce } else { QoS::AtMostOnce };
+        let packet_id = if qos1 { PacketId::new(self.next_packet()) } else { None };
+        let publish = Publish { packet_id, ..Publish::new("$iothub/twin/GET/?$rid=1", qos, b"") };
         let mut bytes = Vec::new();
         encode_publish(&mut bytes, &publish).unwrap();
-        link.write(&bytes, Mark::Request { packet });
+        let packet = packet_id.map(PacketId::get);
+        self.requests.extend(packet);
+        link.write(&bytes, packet.map_or(Mark::Other, |packet| Mark::Request { packet }));
     }
 
     pub fn ping(&self, link: &mut Link) {

@@ -9,7 +9,7 @@ use crate::client::{FILTER, WRONG};
 #[derive(Default)]
 pub struct ControlPlane {
     /// Filters of each identity; what is here survives the process.
-    sessions: BTreeMap<String, Vec<(String, u8)>>,
+    sessions: BTreeMap<String, Vec<(String, u8, u64)>>,
     /// The connection of each identity.
     connected: BTreeMap<String, ConnId>,
     /// Taken from the hub, and not worked on.
@@ -54,21 +54,21 @@ impl ControlPlane {
             ControlEvent::Subscribe { conn, packet_id, filters } => {
                 let codes = vec![1; filters.len()];
                 let session = self.session(conn);
-                session.retain(|(filter, _)| filters.iter().all(|(other, _)| other != filter));
-                session.extend(filters.iter().cloned());
-                let filters = Filters { added: filters, inputs_active: asks_for_inputs(session) };
+                let added: Vec<_> = filters.into_iter().map(|(filter, qos)| (filter, qos, 0)).collect();
+                session.retain(|(filter, ..)| added.iter().all(|(other, ..)| other != filter));
+                session.extend(added.iter().cloned());
+                let filters = Filters { added, inputs_active: asks_for_inputs(session) };
                 hub.command(conn, Command::SubAck { conn, packet_id, codes, filters });
             }
             ControlEvent::Unsubscribe { conn, packet_id, filters } => {
                 let session = self.session(conn);
-                session.retain(|(filter, _)| !filters.contains(filter));
+                session.retain(|(filter, ..)| !filters.contains(filter));
                 let inputs_active = asks_for_inputs(session);
                 hub.command(conn, Command::UnsubAck { conn, packet_id, removed: filters, inputs_active });
             }
             ControlEvent::Publish { conn, publish } => {
-                if let Some(packet_id) = publish.packet_id {
-                    hub.command(conn, Command::PubAck { conn, packet_id });
-                }
+                let done = publish.packet_id.map(|packet_id| Command::PubAck { conn, packet_id });
+                hub.command(conn, done.unwrap_or(Command::RequestDone { conn }));
             }
             ControlEvent::Closed { conn, reason, .. } => {
                 self.silent += usize::from(reason == CloseReason::KeepAliveTimeout);
@@ -96,15 +96,15 @@ impl ControlPlane {
     }
 
     /// The session of a connection. It may have ended meanwhile; what it asked for is done all the same.
-    fn session(&mut self, conn: ConnId) -> &mut Vec<(String, u8)> {
+    fn session(&mut self, conn: ConnId) -> &mut Vec<(String, u8, u64)> {
         let identity = self.connected.iter().find(|(_, known)| **known == conn);
         let identity = identity.map_or("nobody", |(identity, _)| identity).to_owned();
         self.sessions.entry(identity).or_default()
     }
 }
 
-fn asks_for_inputs(session: &[(String, u8)]) -> bool {
-    session.iter().any(|(filter, _)| filter == FILTER)
+fn asks_for_inputs(session: &[(String, u8, u64)]) -> bool {
+    session.iter().any(|(filter, ..)| filter == FILTER)
 }
 
 fn grants_of(identity: &str) -> Grants {

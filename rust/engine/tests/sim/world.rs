@@ -79,7 +79,7 @@ impl World {
                     self.with_client(client, |it, link, book| it.publish(link, book, kind, size, qos1));
                 }
             }
-            Action::Request { client } => self.with_link(client, Client::request),
+            Action::Request { client, qos1 } => self.with_link(client, |it, link| it.request(link, qos1)),
             Action::Ping { client } => self.with_link(client, |it, link| it.ping(link)),
             Action::Ack { count, order } => {
                 self.with_link(CONSUMER, |it, link| it.acknowledge(link, count, order));
