@@ -147,6 +147,10 @@ fn setup(dice: &mut Dice) -> Setup {
         out_bytes_max: pick(dice, &[1000, 8000, 512 * 1024]),
         batch_bytes_max: pick(dice, &[500, 5000, 256 * 1024]),
         control_queue_max: pick(dice, &[2, 10_000]),
+        held_bytes_max: pick(dice, &[300, 64 * 1024]),
+        requests_max: pick(dice, &[1, 100]),
+        connect_bytes_free: pick(dice, &[10, 8 * 1024]),
+        connect_bytes_max: pick(dice, &[50, 1024 * 1024]),
         store_full_grace_ms: 1000,
         pool_bytes_max: pick(dice, &[0, 100_000]),
         ..EngineConfig::default()

@@ -46,6 +46,8 @@ pub struct Missing {
 #[derive(Default)]
 pub struct Book {
     pub now: When,
+    /// The latest time of the store that was seen. A loss of power may set it back, but not bring back what expired.
+    latest_ms: u64,
     /// Messages may be dropped to make room. What was dropped just before the process ended may be there again.
     drops: bool,
     /// When the hub was started last, in steps.
@@ -85,6 +87,12 @@ impl Book {
         self.sent.push(Sent { sender, kind, size, dup, link, arrived: None, acked: None });
         let tx = self.sent.len() - 1;
         (tx, body(tx, size))
+    }
+
+    /// What time it is for the store.
+    pub fn set_time(&mut self, store_ms: u64) {
+        self.now.store_ms = store_ms;
+        self.latest_ms = self.latest_ms.max(store_ms);
     }
 
     /// Other routes are in force.
@@ -197,7 +205,7 @@ impl Book {
         let later = self.epochs.get(arrived.epoch + 1..).unwrap_or_default();
         if later.iter().any(|set| !is_used(*set, input)) {
             missing.removed += 1;
-        } else if arrived.store_ms + shortest_secs * 1000 <= self.now.store_ms {
+        } else if arrived.store_ms + shortest_secs * 1000 <= self.latest_ms {
             missing.expired += 1;
         } else {
             assert!(self.drops, "lost: {tx} {sent:?} at {}, now {:?}", INPUTS[input], self.now);

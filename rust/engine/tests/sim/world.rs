@@ -15,7 +15,7 @@ use crate::control::ControlPlane;
 use crate::link::{Answer, Link, Mark, answers};
 use crate::routes::{DEFAULT_TTL_SECS, declared};
 
-const START: UnixMs = UnixMs(1_700_000_000_000);
+const START: UnixMs = UnixMs(1_750_000_000_000);
 /// Bytes that a driver reads from a socket at once.
 const READ_BYTES: usize = 4096;
 /// Deadlines that are met one by one while time passes; then the rest of it passes at once.
@@ -174,7 +174,7 @@ impl World {
     /// One turn of a driver.
     pub fn turn(&mut self, index: usize, work: impl FnOnce(&mut Shard)) {
         let now = self.shards[index].read_clocks(&*self.clock);
-        self.book.now.store_ms = now.store.0;
+        self.book.set_time(now.store.0);
         let shard = &mut self.shards[index];
         shard.begin_turn(now);
         work(shard);
@@ -191,10 +191,13 @@ impl World {
     fn observe(&mut self, index: usize) {
         let config = &self.setup.engine;
         let out_max = 2 * config.out_bytes_max + 2 * READ_BYTES + PACKET_BYTES;
+        let kept_max = config.held_bytes_max.max(READ_BYTES + PACKET_BYTES);
         let now_ms = self.clock.mono().0;
         let mut taken_over = false;
         for link in self.links.values_mut().filter(|link| link.id.shard() == index) {
             link.look_for_late(now_ms, config.ack_timeout_ms);
+            let kept = self.shards[index].input_bytes_kept(link.id);
+            assert!(kept <= kept_max, "{kept} bytes wait to be worked on");
             let Some(out) = self.shards[index].out(link.id) else { continue };
             assert!(out.len() <= out_max, "{} bytes wait to be sent", out.len());
             let (found, used) = answers(&out[link.seen..]);
@@ -241,11 +244,12 @@ impl World {
     pub fn feed(&mut self, key: usize, bytes_max: usize) {
         let Some(link) = self.links.get_mut(&key) else { return };
         let (id, index) = (link.id, link.id.shard());
-        if link.up.is_empty() || !self.shards[index].wants_input(id) {
+        let room = self.shards[index].input_bytes_max(id);
+        if link.up.is_empty() || room == 0 {
             return;
         }
-        let (bytes, marks) = link.carry(bytes_max.min(READ_BYTES));
-        self.book.now.store_ms = self.hub.store().now().0;
+        let (bytes, marks) = link.carry(bytes_max.min(READ_BYTES).min(room));
+        self.book.set_time(self.hub.store().now().0);
         let mut consumed = Vec::new();
         for mark in marks {
             match mark {
