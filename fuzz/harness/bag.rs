@@ -29,7 +29,7 @@ pub fn check(data: &[u8]) {
     assert!(!bag.contains('/'), "one level of a topic: {bag}");
     assert!(topic_is_valid(&bag) || bag.len() > 65_535, "{bag}");
     let again = decoded(&bag).unwrap_or_else(|| panic!("{bag} of {text} is not read"));
-    for (key, value) in properties.as_properties().iter() {
+    for (key, value) in &properties.as_properties() {
         if let PropertyKey::Application(name) = key {
             assert_eq!(again.as_properties().application(name), Some(value), "{name} in {bag} of {text}");
         }

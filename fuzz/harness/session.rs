@@ -190,7 +190,7 @@ impl Session {
     fn change_routes(&mut self) {
         self.sent += 1;
         let routes = [RouteDecl::new("r", TO_INPUT)];
-        let routes = if self.sent % 2 == 0 { &routes[..] } else { &[] };
+        let routes = if self.sent.is_multiple_of(2) { &routes[..] } else { &[] };
         self.hub.set_routes(routes, 7200).expect("good routes");
         self.turn(|_| {});
     }

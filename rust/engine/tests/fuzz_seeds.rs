@@ -1,5 +1,6 @@
 //! The seeds of the fuzz targets, and small changes of them, without a fuzzer.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, missing_docs)] // tests may panic
+#![allow(clippy::print_stderr)] // which seed it was
 
 #[path = "../../../fuzz/harness/bag.rs"]
 mod bag;
@@ -33,7 +34,7 @@ fn replay(target: &str, check: fn(&[u8])) {
 /// The seed with a few bytes changed, left out or said twice.
 fn changed(seed: &[u8], dice: &mut Dice) -> Vec<u8> {
     let mut data = seed.to_vec();
-    for _ in 0..1 + dice.below(4) {
+    for _ in 0..=dice.below(4) {
         let at = dice.below(data.len() as u64 + 1) as usize;
         match dice.below(3) {
             0 => data.insert(at, dice.below(256) as u8),
