@@ -1,4 +1,4 @@
-//! The seeds of the fuzz targets, and small changes of them, without a fuzzer.
+//! The seeds of the fuzz targets, and small changes of them, without a fuzzer. `ENGINE_SEED_CHANGES=1000` tries more.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::missing_panics_doc, missing_docs)] // tests may panic
 #![allow(clippy::print_stderr)] // which seed it was
 
@@ -14,6 +14,10 @@ use edgehub_testkit::Dice;
 /// Changed copies of each seed.
 const CHANGES: u64 = 8;
 
+fn changes() -> u64 {
+    std::env::var("ENGINE_SEED_CHANGES").map_or(CHANGES, |count| count.parse().unwrap())
+}
+
 fn replay(target: &str, check: fn(&[u8])) {
     let folder = format!("{}/../../fuzz/seeds/{target}", env!("CARGO_MANIFEST_DIR"));
     let mut paths: Vec<_> =
@@ -25,7 +29,7 @@ fn replay(target: &str, check: fn(&[u8])) {
         let seed = std::fs::read(path).unwrap();
         check(&seed);
         let mut dice = Dice::new(number as u64);
-        for _ in 0..CHANGES {
+        for _ in 0..changes() {
             check(&changed(&seed, &mut dice));
         }
     }
