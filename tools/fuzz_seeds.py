@@ -84,8 +84,35 @@ def consumer(acked: Iterable[int], before: bytes) -> bytes:
     return start + ANSWER + DEVICE_PUBLISHES * 6 + READ + before + pieces(acks) + READ + LONG_WAIT + READ
 
 
+def publish(topic: str, packet_id: int) -> bytes:
+    """PUBLISH with QoS 1, or with QoS 0 where the packet id is 0."""
+    body = field(topic) + (struct.pack(">H", packet_id) if packet_id else b"") + b"x"
+    return bytes([0x32 if packet_id else 0x30, len(body)]) + body
+
+
+def waiting(client_id: str, behind: bytes) -> bytes:
+    """Packets behind requests that are answered late, one after the other."""
+    request, telemetry = "$iothub/twin/GET/?$rid=1", f"devices/{client_id}/messages/events/"
+    asked = publish(request, 1) + behind + publish(request, 2) + behind + publish(telemetry, 3) + behind
+    start = pieces(connect(client_id)) + ANSWER
+    if client_id != "d1":
+        start += pieces(subscribe("devices/edge1/modules/m/inputs/#")) + ANSWER + DEVICE_PUBLISHES * 6 + READ
+    return start + pieces(asked) + READ + (ANSWER + READ + pieces(behind) + READ) * 4
+
+
 def sessions() -> Iterator[bytes]:
     """Seeds of mqtt_session."""
+    acks = b"".join(b"\x40\x02" + struct.pack(">H", number) for number in range(1, 4))
+    broken, unnumbered = b"\x00\x00", publish("$iothub/methods/res/200/?$rid=1", 0)
+    for behind in (
+        b"\xc0\x00",
+        acks,
+        b"\xc0\x00" + unnumbered * 3,
+        b"\xe0\x00\xc0\x00",
+        b"\xc0\x00" + broken,
+    ):
+        yield waiting("d1", behind)
+        yield waiting("edge1/m", behind)
     yield from (session(row) for row in rows("mqtt/wire.json", "rows"))
     for before in (b"", LONG_WAIT, ROUTES, ROUTES + DEVICE_PUBLISHES + ROUTES, REFUSE):
         yield consumer((1, 2, 3), before)
