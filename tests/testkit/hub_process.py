@@ -96,6 +96,7 @@ class HubProcess:
             "mqttSettings__host": "127.0.0.1",
             "mqttSettings__port": "0",
             "mqttSettings__plain_port": "0",
+            "httpSettings__enabled": "false",
             "httpSettings__metrics_port": "0",
             **(settings or {}),
         }

@@ -144,6 +144,7 @@ def alone(tmp_path: Path) -> dict[str, str]:
         "RoutesFile": str(tmp_path / "routes.json"),
         "StorageFolder": str(tmp_path),
         "mqttSettings__plain_port": "0",
+        "httpSettings__enabled": "false",
         "httpSettings__metrics_port": "0",
         "httpSettings__metrics_host": "127.0.0.1",
         "ShutdownWaitPeriod": "5",
