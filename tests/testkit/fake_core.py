@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import sys
 from collections import deque
 from dataclasses import dataclass, field
@@ -189,7 +190,9 @@ class Engine:
         self.listeners: dict[int, tuple[str, int, bytes | None]] = {}
         self.started = False
         self.stopped = False
+        self.adopted: list[socket.socket] = []
         self.fail_listen: str | None = None
+        self.fail_adopt: str | None = None
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     # For tests
@@ -229,6 +232,12 @@ class Engine:
     def close_listener(self, listener: int) -> None:
         del self.listeners[listener]
         self._record("close_listener", listener=listener)
+
+    def adopt(self, fd: int, peer: str) -> None:
+        if self.fail_adopt is not None:
+            raise CoreError(self.fail_adopt)
+        self.adopted.append(socket.socket(fileno=os.dup(fd)))
+        self._record("adopt", peer=peer)
 
     def event_fd(self) -> int:
         return self._fd

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from edgehub.common.state import StateError
 from edgehub.heads.base import Lanes, Step
@@ -31,8 +31,6 @@ from edgehub.protocol.topics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from edgehub._core import (
         ClosedEvent,
         ConnectEvent,
@@ -42,7 +40,7 @@ if TYPE_CHECKING:
         UnsubscribeEvent,
     )
     from edgehub.common.clock import Clock
-    from edgehub.common.ids import IdentityId
+    from edgehub.heads.observers import Observers
     from edgehub.hub.ports import GrantsFactory, SessionCore
     from edgehub.hub.session_store import SessionStore
 
@@ -54,16 +52,6 @@ CONTROL_QOS = 1
 """Quality of service of answers, capped by the client's subscription."""
 
 log = logging.getLogger(__name__)
-
-
-class ClientObserver(Protocol):
-    """Learns about clients; for counters and for the `clients` section of the `$edgeHub` twin."""
-
-    def connected(self, identity: IdentityId) -> None: ...
-    def disconnected(self, identity: IdentityId) -> None: ...
-    def refused(self, claimed: str, *, not_authenticated: bool) -> None:
-        """A CONNECT was refused. `claimed` is the client's word, not checked."""
-        ...
 
 
 class MqttHead:
@@ -82,7 +70,7 @@ class MqttHead:
         clock: Clock,
         *,
         edge_device_id: str,
-        observers: Sequence[ClientObserver] = (),
+        observers: Observers,
     ) -> None:
         self._core = core
         self._grants = grants
@@ -91,7 +79,8 @@ class MqttHead:
         self._sessions = sessions
         self._clock = clock
         self._edge_device_id = edge_device_id
-        self._observers = observers
+        self._observers = observers.clients
+        self._subscription_observers = observers.subscriptions
         self._lanes = Lanes(self._failed)
         self._undecided: set[int] = set()
         self._auth_waits: set[int] = set()

@@ -86,6 +86,7 @@ class HubCore(SessionCore, EventCore, RoutesCore, MetricsCore, UpstreamCore, Pro
         self, host: str, port: int, tls_chain_pem: bytes | None = None, tls_key_pem: bytes | None = None
     ) -> tuple[int, int]: ...
     def close_listener(self, listener: int) -> None: ...
+    def adopt(self, fd: int, peer: str) -> None: ...
 
 
 class EngineFactory(Protocol):
@@ -100,7 +101,7 @@ class EngineFactory(Protocol):
         sync_interval_ms: int = 1000,
         sync_min_interval_ms: int = 0,
         spill_index_entries: int | None = None,
-        io_threads: int = 0,
+        io_threads: int | None = 0,
         low_memory: bool = False,
         pooled_buffers: bool = True,
         packet_bytes_max: int = 262144,

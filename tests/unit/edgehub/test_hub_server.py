@@ -228,7 +228,7 @@ async def test_a_hub_alone_from_start_to_drain(
         assert engine.options["storage_dir"] == str(tmp_path / "edgeHub/messages")
         assert engine.options["edge_device_id"] == EDGE_ID
         assert await health(hub) == (200, "ok")
-        assert hub.mqtt_plain_port == 40_001
+        assert hub.ports.mqtt_plain == 40_001
         token = token_for("leaf", ManualClock(SystemClock().wall_s()))
         engine.push(fake_core.ConnectEvent(1, "leaf", username_for("leaf"), token.encode()))
         await until(lambda: any(call.name == "accept" for call in engine.calls))
