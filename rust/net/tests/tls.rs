@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 
 use common::{Client, Got, Server, WAIT, connect_bytes};
 use edgehub_mqtt::{Packet, PacketId, QoS, decode, encode_puback, encode_publish, encode_subscribe};
-use edgehub_net::TlsIdentity;
+use edgehub_net::{TlsIdentity, TlsOptions};
 use rustls::crypto::ring;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
@@ -41,7 +41,7 @@ fn identity() -> &'static TlsIdentity {
 }
 
 fn listen(server: &Server) -> u16 {
-    server.threads.listen("127.0.0.1", 0, Some(identity())).unwrap().1
+    server.threads.listen("127.0.0.1", 0, Some(&TlsOptions::new(identity().clone()))).unwrap().1
 }
 
 /// A client with a session over TLS.
