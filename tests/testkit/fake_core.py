@@ -83,6 +83,7 @@ class ConnectEvent:
     clean_session: bool = False
     keep_alive_secs: int = 60
     will: Will | None = None
+    certificates: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,7 @@ class Engine:
         self.totals: dict[str, object] = {}
         self.batches: list[UpstreamBatch] = []
         self.listeners: dict[int, tuple[str, int, bytes | None]] = {}
+        self.adopted: list[socket.socket] = []
         self.started = False
         self.stopped = False
         self.adopted: list[socket.socket] = []
@@ -209,6 +211,8 @@ class Engine:
 
     def dispose(self) -> None:
         os.close(self._fd)
+        for end in self.adopted:
+            end.close()
 
     # The core's surface
 
@@ -220,14 +224,37 @@ class Engine:
         self.stopped = True
 
     def listen(
-        self, host: str, port: int, tls_chain_pem: bytes | None = None, tls_key_pem: bytes | None = None
+        self,
+        host: str,
+        port: int,
+        tls_chain_pem: bytes | None = None,
+        tls_key_pem: bytes | None = None,
+        *,
+        tls_versions: Sequence[str] | None = None,
+        client_certificates: bool = False,
     ) -> tuple[int, int]:
         if self.fail_listen is not None:
             raise ListenError(self.fail_listen)
         listener = len(self.listeners) + 1
         self.listeners[listener] = (host, port, tls_chain_pem)
-        self._record("listen", host=host, port=port, tls=tls_chain_pem is not None)
+        self._record(
+            "listen",
+            host=host,
+            port=port,
+            tls=tls_chain_pem is not None,
+            tls_versions=tls_versions,
+            client_certificates=client_certificates,
+        )
         return listener, port or 40_000 + listener
+
+    def set_tls(self, listener: int, chain_pem: bytes, key_pem: bytes) -> None:
+        if self.fail_listen is not None:
+            raise ListenError(self.fail_listen)
+        self._record("set_tls", listener=listener, chain_pem=chain_pem)
+
+    def adopt(self, fd: int, peer: str) -> None:
+        self.adopted.append(socket.socket(fileno=os.dup(fd)))
+        self._record("adopt", peer=peer)
 
     def close_listener(self, listener: int) -> None:
         del self.listeners[listener]

@@ -1,10 +1,13 @@
 //! The engine object.
 
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use edgehub_engine::{Command, ConnId, Filters, Hub, Outcome, RoutesError};
-use edgehub_net::{EventFd, IoThreads, SystemClock, TlsIdentity};
+use edgehub_net::{EventFd, IoThreads, NetError, SystemClock, TlsIdentity, TlsOptions, TlsVersions};
 use edgehub_store::{Media, OverflowPolicy, Quota, Store, SyncPolicy};
 use edgehub_types::Clock;
 use parking_lot::Mutex;
@@ -18,6 +21,9 @@ use crate::grants::Grants;
 use crate::profile::Profile;
 use crate::routes::{RouteFault, RouteTuple, declarations, route_error};
 use crate::{events, metrics};
+
+/// In place of a listener: the connection was adopted. Listeners count from 1.
+const ADOPTED: u32 = 0;
 
 /// The data plane and its threads.
 #[pyclass(frozen, module = "edgehub._core")]
@@ -92,21 +98,46 @@ impl Engine {
         })
     }
 
-    #[pyo3(signature = (host, port, tls_chain_pem=None, tls_key_pem=None))]
+    #[pyo3(signature = (host, port, tls_chain_pem=None, tls_key_pem=None, *,
+        tls_versions=None, client_certificates=false))]
     fn listen(
         &self,
         host: &str,
         port: u16,
         tls_chain_pem: Option<Vec<u8>>,
         tls_key_pem: Option<Vec<u8>>,
+        tls_versions: Option<Vec<String>>,
+        client_certificates: bool,
     ) -> PyResult<(u32, u16)> {
+        let versions = tls_versions.map_or(Ok(TlsVersions::Both), |names| versions_of(&names))?;
         let tls = match (tls_chain_pem, tls_key_pem) {
             (None, None) => None,
-            (Some(chain_pem), Some(key_pem)) => Some(TlsIdentity { chain_pem, key_pem }),
+            (Some(chain_pem), Some(key_pem)) => Some(TlsOptions {
+                identity: TlsIdentity { chain_pem, key_pem },
+                versions,
+                asks_certificates: client_certificates,
+            }),
             _ => return Err(ConfigError::new_err("TLS needs both a certificate chain and a key")),
         };
         let listening = self.running()?.listen(host, port, tls.as_ref());
         Ok(listening.map_err(Failure::from)?)
+    }
+
+    fn set_tls(&self, py: Python<'_>, listener: u32, chain_pem: Vec<u8>, key_pem: Vec<u8>) -> PyResult<()> {
+        let threads = self.running()?;
+        let identity = TlsIdentity { chain_pem, key_pem };
+        without_gil(py, || threads.set_tls(listener, &identity).map_err(Failure::from))
+    }
+
+    fn adopt(&self, fd: i32, peer: String) -> PyResult<()> {
+        let threads = self.running()?;
+        let failed = |error: io::Error| PyErr::from(Failure::from(NetError::Adopt(error)));
+        if fd < 0 {
+            return Err(failed(io::ErrorKind::InvalidInput.into()));
+        }
+        // SAFETY: the caller's descriptor is only copied, during this call; a closed one gives an error.
+        let copy = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned().map_err(failed)?;
+        Ok(threads.adopt(UnixStream::from(copy), peer, ADOPTED).map_err(Failure::from)?)
     }
 
     fn close_listener(&self, listener: u32) -> PyResult<()> {
@@ -259,6 +290,19 @@ fn sync_policy(name: &str, interval_ms: u64) -> PyResult<SyncPolicy> {
         "interval" => Ok(SyncPolicy::Interval { interval_ms }),
         "none" => Ok(SyncPolicy::None),
         _ => Err(ConfigError::new_err(format!("sync is {name:?}; expected 'group', 'interval' or 'none'"))),
+    }
+}
+
+fn versions_of(names: &[String]) -> PyResult<TlsVersions> {
+    let has = |name: &str| names.iter().any(|other| other == name);
+    match (has("1.2"), has("1.3")) {
+        _ if names.iter().any(|name| name != "1.2" && name != "1.3") => {
+            Err(ConfigError::new_err(format!("TLS versions are {names:?}; expected '1.2', '1.3' or both")))
+        }
+        (true, true) => Ok(TlsVersions::Both),
+        (true, false) => Ok(TlsVersions::Tls12),
+        (false, true) => Ok(TlsVersions::Tls13),
+        (false, false) => Err(ConfigError::new_err("no TLS version; expected '1.2', '1.3' or both")),
     }
 }
 
