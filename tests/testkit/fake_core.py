@@ -189,7 +189,6 @@ class Engine:
         self.totals: dict[str, object] = {}
         self.batches: list[UpstreamBatch] = []
         self.listeners: dict[int, tuple[str, int, bytes | None]] = {}
-        self.adopted: list[socket.socket] = []
         self.started = False
         self.stopped = False
         self.adopted: list[socket.socket] = []
@@ -251,10 +250,6 @@ class Engine:
         if self.fail_listen is not None:
             raise ListenError(self.fail_listen)
         self._record("set_tls", listener=listener, chain_pem=chain_pem)
-
-    def adopt(self, fd: int, peer: str) -> None:
-        self.adopted.append(socket.socket(fileno=os.dup(fd)))
-        self._record("adopt", peer=peer)
 
     def close_listener(self, listener: int) -> None:
         del self.listeners[listener]
