@@ -232,6 +232,16 @@ class MqttHead:
         self._log_accepted(client, opening.present, superseded)
         for observer in self._observers:
             observer.connected(client.identity)
+        if session.subscriptions:
+            self._tell_subscriptions(client)
+
+    def _tell_subscriptions(self, client: Client) -> None:
+        """Not for a client that was taken over meanwhile: that of its identity is another now."""
+        if not self._subscription_observers or self._connections.by_conn(client.conn) is not client:
+            return
+        kinds = client.session.kinds()
+        for observer in self._subscription_observers:
+            observer.subscriptions(client.identity, kinds)
 
     def _log_accepted(self, client: Client, session_present: bool, superseded: Client | None) -> None:
         instead = f", in place of {superseded.peer}" if superseded is not None else ""
@@ -273,6 +283,7 @@ class MqttHead:
         self._core.suback(
             client.conn, packet_id, outcome.codes, outcome.added, inputs_active=client.session.inputs_active
         )
+        self._tell_subscriptions(client)
 
     def _unsubscribe(self, event: UnsubscribeEvent) -> Step:
         client = self._connections.by_conn(event.conn)
@@ -295,6 +306,7 @@ class MqttHead:
         self._core.unsuback(
             event.conn, event.packet_id, event.filters, inputs_active=client.session.inputs_active
         )
+        self._tell_subscriptions(client)
 
     def _store(self, client: Client, *, changed: bool) -> asyncio.Future[None] | None:
         """Starts storing the session if it has to be; a session that cannot be stored ends the connection."""

@@ -24,9 +24,9 @@ class SubscriptionObserver(Protocol):
     """Learns what clients are subscribed to, to set up the parent hub's side of it (heads spec 5.4)."""
 
     def subscriptions(self, identity: IdentityId, kinds: frozenset[SubscriptionKind]) -> None:
-        """All kinds that a client is subscribed to. Told when it connected with a stored session, and after
-        every change, each time when the client has its answer. They end with the connection, which
-        `ClientObserver.disconnected` tells."""
+        """All kinds that a client is subscribed to. Told when it connected with stored subscriptions, after
+        `ClientObserver.connected`, and after every SUBSCRIBE and UNSUBSCRIBE, changed or not; each time the
+        client has its answer already. They end with the connection: `ClientObserver.disconnected`."""
         ...
 
 

@@ -336,6 +336,37 @@ async def test_filters_nobody_serves_are_granted_and_told_once(
     assert caplog.text.count("where nothing is sent") == 1
 
 
+async def test_subscriptions_are_told_when_the_client_has_its_answer(bench: HeadBench) -> None:
+    """T-018: whoever sets up the parent hub's side learns the kinds, restored ones after the CONNACK."""
+    bench.connect(1, "edge1/m")
+    assert bench.observer.take_subscriptions() == []
+    bench.feed(SubscribeEvent(1, 1, [(INPUTS, 1), ("$iothub/methods/POST/#", 1)]))
+    assert bench.observer.take_subscriptions() == ["edge1/m: methods module_messages"]
+    bench.feed(UnsubscribeEvent(1, 2, [INPUTS]))
+    assert bench.observer.take_subscriptions() == ["edge1/m: methods"]
+    bench.closed(1)
+    bench.connect(2, "edge1/m")
+    assert bench.observer.take_subscriptions() == ["edge1/m: methods"]
+    bench.feed(UnsubscribeEvent(2, 3, ["$iothub/methods/POST/#"]))
+    assert bench.observer.take_subscriptions() == ["edge1/m: nothing"]
+    bench.closed(2)
+    bench.connect(3, "edge1/m", clean_session=True)
+    assert bench.observer.take_subscriptions() == []
+
+
+async def test_subscriptions_of_a_client_that_was_taken_over_are_not_told(tmp_path: Path) -> None:
+    state = SqliteState(tmp_path / "state.db")
+    bench = HeadBench(state=state)
+    bench.connect(1, "leaf")
+    bench.feed(SubscribeEvent(1, 1, [("$iothub/twin/res/#", 1)]))
+    bench.connect(2, "leaf")
+    assert bench.observer.take_subscriptions() == ["leaf: twin_response"], "the second one's, restored"
+    await bench.head.drain()
+    assert "suback 1 1 01" in bench.calls()
+    assert bench.observer.take_subscriptions() == []
+    state.close()
+
+
 # Control topics
 
 
