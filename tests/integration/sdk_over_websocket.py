@@ -45,7 +45,7 @@ async def talk(order: dict[str, Any]) -> dict[str, Any]:
         await module.get_twin()
         twin = "answered"
     except Exception as error:
-        twin = f"{type(error).__name__}: {error}"
+        twin = f"{error} {error.__cause__}"
     await device.shutdown()
     await module.shutdown()
     return {"delivered": delivered, "twin": twin}

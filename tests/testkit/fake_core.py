@@ -221,6 +221,8 @@ class Engine:
     def stop(self, drain_ms: int) -> None:
         self._record("stop", drain_ms=drain_ms)
         self.stopped = True
+        for end in self.adopted:
+            end.close()
 
     def listen(
         self,

@@ -23,7 +23,7 @@ KEEP_ALIVE_S: Final = 75.0
 """Time a connection may be silent between two requests."""
 BODY_BYTES_MAX: Final = 256 * 1024
 """Largest body of a request; a method's payload has at most half of it."""
-CLOSE_WAIT_S: Final = 5.0
+CLOSE_WAIT_S: Final = 2.0
 """Longest wait for open requests at the end."""
 ADVICE: Final = "choose another port with httpSettings__port, or none with httpSettings__enabled=false"
 

@@ -142,7 +142,9 @@ class TlsListener:
             listener = listen_on(host, port)
         except OSError as error:
             shown = f"{host or '*'}:{port}"
-            raise ListenError(f"cannot listen on {shown}: {error.strerror or error}") from error
+            # Python's own text repeats the address.
+            reason = os.strerror(error.errno) if error.errno else str(error)
+            raise ListenError(f"cannot listen on {shown}: {reason}") from error
         listener.setblocking(False)
         self._socket = listener
         self._accepting = asyncio.create_task(self._accept(listener), name="https listener")

@@ -10,6 +10,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ from edgehub.identity.scope_wire import encode_identity
 from edgehub.upstream_parts import ParentHub
 from testkit import fake_core
 from testkit.clock import ManualClock
+from testkit.https import HOST, TrustedServer
 from testkit.identities import (
     EDGE_ID,
     HUB_HOST,
@@ -404,6 +406,75 @@ async def test_a_failed_background_job_ends_the_hub_with_1(
 
         hub._spawn_all({"test": fail()})
         assert await task == 1
+
+
+async def test_without_the_mqtt_head_nobody_is_served(
+    alone: dict[str, str], engines: Engines, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M-002; what a process loads then is seen by the integration tests."""
+    caplog.set_level("INFO")
+    async with running(server(alone | {"mqttSettings__enabled": "false"}, engines)):
+        engine = engines.engine
+        assert engine is not None
+        assert engine.options["io_threads"] is None
+        assert [call.name for call in engine.calls] == ["set_routes"]
+    assert "The MQTT head is disabled" in caplog.text
+
+
+async def test_the_http_head_serves_and_stops(
+    alone: dict[str, str], engines: Engines, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    https = TrustedServer(tmp_path / "certificates")
+    settings = {
+        "EdgeHubDevServerCertificateFile": str(https.files.chain),
+        "EdgeHubDevServerPrivateKeyFile": str(https.files.key),
+        "httpSettings__enabled": "true",
+        "httpSettings__host": HOST,
+        "httpSettings__port": "0",
+    }
+    hub = server(alone | settings, engines)
+    async with running(hub) as task, https.session() as session:
+        url = f"https://{HOST}:{hub.ports.http}"
+        assert f"HTTP head is listening on port {hub.ports.http} (TLS)" in caplog.text
+        client = await session.ws_connect(url, protocols=("mqtt",))
+        engine = engines.engine
+        assert engine is not None
+        await until(lambda: bool(engine.adopted))
+        hub.stop()
+        message = await client.receive()
+        assert message.type is aiohttp.WSMsgType.CLOSE
+        await client.close()
+        assert await task == 0
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get(url)
+    engine.dispose()
+
+
+async def test_an_http_head_without_a_certificate_is_told(
+    alone: dict[str, str], engines: Engines, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = server(alone | {"httpSettings__enabled": "true", "httpSettings__port": "0"}, engines)
+    async with running(hub):
+        assert hub.ports.http == 0
+    assert "The HTTP head does not listen: there is no server certificate" in caplog.text
+
+
+async def test_an_http_port_that_is_taken_fails_the_start(
+    alone: dict[str, str], engines: Engines, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    https = TrustedServer(tmp_path / "certificates")
+    with socket.create_server((HOST, 0)) as taken:
+        settings = {
+            "EdgeHubDevServerCertificateFile": str(https.files.chain),
+            "EdgeHubDevServerPrivateKeyFile": str(https.files.key),
+            "httpSettings__enabled": "true",
+            "httpSettings__host": HOST,
+            "httpSettings__port": str(taken.getsockname()[1]),
+        }
+        assert await server(alone | settings, engines).serve() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Address already in use; choose another port with httpSettings__port" in line
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
