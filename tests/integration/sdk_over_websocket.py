@@ -11,8 +11,12 @@ import json
 import sys
 from typing import Any
 
-from azure.iot.device import Message, ProxyOptions
+from azure.iot import device as sdk
 from azure.iot.device.aio import IoTHubDeviceClient, IoTHubModuleClient
+
+# The SDK has no types.
+Message: Any = sdk.Message
+ProxyOptions: Any = sdk.ProxyOptions
 
 MESSAGES = 5
 WAIT_S = 20.0

@@ -293,6 +293,26 @@ async def test_a_hub_that_was_once_online_starts_offline(connected: dict[str, st
         assert hub.services.routes.configured
 
 
+async def test_clients_connect_and_subscribe_while_the_parent_hub_is_away(
+    connected: dict[str, str], engines: Engines
+) -> None:
+    """T-017: SUBACK does not wait for the parent hub's side of the subscription."""
+    async with running(server(connected, engines)):
+        pass
+    async with running(server(connected, engines, FakeParent(online=False))):
+        engine = engines.engine
+        assert engine is not None
+        token = token_for("leaf", ManualClock(SystemClock().wall_s()))
+        filters = [("$iothub/methods/POST/#", 1), ("devices/leaf/messages/devicebound/#", 1)]
+        engine.push(
+            fake_core.ConnectEvent(1, "leaf", username_for("leaf"), token.encode()),
+            fake_core.SubscribeEvent(1, 7, filters),
+        )
+        await until(lambda: any(call.name == "suback" for call in engine.calls))
+        (call,) = [call for call in engine.calls if call.name == "suback"]
+        assert (call.packet_id, call.codes) == (7, b"\x01\x01")
+
+
 async def test_without_any_configuration_the_start_fails(
     connected: dict[str, str],
     engines: Engines,
