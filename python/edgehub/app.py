@@ -93,7 +93,7 @@ class HubServer:
     async def _startup(self) -> None:
         self._announce()
         services = self.services = Services(
-            self._settings, self._core, self.store_failed, self._connect_parent, self.stop
+            self._settings, self._core, self.store_failed, self._connect_parent
         )
         self.metrics_port = await services.start_metrics()
         log.info("Metrics and health on port %d", self.metrics_port)
@@ -184,6 +184,13 @@ class HubServer:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+
+    def _on_hangup(self) -> None:
+        """The usual sign to read again what may have changed: here the server certificate."""
+        if self.services is not None and not self._stop.is_set():
+            log.info("SIGHUP: renewing the server certificate")
+            self.services.renew_certificate()
 
     def _on_signal(self) -> None:
         if self._stop.is_set():

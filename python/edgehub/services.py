@@ -24,7 +24,7 @@ from edgehub.hub.folders import DataFolder, choose_base, open_data_folder
 from edgehub.hub.own_identity import HubIdentity, resolve_identity
 from edgehub.hub.own_key import LocalKey, OwnKey, WorkloadKey
 from edgehub.hub.reauthentication import Reauthenticator
-from edgehub.hub.renewal import wait_for_renewal
+from edgehub.hub.renewal import CertificateKeeper
 from edgehub.hub.routes import STATUS_OK, RoutesService
 from edgehub.hub.session_store import SessionStore
 from edgehub.identity.authenticator import Authenticator
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from edgehub.config.settings import Settings
+    from edgehub.hub.certificates import ServerCertificate
     from edgehub.hub.ports import CoreModule, HubCore
 
 CONNECTIONS_SPARE = 4000
@@ -58,6 +59,10 @@ class StartError(EdgehubError):
     """The hub cannot start."""
 
 
+class CertificateError(EdgehubError):
+    """A server certificate that cannot be used."""
+
+
 class Services:
     """The parts of one hub. The methods are called in the order in which they stand here."""
 
@@ -67,9 +72,7 @@ class Services:
         core: CoreModule,
         store_failed: Callable[[str], None],
         connect_parent: ParentFactory,
-        restart: Callable[[], None],
     ) -> None:
-        self._restart = restart
         self._connect_parent = connect_parent
         self._settings = settings
         self._core_module = core
@@ -82,8 +85,14 @@ class Services:
         self._workload = _workload_client(self.identity)
         self._own_key = _own_key(self.identity, self._workload)
         self._certificates = Certificates(settings.identity, self._workload, self.identity.edge_host)
+        self._keeper = CertificateKeeper(
+            self._certificates,
+            self.clock,
+            settings.clients.certificate_renew_after_ms,
+            self._replace_certificate,
+        )
         self._listeners: list[int] = []
-        self._renewal_due_s: float | None = None
+        self._tls_listener: int | None = None
         self._folder: DataFolder | None = None
         self._state: StateStore | None = None
         self._core: HubCore | None = None
@@ -218,25 +227,43 @@ class Services:
     async def listen(self) -> tuple[int, int]:
         """Opens the MQTT listeners; returns the TLS port and the plain port, 0 for none."""
         mqtt, core = self._settings.mqtt, self._need_core()
-        certificate = await self._certificates.server(
-            self.clock, self._settings.clients.certificate_renew_after_ms
-        )
+        certificate = await self._keeper.first()
         port = plain_port = 0
         if certificate is not None:
             host = mqtt.host or any_host()
-            listener, port = core.listen(host, mqtt.port, certificate.chain_pem, certificate.key_pem)
-            self._listeners.append(listener)
-            self._renewal_due_s = certificate.renewal_due_s
+            clients = self._settings.clients
+            self._tls_listener, port = core.listen(
+                host,
+                mqtt.port,
+                certificate.chain_pem,
+                certificate.key_pem,
+                tls_versions=clients.tls_versions,
+                client_certificates=clients.client_certificates,
+            )
+            self._listeners.append(self._tls_listener)
         if mqtt.plain_port is not None:
             listener, plain_port = core.listen("127.0.0.1", mqtt.plain_port)
             self._listeners.append(listener)
         return port, plain_port
 
     def renewal(self) -> Coroutine[Any, Any, None] | None:
-        """The job that restarts the hub for a new server certificate, if that will ever be needed."""
-        if self._renewal_due_s is None:
-            return None
-        return wait_for_renewal(self._renewal_due_s, self.clock, self._restart)
+        """The job that keeps the server certificate up to date, if there is one."""
+        return self._keeper.run() if self._certificates.available else None
+
+    def renew_certificate(self) -> None:
+        """Reads or issues the server certificate anew."""
+        self._keeper.renew_now()
+
+    def _replace_certificate(self, certificate: ServerCertificate) -> None:
+        """
+        :raises CertificateError: it cannot be used; the old one stays.
+        """
+        if self._tls_listener is None:
+            return
+        try:
+            self._need_core().set_tls(self._tls_listener, certificate.chain_pem, certificate.key_pem)
+        except self._core_module.CoreError as error:
+            raise CertificateError(str(error)) from None
 
     # Stop
 
@@ -307,6 +334,7 @@ class Services:
             self.clock,
             hosts=self.identity.token_hosts,
             nested=self._settings.clients.nested_edge,
+            certificates=self._settings.clients.client_certificates,
         )
         self._sessions = SessionStore(state)
         observers: list[ClientObserver] = [self.totals]
