@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -17,14 +16,12 @@ from edgehub.errors import EdgehubError
 from edgehub.heads.base import EventPump
 from edgehub.heads.dispatch import event_handler
 from edgehub.heads.observers import Observers
-from edgehub.hub.addresses import any_host
 from edgehub.hub.certificates import Certificates
 from edgehub.hub.connections import Connections
 from edgehub.hub.desired_files import read_desired_file
 from edgehub.hub.folders import DataFolder, choose_base, open_data_folder
 from edgehub.hub.own_identity import HubIdentity, resolve_identity
 from edgehub.hub.own_key import LocalKey, OwnKey, WorkloadKey
-from edgehub.hub.renewal import wait_for_renewal
 from edgehub.hub.routes import STATUS_OK, RoutesService
 from edgehub.identity.authenticator import Authenticator
 from edgehub.identity.identities_file import IdentitiesFile
@@ -32,6 +29,7 @@ from edgehub.identity.refresher import ScopeApi, ScopeRefresher
 from edgehub.identity.scope import RefreshPolicy, ScopeCache, ScopeDiff
 from edgehub.identity.sealing import SEALING_CONTEXT, Sealer
 from edgehub.identity.workload import WorkloadClient
+from edgehub.listeners import Listeners, Ports
 from edgehub.metrics.health import Health
 from edgehub.metrics.page import MetricsPage
 from edgehub.metrics.server import MetricsServer
@@ -43,8 +41,6 @@ if TYPE_CHECKING:
 
     from edgehub.client_parts import ClientParts
     from edgehub.config.settings import Settings
-    from edgehub.heads.http import HttpHead
-    from edgehub.hub.certificates import ServerCertificate
     from edgehub.hub.ports import CoreModule, HubCore
 
 CONNECTIONS_SPARE = 4000
@@ -60,15 +56,6 @@ class StartError(EdgehubError):
     """The hub cannot start."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Where the heads listen; 0 for not at all."""
-
-    mqtt: int = 0
-    mqtt_plain: int = 0
-    http: int = 0
-
-
 class Services:
     """The parts of one hub. The methods are called in the order in which they stand here."""
 
@@ -78,9 +65,7 @@ class Services:
         core: CoreModule,
         store_failed: Callable[[str], None],
         connect_parent: ParentFactory,
-        restart: Callable[[], None],
     ) -> None:
-        self._restart = restart
         self._connect_parent = connect_parent
         self._settings = settings
         self._core_module = core
@@ -93,15 +78,13 @@ class Services:
         self._workload = _workload_client(self.identity)
         self._own_key = _own_key(self.identity, self._workload)
         self._certificates = Certificates(settings.identity, self._workload, self.identity.edge_host)
-        self._listeners: list[int] = []
-        self._renewal_due_s: float | None = None
+        self._listeners: Listeners | None = None
         self._folder: DataFolder | None = None
         self._state: StateStore | None = None
         self._core: HubCore | None = None
         self._pump: EventPump | None = None
         self._metrics_server: MetricsServer | None = None
         self._clients: ClientParts | None = None
-        self._http: HttpHead | None = None
         self._upstream: UpstreamParts | None = None
         self._check_certificate_source()
 
@@ -234,54 +217,27 @@ class Services:
         await self._upstream.first_configuration()
 
     async def listen(self) -> Ports:
-        """Opens the listeners of all enabled heads."""
-        settings = self._settings
-        if not settings.mqtt.enabled and not settings.http.enabled:
-            return Ports()
-        certificate = await self._certificates.server(self.clock, settings.clients.certificate_renew_after_ms)
-        if certificate is not None:
-            self._renewal_due_s = certificate.renewal_due_s
-        mqtt, plain = self._listen_mqtt(certificate) if settings.mqtt.enabled else (0, 0)
-        http = await self._listen_http(certificate) if settings.http.enabled else 0
-        return Ports(mqtt, plain, http)
+        """Opens the ports of all enabled heads."""
+        listeners = self._listeners = Listeners(
+            self._settings, self._need_core(), self._core_module.CoreError, self._certificates, self.clock
+        )
+        return await listeners.open()
 
-    def _listen_mqtt(self, certificate: ServerCertificate | None) -> tuple[int, int]:
-        mqtt, core = self._settings.mqtt, self._need_core()
-        port = plain_port = 0
-        if certificate is not None:
-            host = mqtt.host or any_host()
-            listener, port = core.listen(host, mqtt.port, certificate.chain_pem, certificate.key_pem)
-            self._listeners.append(listener)
-        if mqtt.plain_port is not None:
-            listener, plain_port = core.listen("127.0.0.1", mqtt.plain_port)
-            self._listeners.append(listener)
-        return port, plain_port
+    def keep_certificate(self) -> Coroutine[Any, Any, None] | None:
+        """The job that keeps the server certificate up to date, if there is one."""
+        return self._listeners.keep_certificate() if self._listeners is not None else None
 
-    async def _listen_http(self, certificate: ServerCertificate | None) -> int:
-        if certificate is None:
-            log.warning("The HTTP head does not listen: there is no server certificate")
-            return 0
-        from edgehub.http_parts import start_http_head  # noqa: PLC0415 - only with the HTTP head
-
-        core_error = self._core_module.CoreError
-        self._http, port = await start_http_head(self._settings, self._need_core(), core_error, certificate)
-        return port
-
-    def renewal(self) -> Coroutine[Any, Any, None] | None:
-        """The job that restarts the hub for a new server certificate, if that will ever be needed."""
-        if self._renewal_due_s is None:
-            return None
-        return wait_for_renewal(self._renewal_due_s, self.clock, self._restart)
+    def renew_certificate(self) -> None:
+        """Reads or issues the server certificate anew."""
+        if self._listeners is not None:
+            self._listeners.renew_certificate()
 
     # Stop
 
     async def stop_clients(self) -> None:
         """Lets no new client in, and finishes what the parent hub has in hand."""
-        if self._core is not None:
-            for listener in self._listeners:
-                self._core.close_listener(listener)
-        if self._http is not None:
-            await self._http.stop_accepting()
+        if self._listeners is not None:
+            await self._listeners.stop_accepting()
         if self._clients is not None:
             await self._clients.head.drain()
         if self._upstream is not None:
@@ -295,14 +251,13 @@ class Services:
         if self._pump is not None:
             self._pump.drain()
             self._pump.stop()
-        # Last: the core has ended the sessions, so that no will is published for them.
-        if self._http is not None:
-            await self._http.close()
+        if self._listeners is not None:
+            await self._listeners.close()
 
     async def close(self) -> None:
         """Closes what is left. Safe after a failed start."""
-        if self._http is not None:
-            await self._http.close()
+        if self._listeners is not None:
+            await self._listeners.close()
         if self._upstream is not None:
             await self._upstream.close()
         if self._state is not None:
@@ -351,6 +306,7 @@ class Services:
             self.clock,
             hosts=self.identity.token_hosts,
             nested=self._settings.clients.nested_edge,
+            certificates=self._settings.clients.client_certificates,
         )
         upstream = () if self._upstream is None else (self._upstream.twin,)
         return ClientParts(

@@ -132,6 +132,13 @@ class WireClient:
         self._packets = PacketReader()
         self.session_present = False
 
+    @classmethod
+    def over(cls, connected: socket.socket) -> Self:
+        """A client over a socket that is connected already."""
+        client = cls.__new__(cls)
+        client.socket, client._packets, client.session_present = connected, PacketReader(), False
+        return client
+
     def __enter__(self) -> Self:
         return self
 

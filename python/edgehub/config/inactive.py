@@ -50,8 +50,6 @@ INACTIVE: tuple[Inactive, ...] = (
     Inactive("MinTwinSyncPeriodSecs", f"Twins of clients are {_NOT_YET}.", ("120",)),
     Inactive("TwinManagerVersion", f"Twins of clients are {_NOT_YET}.", ("v2",)),
     Inactive("AuthenticationMode", f"`Cloud` and `CloudAndScope` are {_NOT_YET}.", ("scope",)),
-    Inactive("ClientCertAuthEnabled", f"Client certificates are {_NOT_YET}.", ("false",)),
-    Inactive("SslProtocols", f"TLS 1.2 and 1.3 are offered; a choice is {_NOT_YET}.", ("tls1.2,tls1.3",)),
     Inactive("TrackDeviceState", f"Re-checking identities before each upstream send is {_NOT_YET}.", ("*",)),
     Inactive("ApiProxyModuleId", f"Certificates that a proxy forwards are {_NOT_YET}."),
     Inactive("MaxCheckCertExpiryInMs", "Expiry is checked at least hourly.", ("*",)),

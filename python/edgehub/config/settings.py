@@ -11,7 +11,20 @@ from dataclasses import dataclass, field
 
 from edgehub.config.desired import OVERFLOW_POLICIES
 from edgehub.config.rows import setting
-from edgehub.config.values import BOOL, COUNT, INT, PORT, SECS, TEXT, TIME_SPAN_MS, choice, integer, optional
+from edgehub.config.ssl_protocols import ALL_VERSIONS
+from edgehub.config.values import (
+    BOOL,
+    COUNT,
+    INT,
+    PORT,
+    SECS,
+    TEXT,
+    TIME_SPAN_MS,
+    TLS_VERSIONS,
+    choice,
+    integer,
+    optional,
+)
 
 STORE_BYTES_LEAST = 256 * 1024
 """Less makes no sense as a limit of the store: its files have this size at least."""
@@ -265,6 +278,20 @@ class ClientSettings:
         2_147_483_647,
         "Forces the renewal of a server certificate from the workload API after this time.",
         unit="ms",
+    )
+    client_certificates: bool = setting(
+        "ClientCertAuthEnabled",
+        BOOL,
+        True,
+        "Asks clients for a certificate in the TLS handshake; they need not have one. A client that shows a "
+        "certificate and no password is refused in this version.",
+    )
+    tls_versions: tuple[str, ...] = setting(
+        "SslProtocols",
+        TLS_VERSIONS,
+        ALL_VERSIONS,
+        "TLS versions to offer, as a list. Unknown names are left out with a warning; if none is known, all "
+        "versions are offered.",
     )
     nested_edge: bool = setting(
         "NestedEdgeEnabled", BOOL, True, "Accepts child edge devices that connect on behalf of their clients."

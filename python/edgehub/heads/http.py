@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from aiohttp import web
 
 from edgehub.errors import EdgehubError
-from edgehub.heads.tls_listener import CertificateError, Connection, ListenError, TlsListener, server_context
+from edgehub.heads.tls_listener import Connection, ListenError, TlsListener, server_context
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 REQUEST_WAIT_S: Final = 60.0
 """Time a new connection has for its first request."""
@@ -44,10 +44,17 @@ class HttpHead:
     """The HTTPS port.
 
     :param connections_max: connections at once, WebSockets included; further ones wait in the kernel.
+    :param tls_versions: `1.2`, `1.3` or both.
     :param on_upgrade: answers every request for a WebSocket; None: nobody does, they get 400.
     """
 
-    def __init__(self, connections_max: int, on_upgrade: UpgradeHandler | None = None) -> None:
+    def __init__(
+        self,
+        connections_max: int,
+        tls_versions: Sequence[str] = ("1.2", "1.3"),
+        on_upgrade: UpgradeHandler | None = None,
+    ) -> None:
+        self._tls_versions = tls_versions
         self._on_upgrade = on_upgrade
         self._app = web.Application(middlewares=[self._guard], client_max_size=BODY_BYTES_MAX)
         self._app.on_response_prepare.append(_add_headers)
@@ -68,12 +75,9 @@ class HttpHead:
     def use_certificate(self, chain_pem: bytes, key_pem: bytes) -> None:
         """Presents this certificate to the clients that connect from now on; the others stay connected.
 
-        :raises HttpStartError: it cannot be used; the one before stays.
+        :raises CertificateError: it cannot be used; the one before stays.
         """
-        try:
-            self._listener.use(server_context(chain_pem, key_pem))
-        except CertificateError as error:
-            raise HttpStartError(str(error)) from None
+        self._listener.use(server_context(chain_pem, key_pem, self._tls_versions))
 
     async def start(self, host: str, port: int) -> int:
         """Listens and returns the number of the port; a certificate has to be there.

@@ -138,10 +138,10 @@ class MqttHead:
 
     def _connect(self, event: ConnectEvent) -> Step:
         try:
-            request = read_connect(event.client_id, event.username, event.password)
+            request = read_connect(event.client_id, event.username, event.password, event.certificates)
             if not self._accepting:
                 raise ConnectRefusedError(ConnectCode.SERVER_UNAVAILABLE, "shutting down", event.client_id)
-            auth = AuthRequest(request.identity, request.token, request.auth_chain)
+            auth = AuthRequest(request.identity, request.token, request.auth_chain, request.certificates)
             verdict = self._authenticator.check(auth)
             if verdict.accepted:
                 return self._open(event, request, auth)

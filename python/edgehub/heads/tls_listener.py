@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 from edgehub.common.listening import listen_on
 from edgehub.errors import EdgehubError
+from edgehub.hub.certificates import CertificateError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 HANDSHAKE_WAIT_S: Final = 30.0
 """Longest TLS handshake."""
@@ -27,6 +28,8 @@ SHUTDOWN_WAIT_S: Final = 5.0
 ACCEPT_RETRY_S: Final = 0.5
 """Pause after a failed accept: the process may have no descriptor left."""
 
+_VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+
 log = logging.getLogger(__name__)
 
 
@@ -34,17 +37,15 @@ class ListenError(EdgehubError):
     """The port cannot be opened."""
 
 
-class CertificateError(EdgehubError):
-    """A certificate or key that TLS cannot use."""
+def server_context(chain_pem: bytes, key_pem: bytes, versions: Sequence[str]) -> ssl.SSLContext:
+    """TLS with this certificate.
 
-
-def server_context(chain_pem: bytes, key_pem: bytes) -> ssl.SSLContext:
-    """TLS 1.2 and 1.3 with this certificate.
-
+    :param versions: `1.2`, `1.3` or both.
     :raises CertificateError: the chain or the key cannot be read, or they do not belong together.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    chosen = sorted(_VERSIONS[version] for version in versions)
+    context.minimum_version, context.maximum_version = chosen[0], chosen[-1]
     context.set_alpn_protocols(["http/1.1"])
     # OpenSSL reads files only. One in memory keeps the key off the disk.
     file = os.memfd_create("certificate", os.MFD_CLOEXEC)

@@ -29,13 +29,15 @@ FULL_REFRESH_WAIT_S = 100.0
 class AuthRequest:
     """What a client presents; kept while it is connected, for the re-authentication sweep.
 
-    :param token: SAS token as sent.
+    :param token: SAS token as sent; empty when the certificate is the credential.
     :param auth_chain: text of an on-behalf-of chain, or None for a client that speaks for itself.
+    :param certificates: of a client without token, DER, its own first. It has the key; nothing else is known.
     """
 
     identity: IdentityId
     token: str = field(repr=False)
     auth_chain: str | None = None
+    certificates: tuple[bytes, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +78,30 @@ class Authenticator:
 
     :param hosts: host names a token may be for: the hub's and this device's, any case.
     :param nested: whether on-behalf-of chains are honoured; otherwise they are ignored (heads spec 4.6).
+    :param certificates: whether clients may show a certificate in place of a token.
     """
 
     def __init__(
-        self, cache: ScopeCache, refresher: Refresher, clock: Clock, *, hosts: Sequence[str], nested: bool
+        self,
+        cache: ScopeCache,
+        refresher: Refresher,
+        clock: Clock,
+        *,
+        hosts: Sequence[str],
+        nested: bool,
+        certificates: bool = False,
     ) -> None:
         self._cache = cache
         self._refresher = refresher
         self._clock = clock
         self._hosts = frozenset(host.lower() for host in hosts if host)
         self._nested = nested
+        self._certificates = certificates
 
     def check(self, request: AuthRequest) -> Verdict:
         """Answers from the cache alone."""
+        if request.certificates:
+            return self._check_certificate()
         try:
             token = parse_token(request.token, EDGE_PROFILE)
         except SasError as error:
@@ -123,6 +136,12 @@ class Authenticator:
         except TimeoutError:
             return verdict
         return self.check(request)
+
+    def _check_certificate(self) -> Verdict:
+        """Refused in any case: thumbprints and authorities of identities are not compared in this version."""
+        if not self._certificates:
+            return Verdict(False, "client certificates are not enabled (ClientCertAuthEnabled)")
+        return Verdict(False, "authentication by certificate is not served in this version; send a token")
 
     def _check_on_behalf(self, token: SasToken, identity_id: IdentityId, chain: AuthChain) -> Verdict:
         if not chain.is_for(identity_id.device_id, identity_id.module_id):

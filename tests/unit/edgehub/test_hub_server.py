@@ -581,13 +581,35 @@ async def test_under_an_agent(under_agent: dict[str, str], engines: Engines, tmp
             assert again.services.knows_identities, "sealed with a key that only the agent's signature gives"
 
 
-async def test_a_certificate_near_its_end_ends_the_hub_with_0(
+async def test_a_new_certificate_of_the_agent_is_put_in_force_without_an_end(
+    under_agent: dict[str, str], engines: Engines, tmp_path: Path
+) -> None:
+    settings = {"SslProtocols": "tls1.3", "ClientCertAuthEnabled": "false"}
+    async with agent(tmp_path / "w.sock", "2999-01-01T00:00:00Z") as uri:
+        hub = server(under_agent | settings | {"IOTEDGE_WORKLOADURI": uri}, engines)
+        async with running(hub) as task:
+            engine = engines.engine
+            assert engine is not None
+            (listen,) = (call for call in engine.calls if call.name == "listen")
+            assert (listen.tls_versions, listen.client_certificates) == (("1.3",), False)
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda: any(call.name == "set_tls" for call in engine.calls))
+            (call,) = (call for call in engine.calls if call.name == "set_tls")
+            assert (call.listener, call.chain_pem) == (1, b"CHAIN of gateway.local")
+            assert not task.done()
+
+
+async def test_a_certificate_that_the_core_refuses_is_told_and_the_hub_lives(
     under_agent: dict[str, str], engines: Engines, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO")
-    async with agent(tmp_path / "w.sock", "2000-01-01T00:00:00Z") as uri:
-        assert await server(under_agent | {"IOTEDGE_WORKLOADURI": uri}, engines).serve() == 0
-    assert "Restarting process to perform server certificate renewal." in caplog.text
+    async with agent(tmp_path / "w.sock", "2999-01-01T00:00:00Z") as uri:
+        hub = server(under_agent | {"IOTEDGE_WORKLOADURI": uri}, engines)
+        async with running(hub) as task:
+            assert engines.engine is not None
+            engines.engine.fail_listen = "server certificate: the chain is not PEM"
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda: "the chain is not PEM" in caplog.text)
+            assert not task.done()
 
 
 async def test_an_agent_that_does_not_answer_fails_the_start(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import ssl
@@ -14,6 +15,7 @@ from aiohttp import web
 
 from edgehub.heads import http as http_module
 from edgehub.heads.http import HttpHead, HttpStartError
+from edgehub.hub.certificates import CertificateError
 from testkit.https import HOST, TrustedServer
 
 if TYPE_CHECKING:
@@ -163,11 +165,23 @@ async def test_a_handshake_that_hangs_is_given_up(
     await head.close()
 
 
-@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_tls_versions(server: TrustedServer, url: str, version: ssl.TLSVersion) -> None:
-    server.client_context.minimum_version = server.client_context.maximum_version = version
-    async with server.session() as session, session.get(url) as answer:
-        assert answer.status == 404
+@pytest.mark.parametrize("offered", [("1.2",), ("1.3",), ("1.2", "1.3")])
+async def test_tls_versions(server: TrustedServer, offered: tuple[str, ...]) -> None:
+    head = HttpHead(10, offered)
+    head.use_certificate(server.chain_pem, server.key_pem)
+    url = f"https://{HOST}:{await head.start(HOST, 0)}"
+    spoken = []
+    for name, version in (("1.2", ssl.TLSVersion.TLSv1_2), ("1.3", ssl.TLSVersion.TLSv1_3)):
+        context = server.client_context
+        context.minimum_version, context.maximum_version = ssl.TLSVersion.TLSv1_2, version
+        context.minimum_version = version
+        async with server.session() as session:
+            with contextlib.suppress(aiohttp.ClientConnectorError):
+                async with session.get(url) as answer:
+                    assert answer.status == 404
+                    spoken.append(name)
+    assert tuple(spoken) == offered
+    await head.close()
 
 
 async def test_another_certificate_is_for_new_connections_only(
@@ -192,7 +206,7 @@ async def test_a_bad_certificate_leaves_the_old_one(
 ) -> None:
     other = TrustedServer(tmp_path / "other")
     for chain, key in ((b"junk", server.key_pem), (server.chain_pem, other.key_pem), (b"", b"")):
-        with pytest.raises(HttpStartError, match="the server certificate cannot be used for HTTPS"):
+        with pytest.raises(CertificateError, match="the server certificate cannot be used for HTTPS"):
             head.use_certificate(chain, key)
     async with server.session() as session, session.get(url) as answer:
         assert answer.status == 404

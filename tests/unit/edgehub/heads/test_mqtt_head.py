@@ -83,6 +83,20 @@ async def test_refusals(
     assert bench.connections.count == 0
 
 
+async def test_m_017_a_certificate_alone_is_refused(
+    bench: HeadBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert bench.connect(1, "leaf", password=None, certificates=(b"DER",)) == ["refuse 1 5"]
+    assert "ClientCertAuthEnabled" in caplog.text
+
+
+async def test_m_018_a_password_wins_over_a_certificate(bench: HeadBench) -> None:
+    assert bench.connect(1, "leaf", certificates=(b"DER",)) == ["accept 1"]
+    bad = token_for("leaf", bench.clock, signer="other").encode()
+    bench.connect(2, "leaf", password=bad, certificates=(b"DER",))
+    assert await bench.settle() == ["refuse 2 5"]
+
+
 @pytest.mark.parametrize("ttl_s", [-301, -100_000])
 async def test_an_expired_token_is_refused_at_once(bench: HeadBench, ttl_s: int) -> None:
     token = token_for("leaf", bench.clock, ttl_s=ttl_s).encode()

@@ -74,7 +74,7 @@ async def receive_end(end: socket.socket) -> None:
 async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     server = TrustedServer(tmp_path / "certificates")
     core = Engine()
-    head = HttpHead(100, MqttWebSockets(core.adopt, CoreError, PACKET_BYTES_MAX).serve)
+    head = HttpHead(100, on_upgrade=MqttWebSockets(core.adopt, CoreError, PACKET_BYTES_MAX).serve)
     head.use_certificate(server.chain_pem, server.key_pem)
     port = await head.start(HOST, 0)
     async with server.session() as session:

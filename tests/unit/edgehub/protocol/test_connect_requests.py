@@ -85,6 +85,20 @@ def test_a_missing_password_is_told_before_a_wrong_client_id() -> None:
         read_connect("other", NAME, None)
 
 
+def test_m_018_a_password_wins_over_a_certificate() -> None:
+    request = read_connect("dev", NAME, b"token", (b"DER",))
+    assert (request.token, request.certificates) == ("token", ())
+
+
+@pytest.mark.parametrize("password", [None, b""])
+def test_a_certificate_alone_is_the_credential_and_no_chain_counts(password: bytes | None) -> None:
+    request = read_connect("dev", f"{NAME}&auth-chain=dev;edge2", password, (b"DER", b"CA"))
+    assert (request.token, request.auth_chain, request.certificates) == ("", None, (b"DER", b"CA"))
+    with pytest.raises(ConnectRefusedError) as refusal:
+        read_connect("other", NAME, password, (b"DER",))
+    assert refusal.value.code == ConnectCode.NOT_AUTHORIZED
+
+
 def test_a_refusal_never_tells_the_password() -> None:
     with pytest.raises(ConnectRefusedError) as refusal:
         read_connect("other", NAME, b"sr=secret")
