@@ -26,6 +26,8 @@ pub struct EngineConfig {
     pub batch_kept_bytes_max: usize,
     /// Events waiting for the control plane. Full: connections that need an answer wait.
     pub control_queue_max: usize,
+    /// Bytes of these events. Full: the same; an empty queue takes one of any size.
+    pub control_queue_bytes_max: usize,
     /// Connections of one I/O thread. Full: accepted and closed at once, counted.
     pub connections_max: usize,
     /// Messages that the upstream dispatcher may hold leased. Full: the queue waits.
@@ -51,6 +53,7 @@ impl Default for EngineConfig {
             batch_bytes_max: 256 * 1024,
             batch_kept_bytes_max: 1024 * 1024,
             control_queue_max: 10_000,
+            control_queue_bytes_max: 8 * 1024 * 1024,
             connections_max: 4096,
             upstream_window_msgs: 2000,
             store_full_grace_ms: 30_000,
@@ -66,6 +69,7 @@ impl EngineConfig {
         Self {
             batch_kept_bytes_max: 512 * 1024,
             control_queue_max: 2000,
+            control_queue_bytes_max: 1024 * 1024,
             pool_bytes_max: 512 * 1024,
             ..Self::default()
         }

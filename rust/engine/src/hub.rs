@@ -10,7 +10,8 @@ use edgehub_store::{LossCause, Queue, QueueId, QueueListener, Store, StoreError}
 use parking_lot::{Mutex, RwLock};
 
 use crate::config::EngineConfig;
-use crate::control::{ControlEvent, ControlQueue};
+use crate::control::ControlEvent;
+use crate::control_queue::ControlQueue;
 use crate::endpoint::{Endpoint, UPSTREAM_ID};
 use crate::ids::ConnId;
 use crate::mailbox::{Command, Mailbox};
@@ -90,7 +91,7 @@ impl Hub {
         let upstream = Mutex::new(Dispatcher::new(config.upstream_window_msgs));
         let hub = Arc::new(Self {
             routing: ArcSwap::from_pointee(RoutingTable::default()),
-            control: ControlQueue::new(config.control_queue_max),
+            control: ControlQueue::new(config.control_queue_max, config.control_queue_bytes_max),
             mailboxes: (0..shards).map(|_| Mailbox::default()).collect(),
             stats: Stats::default(),
             reclaim: Reclaim::new(shards.max(1)),

@@ -138,13 +138,15 @@ fn answers_of_the_control_plane_go_only_where_a_filter_asks_for_them() {
         topic: "$iothub/twin/res/200/?$rid=1".to_owned(),
         payload: b"{}".to_vec(),
         qos,
+        token: None,
+        created_ms: None,
     };
     world.command(id, send(1));
     assert_eq!(world.received(id), []);
     let mut bytes = Vec::new();
     encode_subscribe(&mut bytes, packet_id(4), &[("$iothub/twin/res/#", QoS::AtLeastOnce)]).unwrap();
     world.feed(id, &bytes);
-    let filters = Filters { added: vec![("$iothub/twin/res/#".to_owned(), 1)], inputs_active: false };
+    let filters = Filters { added: vec![("$iothub/twin/res/#".to_owned(), 1, 0)], inputs_active: false };
     world.command(id, Command::SubAck { conn: id, packet_id: 4, codes: vec![1], filters });
     assert_eq!(world.received(id), [Got::SubAck(4, vec![1])]);
     world.command(id, send(1));

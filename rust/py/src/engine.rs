@@ -166,7 +166,7 @@ impl Engine {
         conn: u64,
         grants: &Bound<'_, Grants>,
         session_present: bool,
-        subscriptions: Vec<(String, u8)>,
+        subscriptions: Vec<(String, u8, u64)>,
         inputs_active: bool,
     ) {
         let grants = Box::new(grants.get().inner.clone());
@@ -186,7 +186,7 @@ impl Engine {
         conn: u64,
         packet_id: u16,
         codes: Vec<u8>,
-        added: Vec<(String, u8)>,
+        added: Vec<(String, u8, u64)>,
         inputs_active: bool,
     ) {
         let conn = ConnId(conn);
@@ -205,9 +205,23 @@ impl Engine {
         self.hub.command(conn, Command::PubAck { conn, packet_id });
     }
 
-    fn send(&self, conn: u64, topic: String, payload: Vec<u8>, qos: u8) {
+    fn request_done(&self, conn: u64) {
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::Send { conn, topic, payload, qos });
+        self.hub.command(conn, Command::RequestDone { conn });
+    }
+
+    #[pyo3(signature = (conn, topic, payload, qos, *, token=None, created_ms=None))]
+    fn send(
+        &self,
+        conn: u64,
+        topic: String,
+        payload: Vec<u8>,
+        qos: u8,
+        token: Option<u64>,
+        created_ms: Option<u64>,
+    ) {
+        let conn = ConnId(conn);
+        self.hub.command(conn, Command::Send { conn, topic, payload, qos, token, created_ms });
     }
 
     fn close(&self, conn: u64, reason: String) {

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use edgehub_mqtt::{
-    ConnectReturnCode, PacketId, QoS, SubAckCode, encode_publish_header, encode_suback, encode_unsuback,
-};
+use edgehub_mqtt::{ConnectReturnCode, PacketId, SubAckCode, encode_suback, encode_unsuback};
 use edgehub_store::{CommitWaiter, StoreError};
 
 use super::Shard;
-use super::conn::{Delivery, Phase, Session};
+use super::conn::{Phase, Session};
+use super::sends::Send;
 use crate::control::CloseReason;
 use crate::grants::Grants;
 use crate::hub::Hub;
@@ -82,7 +81,10 @@ impl Shard {
                 self.unsuback(conn, packet_id, &removed, inputs_active);
             }
             Command::PubAck { conn, packet_id } => self.control_puback(conn, packet_id),
-            Command::Send { conn, topic, payload, qos } => self.control_send(conn, &topic, &payload, qos),
+            Command::RequestDone { conn } => self.request_done(conn),
+            Command::Send { conn, topic, payload, qos, token, created_ms } => {
+                self.control_send(conn, &Send { topic, payload, qos, token, created_ms });
+            }
             Command::Close { conn, reason } => {
                 if self.conn(conn).is_some() {
                     self.begin_close(conn.slot(), CloseReason::Server, &reason);
@@ -153,39 +155,6 @@ impl Shard {
         self.acks.expect(id, packet_id);
         self.commit_batch();
         self.request_done(id);
-    }
-
-    /// Answers of the control plane are not stored: they are sent once, to a filter that matches.
-    fn control_send(&mut self, id: ConnId, topic: &str, payload: &[u8], qos: u8) {
-        let now = self.now.mono;
-        let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.id == id) else { return };
-        let Some(session) = conn.session() else { return };
-        let Some(granted) = session.granted(topic) else {
-            self.hub.stats.dropped.add(&["no_subscription", "", ""], 1);
-            return;
-        };
-        let qos = if qos == 0 { QoS::AtMostOnce } else { granted };
-        if conn.pause.output {
-            self.hub.stats.dropped.add(&["client_does_not_read", "", ""], 1);
-            return;
-        }
-        let Some(session) = conn.session() else { return };
-        let mut packet_id = None;
-        if qos == QoS::AtLeastOnce {
-            packet_id = session.in_flight.insert(Delivery::of_control_plane(now)).ok();
-            if packet_id.is_none() {
-                self.hub.stats.dropped.add(&["client_does_not_ack", "", ""], 1);
-                return;
-            }
-        }
-        self.write(id.slot(), |out| {
-            let header =
-                encode_publish_header(out, false, qos, false, &[topic.as_bytes()], packet_id, payload.len());
-            match header {
-                Ok(()) => out.extend_from_slice(payload),
-                Err(error) => log::error!("publish to {topic} cannot be written: {error}"),
-            }
-        });
     }
 
     /// One request less is outstanding: packets behind it go on.

@@ -134,8 +134,8 @@ impl Conn {
     }
 }
 
-/// Packet ids of a session that are kept for answers of the control plane. When a client has that many
-/// unacknowledged, further ones are dropped and counted.
+/// Messages of the control plane that may be in flight to a client. When a client has that many unacknowledged,
+/// further ones are dropped and counted.
 pub(super) const CONTROL_IDS: u16 = 64;
 /// In place of a queue: the message came from the control plane.
 const NO_QUEUE: u16 = u16::MAX;
@@ -151,13 +151,19 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    pub fn of_control_plane(sent: MonoTime) -> Self {
-        Self { queue: NO_QUEUE, seq: 0, epoch: 0, sent }
+    /// Sent once only: it is not kept for another attempt.
+    pub fn of_control_plane(sent: MonoTime, token: Option<u64>) -> Self {
+        // In place of number and epoch, which only messages of queues have.
+        Self { queue: NO_QUEUE, seq: token.unwrap_or(0), epoch: token.is_some().into(), sent }
     }
 
-    /// Sent once only: it is not kept for another attempt.
     pub fn is_of_control_plane(&self) -> bool {
         self.queue == NO_QUEUE
+    }
+
+    /// Under which the control plane wants to know what became of it.
+    pub fn token(&self) -> Option<u64> {
+        (self.is_of_control_plane() && self.epoch != 0).then_some(self.seq)
     }
 }
 
@@ -179,12 +185,21 @@ pub(super) struct InputBinding {
     pub qos: Option<QoS>,
 }
 
+/// A subscription.
+pub(super) struct Filter {
+    pub topics: TopicFilter<'static>,
+    /// Granted quality of service.
+    pub qos: QoS,
+    /// Wall-clock time of the first SUBSCRIBE in milliseconds.
+    pub created_ms: u64,
+}
+
 /// The state of an accepted client.
 pub(super) struct Session {
     pub grants: Grants,
     pub identity: String,
     pub will: Option<WillMessage>,
-    pub filters: Vec<(TopicFilter<'static>, QoS)>,
+    pub filters: Vec<Filter>,
     pub inputs_active: bool,
     pub bindings: Vec<InputBinding>,
     /// Binding that is served first next time, the one behind the last that was: a busy input leaves room
@@ -193,6 +208,8 @@ pub(super) struct Session {
     /// Queues of the bindings; grows only, so that an index stays valid.
     pub queues: Vec<Queue>,
     pub in_flight: InFlight<Delivery>,
+    /// How many of these are of the control plane.
+    pub control_in_flight: u16,
     /// Requests that the control plane has not answered.
     pub control_pending: u32,
     /// The limit of this connection at which deliveries stopped; `None` when the queues were empty.
@@ -214,6 +231,7 @@ impl Session {
             next_binding: 0,
             queues: Vec::new(),
             in_flight: InFlight::new(packet_ids),
+            control_in_flight: 0,
             control_pending: 0,
             delivery_blocked: None,
             retry_at: None,
@@ -221,47 +239,10 @@ impl Session {
         }
     }
 
-    /// Whether a message has waited for its acknowledgement for `ack_ms`. Answers of the control plane are given up then,
-    /// they are not sent again.
-    pub fn has_overdue(&mut self, now: MonoTime, ack_ms: u64) -> bool {
-        while let Some((id, delivery)) =
-            self.in_flight.oldest().filter(|(_, d)| now >= d.sent.plus_ms(ack_ms))
-        {
-            if !delivery.is_of_control_plane() {
-                return true;
-            }
-            self.in_flight.ack(id);
-        }
-        false
-    }
-
     /// How many more messages of queues may be sent.
     pub fn delivery_room(&self) -> usize {
-        self.in_flight.room().saturating_sub(usize::from(CONTROL_IDS))
-    }
-
-    /// Adds or changes filters; one that cannot be parsed was refused by the codec before.
-    pub fn add_filters(&mut self, added: &[(String, u8)]) {
-        for (text, qos) in added {
-            let qos = if *qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
-            match self.filters.iter_mut().find(|(filter, _)| filter.as_str() == text) {
-                Some(entry) => entry.1 = qos,
-                None => {
-                    if let Ok(filter) = TopicFilter::parse(text) {
-                        self.filters.push((filter.into_owned(), qos));
-                    }
-                }
-            }
-        }
-    }
-
-    pub fn remove_filters(&mut self, removed: &[String]) {
-        self.filters.retain(|(filter, _)| !removed.iter().any(|text| text == filter.as_str()));
-    }
-
-    /// The quality of service of the best matching filter.
-    pub fn granted(&self, topic: &str) -> Option<QoS> {
-        self.filters.iter().filter(|(filter, _)| filter.matches(topic)).map(|(_, qos)| *qos).max()
+        let kept = CONTROL_IDS.saturating_sub(self.control_in_flight);
+        self.in_flight.room().saturating_sub(usize::from(kept))
     }
 
     /// The index of a queue, which is remembered.

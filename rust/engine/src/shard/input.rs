@@ -7,7 +7,7 @@ use edgehub_mqtt::{
 
 use super::Shard;
 use super::conn::Phase;
-use crate::control::{CloseReason, NoticeKind};
+use crate::control::{CloseReason, NoticeKind, SendOutcome};
 use crate::grants::Topic;
 use crate::ids::ConnId;
 
@@ -205,7 +205,7 @@ impl Shard {
         let slot = id.slot();
         let Some(session) = self.conns.get_mut(slot).and_then(|conn| conn.session()) else { return };
         // An unexpected acknowledgement is ignored (section 1.3).
-        let Some(delivery) = session.in_flight.ack(packet_id) else { return };
+        let Some(delivery) = session.settle(packet_id) else { return };
         if let Some(queue) = session.queues.get(usize::from(delivery.queue)) {
             queue.ack(delivery.seq, delivery.epoch);
         }
@@ -214,6 +214,7 @@ impl Shard {
             self.behind_until = self.now.mono.plus_ms(PROMPT_MS);
             self.mark_drain(slot);
         }
+        self.tell_sent(id, delivery.token(), SendOutcome::Acked);
     }
 }
 

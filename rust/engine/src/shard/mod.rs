@@ -15,11 +15,13 @@ mod acks;
 mod commands;
 mod conn;
 mod delivery;
+mod filters;
 mod held;
 mod idle;
 mod ingress;
 mod input;
 mod requests;
+mod sends;
 mod timers;
 
 pub(crate) use delivery::priority_label;
@@ -33,7 +35,7 @@ use edgehub_store::CommitWaiter;
 use edgehub_types::{Clock, MonoTime, UnixMs};
 use slab::Slab;
 
-use crate::control::{CloseReason, ControlEvent};
+use crate::control::{CloseReason, ControlEvent, SendOutcome};
 use crate::hub::Hub;
 use crate::ids::{ConnId, SLOTS_MAX};
 use crate::mailbox::Mail;
@@ -357,6 +359,9 @@ impl Shard {
     }
 
     fn end_session(&mut self, id: ConnId, mut session: conn::Session, reason: CloseReason) {
+        for token in session.tokens() {
+            self.tell_sent(id, Some(token), SendOutcome::Closed);
+        }
         if let Some(will) = session.will.take()
             && reason.publishes_will()
         {

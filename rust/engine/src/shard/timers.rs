@@ -108,8 +108,7 @@ impl Shard {
             Phase::Active(session) => {
                 let from = |from, ms| conn.listening_since(from).map(|since| since.plus_ms(ms));
                 let idle = from(conn.last_activity, conn.keep_alive_ms);
-                let oldest = session.in_flight.oldest();
-                let ack = oldest.and_then(|(_, d)| from(d.sent, config.ack_timeout_ms));
+                let ack = session.oldest_timed().and_then(|(_, d)| from(d.sent, config.ack_timeout_ms));
                 [idle, ack, session.retry_at].into_iter().flatten().min()
             }
             _ => None,
