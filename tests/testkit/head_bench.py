@@ -76,6 +76,7 @@ class HeadBench:
         clients_max: int = 100,
         state: StateStore | None = None,
         now_s: float = 1_700_000_000.0,
+        observers: Observers | None = None,
     ) -> None:
         self.clock = ManualClock(now_s)
         self.core = Engine()
@@ -106,7 +107,7 @@ class HeadBench:
             SessionStore(self.state),
             self.clock,
             edge_device_id=EDGE_ID,
-            observers=Observers((self.observer,), (self.observer,)),
+            observers=observers or Observers((self.observer,), (self.observer,)),
         )
         self.reauthenticator = Reauthenticator(self.connections, authenticator, self.head.disconnect)
         self.refresher.on_diff = self.reauthenticator.scope_changed
