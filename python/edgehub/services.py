@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgehub.common.clock import SystemClock
 from edgehub.common.ids import IdentityId
+from edgehub.common.priority import lower_python_threads
 from edgehub.common.state import MemoryState, SqliteState, StateStore
 from edgehub.config.desired import DesiredConfigError, RouteSpec, StoreLimits
 from edgehub.config.load import SettingsError
@@ -181,6 +182,8 @@ class Services:
         """Starts the core's threads and listens to its events; no listener is open yet."""
         core = self._need_core()
         core.start()
+        # Not before: a new thread begins with the nice value of the one that starts it.
+        lower_python_threads(self._settings.process.control_nice)
         head = self._clients.head if self._clients is not None else None
         self._pump = EventPump(
             core,

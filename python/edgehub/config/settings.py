@@ -408,6 +408,15 @@ class ProcessSettings:
         9600,
         "Plain HTTP port of `/metrics` and `/healthz`; 0: any free port, printed at start.",
     )
+    control_nice: int = setting(
+        "ControlPlaneNice",
+        integer(0, 19),
+        5,
+        "Nice value of the threads that answer for clients (CONNECT, subscriptions, metrics, the link to the "
+        "parent hub). Those that carry messages keep the nice value of the process, so that a busy control "
+        "plane does not delay messages where both share a core.",
+        own=True,
+    )
     shutdown_wait_s: int = setting(
         "ShutdownWaitPeriod",
         integer(1, 3600),

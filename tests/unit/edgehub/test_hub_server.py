@@ -150,6 +150,7 @@ def alone(tmp_path: Path) -> dict[str, str]:
         "httpSettings__metrics_port": "0",
         "httpSettings__metrics_host": "127.0.0.1",
         "ShutdownWaitPeriod": "5",
+        "ControlPlaneNice": "0",
         "ReportedPropertiesSyncFrequencySecs": "0",
     }
 
