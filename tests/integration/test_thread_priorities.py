@@ -34,7 +34,8 @@ def test_only_the_threads_of_python_get_the_setting(tmp_path: Path) -> None:
         assert store == {own}, values
         assert os.getpriority(os.PRIO_PROCESS, hub.pid) == HIGHEST, "the thread of the event loop"
         hub.metrics()
-        python = {value for name, found in nice_values(hub.pid).items() if "python" in name for value in found}
+        values = nice_values(hub.pid)
+        python = {value for name, found in values.items() if "python" in name for value in found}
         assert python == {HIGHEST}, "those that were started later, too"
 
 
