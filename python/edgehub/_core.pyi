@@ -166,7 +166,7 @@ class SendDoneEvent:
     token: int
     outcome: str
     """`acked` by the client, `sent` with quality of service 0, `no_subscription`, `too_old` (created before
-    the subscription), `overflow` (64 messages are not acknowledged, or the client does not read),
+    the subscription), `overflow` (64 with tokens are not acknowledged, or the client does not read),
     `not_encodable`, `closed` (before it was acknowledged)."""
 
 @final
@@ -175,7 +175,7 @@ class NoticeEvent:
 
     conn: int
     kind: str
-    """`foreign_topic`, `unknown_topic`, `bad_properties` or `message_too_large`."""
+    """`foreign_topic`, `unknown_topic`, `bad_properties`, `message_too_large` or `unexpected_ack`."""
     detail: str
 
 @final
@@ -268,6 +268,8 @@ class Engine:
         ack_timeout_ms: int = 30000,
         connections_max: int = 4096,
         listen_backlog: int = 200,
+        sender_of_topic: bool = False,
+        sent_renews_keep_alive: bool = False,
     ) -> Engine:
         """Opens the store and recovers it; may take seconds after a crash. Releases the GIL.
 
@@ -279,6 +281,8 @@ class Engine:
             `start` starts no thread and `listen` fails; routes, the store and the way upstream work.
         :param low_memory: smaller buffers, caches and segments; docs/memory.md.
         :param pooled_buffers: whether emptied buffers are kept for some seconds; whatever `low_memory` is.
+        :param sender_of_topic: takes telemetry under another identity's topic as that of the other.
+        :param sent_renews_keep_alive: what is sent to a client counts as a sign of its life.
         :raises ConfigError: an option is out of range.
         :raises StoreError: the store cannot be opened.
         """

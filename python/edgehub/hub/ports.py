@@ -128,6 +128,8 @@ class EngineFactory(Protocol):
         ack_timeout_ms: int = 30000,
         connections_max: int = 4096,
         listen_backlog: int = 200,
+        sender_of_topic: bool = False,
+        sent_renews_keep_alive: bool = False,
     ) -> HubCore: ...
 
 

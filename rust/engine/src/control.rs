@@ -176,6 +176,8 @@ pub enum NoticeKind {
     BadProperties = 4,
     /// Body and properties above the limit (M-057): dropped, acknowledged.
     MessageTooLarge = 8,
+    /// PUBREC or PUBCOMP, though nothing is ever sent with quality of service 2 (M-028): ignored.
+    UnexpectedAck = 16,
 }
 
 impl NoticeKind {
@@ -186,6 +188,7 @@ impl NoticeKind {
             Self::UnknownTopic => "unknown_topic",
             Self::BadProperties => "bad_properties",
             Self::MessageTooLarge => "message_too_large",
+            Self::UnexpectedAck => "unexpected_ack",
         }
     }
 }

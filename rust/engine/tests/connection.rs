@@ -257,13 +257,14 @@ fn an_answer_for_a_closed_connection_does_not_reach_its_successor() {
 }
 
 #[test]
-fn a_client_whose_input_waits_is_not_silent() {
-    let mut world = World::new();
+fn a_client_whose_input_waits_unread_is_not_silent() {
+    let mut world = World::with(edgehub_store::SyncPolicy::None, |config| config.held_bytes_max = 16);
     world.routes(&[("up", "FROM /* INTO $upstream")]);
     let id = world.device("d1");
     let mut bytes = publish_bytes("$iothub/twin/GET/?$rid=1", b"", 1);
     bytes.extend(publish_bytes("devices/d1/messages/events/", b"x", 2));
     world.feed(id, &bytes);
+    assert!(!world.shard.wants_input(id));
     world.advance(200_000);
     assert!(!world.shard.is_closing(id));
     world.command(id, Command::PubAck { conn: id, packet_id: 1 });

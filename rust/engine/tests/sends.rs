@@ -11,7 +11,7 @@ use edgehub_engine::{CloseReason, Command, ConnId, ControlEvent, Filters, SendOu
 const TOPIC: &str = "devices/d1/messages/devicebound/x=1";
 const FILTER: &str = "devices/d1/messages/devicebound/#";
 const TO_M: &[(&str, &str)] = &[("in", r#"FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i")"#)];
-/// Messages of the control plane in flight to one client.
+/// Messages with a token in flight to one client.
 const WINDOW: u64 = 64;
 
 /// A device with one subscription of this quality of service and time.
@@ -140,6 +140,20 @@ fn beyond_the_window_sends_overflow_until_the_client_acknowledges() {
     assert_eq!(got.len() as u64, WINDOW);
     let overflow = [WINDOW + 1, WINDOW + 2].map(|token| (token, SendOutcome::Overflow));
     assert_eq!(outcomes(&mut world), overflow);
+    // Those without are not bound by it, but by the ids there are.
+    let untokened = || Command::Send {
+        conn: id,
+        topic: TOPIC.to_owned(),
+        payload: Vec::new(),
+        qos: 1,
+        token: None,
+        created_ms: None,
+    };
+    let window = u64::from(world.hub.config().delivery_window);
+    for _ in 0..window + 5 {
+        world.command(id, untokened());
+    }
+    assert_eq!(world.received(id).len() as u64, window);
     world.feed(id, &puback_bytes(ids(&got)[0]));
     world.command(id, send(id, 100, 1));
     assert_eq!(bodies(&world.received(id)), ["100"]);

@@ -41,7 +41,8 @@ impl Engine {
     #[pyo3(signature = (*, edge_device_id, storage_dir=None, sync="group", sync_interval_ms=1000,
         sync_min_interval_ms=0, spill_index_entries=None, io_threads=Some(0), low_memory=false, pooled_buffers=true,
         packet_bytes_max=262_144, connect_timeout_ms=60_000, keep_alive_max_ms=600_000,
-        ack_timeout_ms=30_000, connections_max=4096, listen_backlog=200))]
+        ack_timeout_ms=30_000, connections_max=4096, listen_backlog=200,
+        sender_of_topic=false, sent_renews_keep_alive=false))]
     #[allow(clippy::too_many_arguments)] // one keyword per setting; Python has no other way
     fn py_new(
         py: Python<'_>,
@@ -60,6 +61,8 @@ impl Engine {
         ack_timeout_ms: u64,
         connections_max: usize,
         listen_backlog: u32,
+        sender_of_topic: bool,
+        sent_renews_keep_alive: bool,
     ) -> PyResult<Self> {
         let mut profile = Profile::choose(low_memory, pooled_buffers);
         profile.store.sync = sync_policy(sync, sync_interval_ms)?;
@@ -75,6 +78,8 @@ impl Engine {
         config.keep_alive_max_ms = keep_alive_max_ms;
         config.ack_timeout_ms = ack_timeout_ms;
         config.connections_max = connections_max;
+        config.sender_of_topic = sender_of_topic;
+        config.sent_renews_keep_alive = sent_renews_keep_alive;
         profile.net.listen_backlog = listen_backlog;
         without_gil(py, || open(profile, storage_dir, io_threads))
     }

@@ -103,6 +103,7 @@ impl Shard {
         session.add_filters(&filters.added);
         conn.phase = Phase::Active(Box::new(session));
         conn.pause.verdict = false;
+        self.leave_strangers(id.slot());
         self.write_connack(id, session_present, ConnectReturnCode::Accepted);
         self.set_inputs_active(id, filters.inputs_active);
         self.note_deadline(id.slot());
@@ -157,28 +158,17 @@ impl Shard {
         self.request_done(id);
     }
 
-    /// One request less is outstanding: packets behind it go on.
-    fn request_done(&mut self, id: ConnId) {
-        let Some(conn) = self.conn_mut(id) else { return };
-        if let Some(session) = conn.session() {
-            session.control_pending = session.control_pending.saturating_sub(1);
-            if session.control_pending == 0 && std::mem::take(&mut conn.pause.control) {
-                self.resume(id.slot());
-            }
-        }
-    }
-
-    /// Works on kept bytes and lets the driver read again, unless something else still holds the input.
+    /// Works on kept bytes and lets the driver read again, as far as nothing else holds the input.
     pub(super) fn resume(&mut self, slot: usize) {
         let now = self.now.mono;
-        let Some(conn) = self.conns.get_mut(slot).filter(|conn| !conn.pause.any()) else { return };
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        let (id, is_free) = (conn.id, !conn.pause.any());
         conn.read_since = now;
-        let id = conn.id;
-        if !conn.leftover.is_empty() {
+        if is_free && !conn.leftover.is_empty() {
             self.process_leftover(id);
-            self.take_held_acks(id);
         }
-        if self.conn(id).is_some_and(|conn| !conn.pause.any()) {
+        self.sift(id);
+        if self.wants_input(id) {
             self.resumed.push(slot);
             self.note_deadline(slot);
         }

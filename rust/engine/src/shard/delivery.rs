@@ -84,7 +84,11 @@ impl Shard {
             now: now.mono,
             out_bytes_max: self.hub.config.out_bytes_max,
         };
+        let unsent = conn.out.len();
         let result = run.drain(conn, now.store);
+        if conn.out.len() > unsent {
+            self.note_sent(slot);
+        }
         if let Err(error) = result {
             log::error!("cannot read messages for {}: {error}", self.conns[slot].peer);
             self.hub.tell_store_failed(&error);

@@ -33,8 +33,12 @@ impl Send {
             }
         };
         let qos = if self.qos == 0 { QoS::AtMostOnce } else { granted };
-        let unacked = qos != QoS::AtMostOnce && session.control_in_flight >= CONTROL_IDS;
-        if unread || unacked { Err(SendOutcome::Overflow) } else { Ok(qos) }
+        let needs_place = qos != QoS::AtMostOnce && self.token.is_some();
+        if unread || (needs_place && session.tokens_in_flight >= CONTROL_IDS) {
+            Err(SendOutcome::Overflow)
+        } else {
+            Ok(qos)
+        }
     }
 
     fn encode(&self, out: &mut Vec<u8>, qos: QoS, packet_id: Option<PacketId>) -> Result<(), SendOutcome> {
@@ -51,16 +55,14 @@ impl Session {
     fn send(&mut self, now: MonoTime, token: Option<u64>) -> Result<PacketId, SendOutcome> {
         let delivery = Delivery::of_control_plane(now, token);
         let id = self.in_flight.insert(delivery).map_err(|_| SendOutcome::Overflow)?;
-        self.control_in_flight += 1;
+        self.tokens_in_flight += u16::from(token.is_some());
         Ok(id)
     }
 
     /// Takes what is in flight under this id out of the window.
     pub fn settle(&mut self, id: PacketId) -> Option<Delivery> {
         let delivery = self.in_flight.ack(id)?;
-        if delivery.is_of_control_plane() {
-            self.control_in_flight = self.control_in_flight.saturating_sub(1);
-        }
+        self.tokens_in_flight -= u16::from(delivery.token().is_some());
         Some(delivery)
     }
 
@@ -122,6 +124,7 @@ impl Shard {
         };
         let mut result = Ok(());
         self.write(id.slot(), |out| result = send.encode(out, qos, packet_id));
+        self.note_sent(id.slot());
         if result.is_err()
             && let Some(session) = self.conn_mut(id).and_then(|conn| conn.session())
         {
@@ -129,6 +132,15 @@ impl Shard {
         }
         self.note_deadline(id.slot());
         result.map(|()| qos)
+    }
+
+    /// Counts as a sign of life of the client where the hub is told so (DEV-20).
+    pub(super) fn note_sent(&mut self, slot: usize) {
+        if self.hub.config.sent_renews_keep_alive
+            && let Some(conn) = self.conns.get_mut(slot)
+        {
+            conn.last_activity = self.now.mono;
+        }
     }
 
     fn count_unsent(&self, outcome: SendOutcome, topic: &str) {
