@@ -272,11 +272,7 @@ impl Session {
     pub fn grants_of(&mut self, topic: &SenderTopic<'_>) -> &Grants {
         let other = self.other.get_or_insert_default();
         if (other.device_id.as_str(), other.module_id.as_str()) != (topic.device, topic.module) {
-            **other = Grants {
-                device_id: topic.device.to_owned(),
-                module_id: topic.module.to_owned(),
-                ..Grants::default()
-            };
+            **other = topic.grants();
         }
         other
     }
