@@ -219,7 +219,7 @@ fn what_is_kept_of_a_client_that_waits_is_bounded() {
         world.feed(id, piece);
         fed += piece.len();
     }
-    assert_eq!(fed, max);
+    assert!((max..max + 4096).contains(&fed), "{fed}");
     world.command(id, Command::PubAck { conn: id, packet_id: 1 });
     assert!(world.shard.wants_input(id));
     assert!(world.shard.pop_resumed().is_some());

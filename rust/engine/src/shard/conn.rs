@@ -62,6 +62,9 @@ impl Pause {
     }
 }
 
+/// Least read of a client whose packets wait: many acknowledgements are not read a few at a time.
+const HELD_READ_BYTES_MIN: usize = 4096;
+
 /// How far the bytes that wait were searched for what need not wait.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sifted {
@@ -139,7 +142,10 @@ impl Conn {
         if !is_sifted || self.sifted.to_end {
             return 0;
         }
-        held_bytes_max.saturating_sub(self.leftover.len())
+        match held_bytes_max.saturating_sub(self.leftover.len()) {
+            0 => 0,
+            room => room.max(HELD_READ_BYTES_MIN),
+        }
     }
 
     /// From when the time counts in which the client has to send something, `None` while its input waits
