@@ -45,7 +45,8 @@ impl Engine {
         packet_bytes_max=262_144, connect_timeout_ms=60_000, keep_alive_max_ms=600_000,
         ack_timeout_ms=30_000, connections_max=4096, listen_backlog=200,
         sender_of_topic=false, sent_renews_keep_alive=false))]
-    #[allow(clippy::too_many_arguments)] // one keyword per setting; Python has no other way
+    // One keyword per setting; Python has no other way.
+    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
     fn py_new(
         py: Python<'_>,
         edge_device_id: String,
