@@ -340,6 +340,12 @@ class Engine:
         """File descriptor that is readable while events wait; drained by `next_events`."""
 
     def next_events(self, events_max: int = 256) -> list[Event]: ...
+    def hold(self) -> None:
+        """Keeps the answers below until `flush`, so that I/O threads are woken once for all of them."""
+
+    def flush(self) -> None:
+        """Passes on, in order, what was kept since `hold`; from then on answers pass at once again."""
+
     def accept(
         self,
         conn: int,

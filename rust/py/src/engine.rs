@@ -18,6 +18,7 @@ use crate::batch::UpstreamBatch;
 use crate::door::without_gil;
 use crate::errors::{ConfigError, CoreError, Failure};
 use crate::grants::Grants;
+use crate::outbox::Outbox;
 use crate::profile::Profile;
 use crate::routes::{RouteFault, RouteTuple, declarations, route_error};
 use crate::{events, metrics};
@@ -32,6 +33,7 @@ pub(crate) struct Engine {
     clock: Arc<dyn Clock>,
     events: Arc<EventFd>,
     profile: Profile,
+    outbox: Outbox,
     threads: Mutex<Option<Arc<IoThreads>>>,
 }
 
@@ -166,6 +168,14 @@ impl Engine {
         taken.into_iter().map(|event| events::to_python(py, event)).collect()
     }
 
+    fn hold(&self) {
+        self.outbox.hold();
+    }
+
+    fn flush(&self) {
+        self.outbox.flush(&self.hub);
+    }
+
     #[pyo3(signature = (conn, grants, *, session_present, subscriptions=Vec::new(), inputs_active=false))]
     fn accept(
         &self,
@@ -178,12 +188,12 @@ impl Engine {
         let grants = Box::new(grants.get().inner.clone());
         let filters = Filters { added: subscriptions, inputs_active };
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::Accept { conn, grants, session_present, filters });
+        self.outbox.send(&self.hub, conn, Command::Accept { conn, grants, session_present, filters });
     }
 
     fn refuse(&self, conn: u64, code: u8) {
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::Refuse { conn, code });
+        self.outbox.send(&self.hub, conn, Command::Refuse { conn, code });
     }
 
     #[pyo3(signature = (conn, packet_id, codes, added, *, inputs_active))]
@@ -197,23 +207,23 @@ impl Engine {
     ) {
         let conn = ConnId(conn);
         let filters = Filters { added, inputs_active };
-        self.hub.command(conn, Command::SubAck { conn, packet_id, codes, filters });
+        self.outbox.send(&self.hub, conn, Command::SubAck { conn, packet_id, codes, filters });
     }
 
     #[pyo3(signature = (conn, packet_id, removed, *, inputs_active))]
     fn unsuback(&self, conn: u64, packet_id: u16, removed: Vec<String>, inputs_active: bool) {
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::UnsubAck { conn, packet_id, removed, inputs_active });
+        self.outbox.send(&self.hub, conn, Command::UnsubAck { conn, packet_id, removed, inputs_active });
     }
 
     fn puback(&self, conn: u64, packet_id: u16) {
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::PubAck { conn, packet_id });
+        self.outbox.send(&self.hub, conn, Command::PubAck { conn, packet_id });
     }
 
     fn request_done(&self, conn: u64) {
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::RequestDone { conn });
+        self.outbox.send(&self.hub, conn, Command::RequestDone { conn });
     }
 
     #[pyo3(signature = (conn, topic, payload, qos, *, token=None, created_ms=None))]
@@ -227,12 +237,12 @@ impl Engine {
         created_ms: Option<u64>,
     ) {
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::Send { conn, topic, payload, qos, token, created_ms });
+        self.outbox.send(&self.hub, conn, Command::Send { conn, topic, payload, qos, token, created_ms });
     }
 
     fn close(&self, conn: u64, reason: String) {
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::Close { conn, reason });
+        self.outbox.send(&self.hub, conn, Command::Close { conn, reason });
     }
 
     #[pyo3(signature = (routes, *, default_ttl_secs))]
@@ -337,7 +347,11 @@ fn versions_of(names: &[String]) -> PyResult<TlsVersions> {
     }
 }
 
-fn open(profile: Profile, storage_dir: Option<PathBuf>, io_threads: Option<usize>) -> Result<Engine, Failure> {
+fn open(
+    profile: Profile,
+    storage_dir: Option<PathBuf>,
+    io_threads: Option<usize>,
+) -> Result<Engine, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let events = Arc::new(EventFd::new().map_err(|error| Failure::Config(error.to_string()))?);
     let media = match storage_dir {
@@ -347,5 +361,5 @@ fn open(profile: Profile, storage_dir: Option<PathBuf>, io_threads: Option<usize
     let (store, _recovery) = Store::open(media, profile.store.clone(), clock.clone())?;
     let hub = Hub::new(profile.engine.clone(), store, io_threads.map_or(0, IoThreads::shards_for));
     hub.control().set_waker(events.clone());
-    Ok(Engine { hub, clock, events, profile, threads: Mutex::new(None) })
+    Ok(Engine { hub, clock, events, profile, outbox: Outbox::default(), threads: Mutex::new(None) })
 }
