@@ -7,6 +7,7 @@ use crate::clock::now_ns;
 use crate::config::{Limit, RunConfig};
 use crate::error::LoadError;
 use crate::latency::LatencySummary;
+use crate::limits;
 use crate::procfs::ProcessSample;
 use crate::publisher::Schedule;
 use crate::sequence::StreamCounts;
@@ -51,6 +52,8 @@ pub struct Outcome {
     pub latency: Option<LatencySummary>,
     /// Open loop: how late messages were sent.
     pub lateness: Option<LatencySummary>,
+    /// What each subscriber has received by the end, in the order of the subscribers.
+    pub received: Vec<StreamCounts>,
     /// Messages of earlier runs that came.
     pub stale: u64,
     /// TLS version and suite.
@@ -77,6 +80,7 @@ struct Run<'a> {
 pub fn run(config: &RunConfig) -> Result<Outcome, LoadError> {
     let clients = Clients::load(&config.clients)?;
     let (publishers, subscribers) = (clients.publishers.len(), clients.subscribers.len());
+    limits::allow_connections(publishers + subscribers)?;
     let swarm = Swarm::connect(config, &clients)?;
     let pace = Pace::new(config.rate_per_s, publishers as u64);
     let mut run = Run { config, swarm, pace, fanout: config.fanout.unwrap_or(subscribers as u64) };
@@ -92,8 +96,21 @@ pub fn run(config: &RunConfig) -> Result<Outcome, LoadError> {
     run.until_complete()?;
     let drained = run.snapshot()?;
     run.swarm.leave();
+    let received = run.swarm.subscriber_counts().collect();
     let (stale, fanout) = (run.swarm.tally.stale, run.fanout);
-    Ok(Outcome { publishers, subscribers, fanout, start, end, drained, latency, lateness, stale, tls })
+    Ok(Outcome {
+        publishers,
+        subscribers,
+        fanout,
+        start,
+        end,
+        drained,
+        latency,
+        lateness,
+        received,
+        stale,
+        tls,
+    })
 }
 
 impl Run<'_> {
@@ -243,4 +260,4 @@ impl Pace {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
