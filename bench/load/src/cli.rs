@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use edgehub_mqtt::QoS;
 
@@ -67,6 +68,11 @@ const RUN_FLAGS: &[Flag] = &[
     flag("--count", "N", "measure this many messages in all instead of a time"),
     flag("--warm-up-s", "S", "time before the measured interval (1)"),
     flag("--rate", "N", "messages per second in all, open loop; without it each window is kept full"),
+    flag(
+        "--step-ms",
+        "MS",
+        "with --rate: look this often for what is due, instead of spinning, 0 to 100 (0)",
+    ),
     flag("--drain-s", "S", "longest wait at the end for what is still under way (10)"),
 ];
 
@@ -202,6 +208,7 @@ fn run_config(values: &Values, clients: ClientSource) -> Result<RunConfig, LoadE
         limit: limit(values)?,
         warm_up: values.seconds("--warm-up-s", 1.0, 0.0)?,
         rate_per_s: values.has("--rate").then(|| values.number("--rate", 1.0, 0.001..=1e8)).transpose()?,
+        step: Duration::from_millis(values.number("--step-ms", 0, 0..=100)?),
         drain: values.seconds("--drain-s", 10.0, 0.0)?,
         ready_timeout: values.seconds("--ready-timeout-s", 30.0, 0.1)?,
         keep_alive_s: values.number("--keep-alive-s", 60, 0..=u16::MAX)?,

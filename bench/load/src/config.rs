@@ -32,6 +32,8 @@ pub struct RunConfig {
     pub warm_up: Duration,
     /// Messages per second in all, `None` = closed loop.
     pub rate_per_s: Option<f64>,
+    /// Open loop: how often to look for messages that are due; zero = all the time, which takes a whole core and is exact.
+    pub step: Duration,
     /// Longest wait at the end.
     pub drain: Duration,
     /// Longest wait for the clients to be ready.
@@ -140,6 +142,7 @@ impl RunConfig {
             "window": self.window,
             "payload_bytes": self.payload_bytes,
             "rate_per_s": self.rate_per_s,
+            "step_ms": self.step.as_millis() as u64,
             "warm_up_s": self.warm_up.as_secs_f64(),
             "duration_s": duration_s,
             "count": count,

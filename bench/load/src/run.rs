@@ -162,7 +162,9 @@ impl Run<'_> {
     fn turn(&mut self, wait: Duration) -> Result<(), LoadError> {
         let wait = match &mut self.pace {
             Pace::Closed => wait,
-            open @ Pace::Open { .. } => open.release(&mut self.swarm, now_ns()).min(wait),
+            open @ Pace::Open { .. } => {
+                open.release(&mut self.swarm, now_ns()).max(self.config.step).min(wait)
+            }
         };
         self.swarm.turn(wait.min(TURN_MAX))
     }

@@ -49,6 +49,7 @@ fn every_message_is_counted_once() {
         "--publishers 3 --subscribers 2 --count 300",
         "--qos 0 --publishers 2 --count 500",
         "--rate 1e5 --publishers 4 --count 400",
+        "--rate 1e5 --step-ms 2 --publishers 4 --count 400",
         "--count 20 --payload-bytes 250000",
     ] {
         let config = config(port, options);
