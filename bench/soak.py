@@ -94,7 +94,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--batch", type=int, default=100, help="MaxUpstreamBatchSize of the hub (100)")
     found.add_argument("--store-sync", default="group", choices=("none", "group", "interval"))
     found.add_argument("--dir", type=Path, help="folder for all data; by default the system's")
-    found.add_argument("--output", type=Path, help="result file; by default named by time in bench/results")
+    found.add_argument("--output", type=Path, help="result file; by default named by date in bench/results")
     return found
 
 
@@ -164,7 +164,8 @@ def main(arguments: Sequence[str]) -> int:
         "settings": {name: getattr(options, name) for name in settings},
         **result,
     }
-    output: Path = options.output or RESULTS / f"soak-{architecture_label()}-{started:%Y%m%dT%H%M%SZ}.json"
+    name = f"{started:%Y-%m-%d}-{architecture_label()}-{os.cpu_count()}core-soak.json"
+    output: Path = options.output or RESULTS / name
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(document) + "\n")
     sys.stdout.write(f"{text(document)}written to {output}\n")

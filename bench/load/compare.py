@@ -267,6 +267,13 @@ def facts(options: argparse.Namespace, started: datetime.datetime) -> dict[str, 
     }
 
 
+def default_output(options: argparse.Namespace, started: datetime.datetime) -> Path:
+    """A whole run is kept with the code, named as the other results are; a part of one is not."""
+    if options.quick or options.only or options.peer or options.no_hub:
+        return Path(tempfile.gettempdir()) / f"edgehub-compare-{started:%Y%m%dT%H%M%SZ}.json"
+    return RESULTS / f"{started:%Y-%m-%d}-{architecture_label()}-{os.cpu_count()}core-hub.json"
+
+
 def wrong(runs: Sequence[dict[str, Any]], brokers: Sequence[str]) -> bool:
     """Whether a run of one of these brokers failed or had problems, or there was none."""
     counted = [run for run in runs if run["broker_name"] in brokers]
@@ -292,7 +299,7 @@ def main(arguments: Sequence[str]) -> int:
             runs.append(run)  # noqa: PERF402
     rows, bars = summary_of(runs, scenarios, contenders)
     document |= {"load_average_1min_after": round(os.getloadavg()[0], 2), "summary": rows, "bars": bars}
-    output: Path = options.output or RESULTS / f"hub-{architecture_label()}-{started:%Y%m%dT%H%M%SZ}.json"
+    output = options.output or default_output(options, started)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps({**document, "runs": runs}, indent=1) + "\n")
     sys.stdout.write(f"{table(rows)}\n{bar_table(bars) if bars else ''}\nwritten to {output}\n")

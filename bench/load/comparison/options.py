@@ -45,7 +45,11 @@ def parser(description: str) -> argparse.ArgumentParser:
     )
     found.add_argument("--peer", action="append", metavar="NAME", help="only this peer; may be repeated")
     found.add_argument("--dir", type=Path, help="folder for what brokers store; by default the system's")
-    found.add_argument("--output", type=Path, help="result file; by default named by time in bench/results")
+    found.add_argument(
+        "--output",
+        type=Path,
+        help="result file; by default in bench/results, that of a part in the system's temporary folder",
+    )
     found.add_argument("--no-hub", action="store_true", help="measure the peers alone")
     found.add_argument("--hub-command", help="start our hub with this command, in the foreground")
     found.add_argument("--hub-env", action="append", default=[], metavar="NAME=VALUE", type=assignment)
