@@ -32,7 +32,10 @@ def read_packet(stream: Any) -> tuple[int, bytes]:
 
 def serve(listener: socket.socket, connack: bytes) -> None:
     """Answers one client: CONNACK, SUBACK, a stray message, and 204 to each twin request."""
-    connection, _ = listener.accept()
+    try:
+        connection, _ = listener.accept()
+    except OSError:  # Nobody came before the test was over.
+        return
     # A client that leaves without reading everything resets the connection.
     with contextlib.suppress(ConnectionError), connection, connection.makefile("rb") as stream:
         while True:
@@ -65,6 +68,8 @@ def hub() -> Iterator[dict[str, Any]]:
             "password": "p",
             "metrics_url": f"http://127.0.0.1:{metrics.server_port}/",
         }
+        # Wakes who still accepts; closing alone does not.
+        listener.shutdown(socket.SHUT_RDWR)
     metrics.shutdown()
     metrics.server_close()
 
