@@ -298,6 +298,8 @@ class Services:
             ack_timeout_ms=clients.ack_timeout_s * 1000,
             connections_max=clients.clients_max + CONNECTIONS_SPARE,
             listen_backlog=mqtt.listen_backlog,
+            sender_of_topic=mqtt.sender_of_topic,
+            sent_renews_keep_alive=mqtt.sent_renews_keep_alive,
         )
 
     def _build_head(self, core: HubCore, state: StateStore) -> None:
