@@ -98,6 +98,7 @@ def summarise(runs: Sequence[Run], scenario: str, broker: str) -> dict[str, Any]
         "repeats": len(good),
         "failed": len(all_of_it) - len(good),
         "problems": sorted({problem for run in good for problem in run["problems"]}),
+        "paced": any(value(run, "scenario", "rate_per_s") for run in good),
     }
     row |= {name: median(good, *path) for name, path in MEDIANS.items()}
     for name in SPREADS:
@@ -139,8 +140,8 @@ def spread(row: Columns, name: str) -> str:
 
 
 def limited(row: Columns) -> str:
-    """A mark when the generator may have been the limit."""
-    return " g" if (row["generator_busy"] or 0.0) >= GENERATOR_BUSY else ""
+    """A mark when the generator may have been the limit; one that keeps a pace spins in any case."""
+    return " g" if (row["generator_busy"] or 0.0) >= GENERATOR_BUSY and not row["paced"] else ""
 
 
 def load_cells(row: Columns) -> tuple[str, ...]:

@@ -82,6 +82,8 @@ class TestSummary:
         assert "10 g" in text
         assert "g: the generator's core was full" in text
         assert "PROBLEM s, ours: 3 messages lost" in text
+        paced = {**run, "scenario": {"rate_per_s": 5000}}
+        assert "10 g" not in summary.table(summary.compare([paced], ["s"], ["ours"], "peer"))
 
     def test_each_kind_has_a_table_of_its_own(self) -> None:
         held = {
