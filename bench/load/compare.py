@@ -7,7 +7,7 @@ the bars of comparison/scenarios.py. Raw results go to a JSON file. mosquitto is
 the others run in the rows of QoS 1 with a window of 20, and one that is not installed is left out.
 
 Examples:
-  everything, three times (about three quarters of an hour)
+  everything, three times (about an hour)
     bench/load/compare.py
   a look at whether all of it works, not at the figures
     bench/load/compare.py --quick
@@ -66,6 +66,8 @@ STORE_SYNC = ("none", "group")
 OPEN_FILES = 20_000
 """For brokers with nine thousand connections; they get this limit from us."""
 GENERATOR_GRACE_S = 240.0
+DRAIN_MAX_S = 30.0
+"""After a run: a broker that acknowledges much faster than it delivers is not waited for any longer."""
 
 Start = Callable[[Path, Needs], "AbstractContextManager[RunningBroker]"]
 """Starts a broker with its files in the given empty folder."""
@@ -102,6 +104,7 @@ def arguments_of(options: argparse.Namespace, scenario: Scenario, broker: Runnin
         "subscribers": scenario.subscribers,
         "qos": scenario.qos,
         "window": scenario.window,
+        "drain-max-s": DRAIN_MAX_S,
         "payload-bytes": options.payload_bytes,
     }
 

@@ -31,6 +31,7 @@ BODY_BYTES = 256
 WINDOW = 200
 STEP_MS = 2
 TOKEN_LIFE_S = 24 * 3600
+DRAIN_MAX_S = 600.0
 STILL_S = 60.0
 """After the load: when nothing has arrived for so long, what is missing is lost."""
 
@@ -76,6 +77,7 @@ def generator_command(options: argparse.Namespace, stack: Stack, clients: Path, 
         "duration-s": options.seconds,
         "warm-up-s": 0,
         "drain-s": STILL_S,
+        "drain-max-s": DRAIN_MAX_S,
         "rate": options.rate,
         "step-ms": STEP_MS,
         "json": result,

@@ -73,7 +73,8 @@ const RUN_FLAGS: &[Flag] = &[
         "MS",
         "with --rate: look this often for what is due, instead of spinning, 0 to 100 (0)",
     ),
-    flag("--drain-s", "S", "longest wait at the end for what is still under way (10)"),
+    flag("--drain-s", "S", "longest wait at the end for the next message of what is still under way (10)"),
+    flag("--drain-max-s", "S", "longest wait at the end in all; what has not come then is lost (120)"),
 ];
 
 const HOLD_FLAGS: &[Flag] = &[
@@ -210,6 +211,7 @@ fn run_config(values: &Values, clients: ClientSource) -> Result<RunConfig, LoadE
         rate_per_s: values.has("--rate").then(|| values.number("--rate", 1.0, 0.001..=1e8)).transpose()?,
         step: Duration::from_millis(values.number("--step-ms", 0, 0..=100)?),
         drain: values.seconds("--drain-s", 10.0, 0.0)?,
+        drain_max: values.seconds("--drain-max-s", 120.0, 0.0)?,
         ready_timeout: values.seconds("--ready-timeout-s", 30.0, 0.1)?,
         keep_alive_s: values.number("--keep-alive-s", 60, 0..=u16::MAX)?,
         broker_pid: values.get("--broker-pid")?,

@@ -34,8 +34,10 @@ pub struct RunConfig {
     pub rate_per_s: Option<f64>,
     /// Open loop: how often to look for messages that are due; zero = all the time, which takes a whole core and is exact.
     pub step: Duration,
-    /// Longest wait at the end.
+    /// Longest wait at the end without any progress.
     pub drain: Duration,
+    /// Longest wait at the end in all.
+    pub drain_max: Duration,
     /// Longest wait for the clients to be ready.
     pub ready_timeout: Duration,
     /// Keep alive of the clients, 0 = off.

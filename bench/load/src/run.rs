@@ -93,7 +93,7 @@ pub fn run(config: &RunConfig) -> Result<Outcome, LoadError> {
     let latency = run.swarm.tally.latencies.summary();
     let lateness = run.swarm.tally.lateness.summary();
     run.stop();
-    run.until_complete()?;
+    run.until_complete(Some(config.drain_max))?;
     let drained = run.snapshot()?;
     run.swarm.leave();
     let received = run.swarm.subscriber_counts().collect();
@@ -137,7 +137,7 @@ impl Run<'_> {
             Limit::Time(time) => self.until(start_ns + time.as_nanos() as u64),
             Limit::Messages(count) => {
                 self.limit_to(count, publishers);
-                self.until_complete()
+                self.until_complete(None)
             }
         }
     }
@@ -179,10 +179,11 @@ impl Run<'_> {
         }
     }
 
-    /// Goes on until all is delivered and acknowledged, or nothing has come for the drain time.
-    fn until_complete(&mut self) -> Result<(), LoadError> {
+    /// Goes on until all is delivered and acknowledged, nothing has come for the drain time, or the limit is reached.
+    fn until_complete(&mut self, limit: Option<Duration>) -> Result<(), LoadError> {
         let mut latest = (self.progress(), now_ns());
-        while !self.is_complete() {
+        let end_ns = limit.map_or(u64::MAX, |limit| latest.1 + limit.as_nanos() as u64);
+        while !self.is_complete() && now_ns() < end_ns {
             self.turn(TURN_MAX)?;
             let (progress, now_ns) = (self.progress(), now_ns());
             if progress != latest.0 {

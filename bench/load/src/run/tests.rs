@@ -101,6 +101,16 @@ fn the_broker_process_is_sampled() {
 }
 
 #[test]
+fn a_drain_that_goes_on_and_on_is_ended() {
+    // Two fan-outs are awaited where one comes; without the limit the wait would take the usual ten seconds.
+    let config = config(mirror(), "--duration-s 0.01 --fanout 2 --drain-max-s 0.05");
+    let began_ns = now_ns();
+    let outcome = run(&config).unwrap();
+    assert!(now_ns() - began_ns < 5_000_000_000);
+    assert_eq!(Report::new(&config, &outcome).problems().len(), 1);
+}
+
+#[test]
 fn a_fan_out_that_is_not_met_is_loss() {
     let config = config(mirror(), "--count 10 --fanout 2 --drain-s 0.05");
     let outcome = run(&config).unwrap();
