@@ -233,8 +233,9 @@ impl Run<'_> {
         encode_bag(&message, self.bag);
         let packet_id = if qos == QoS::AtMostOnce { None } else { next_id() };
         let topic = [binding.topic_prefix.as_slice(), self.bag.as_slice()];
-        if let Err(error) =
-            encode_publish_header(out, false, qos, false, &topic, packet_id, message.body.len())
+        // MQTT-3.3.1-2: never with QoS 0.
+        let dup = leased.redelivered && qos > QoS::AtMostOnce;
+        if let Err(error) = encode_publish_header(out, dup, qos, false, &topic, packet_id, message.body.len())
         {
             log::error!("message {} of {} cannot be sent: {error}", leased.seq, binding.endpoint.id());
             stats.dropped.add(&["not_encodable", message.head.device, ""], 1);

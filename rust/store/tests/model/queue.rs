@@ -122,7 +122,7 @@ impl ModelQueue {
             let known = wanted.get(&got.seq).or_else(|| self.done.get(&got.seq));
             let known = known.unwrap_or_else(|| panic!("{} came back", got.seq));
             assert_eq!(got.payload, known.payload);
-            assert!(!got.redelivered);
+            assert!(got.redelivered, "whoever had it before the restart is not known any more");
             assert!(known.expires_at > now, "{} is expired", got.seq);
             self.ready.push_back((got.seq, Message { released: true, ..known.clone() }));
         }
