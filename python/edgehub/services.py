@@ -295,9 +295,16 @@ class Services:
             packet_bytes_max=mqtt.packet_bytes_max,
             connect_timeout_ms=mqtt.connect_timeout_ms,
             keep_alive_max_ms=mqtt.keep_alive_max_ms,
-            ack_timeout_ms=clients.ack_timeout_s * 1000,
+            ack_timeout_ms=self._settings.puback_timeout_ms,
             connections_max=clients.clients_max + CONNECTIONS_SPARE,
             listen_backlog=mqtt.listen_backlog,
+            retransmissions_max=self._settings.retransmissions_max,
+            abort_on_bad_puback=mqtt.abort_on_bad_puback,
+            retain_property=mqtt.retain_property,
+            dup_property=mqtt.dup_property,
+            qos_property=mqtt.qos_property,
+            delivery_qos=mqtt.delivery_qos,
+            will_property=f"{mqtt.service_prefix}MessageType",
         )
 
     def _build_head(self, core: HubCore, state: StateStore) -> None:

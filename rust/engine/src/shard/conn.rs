@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 use std::sync::Arc;
 
-use edgehub_mqtt::{InFlight, QoS, TopicFilter};
+use edgehub_mqtt::{InFlight, PacketId, QoS, TopicFilter};
 use edgehub_store::Queue;
 use edgehub_types::MonoTime;
 
@@ -170,7 +170,7 @@ pub(super) enum Blocked {
 /// A module input that the session consumes.
 pub(super) struct InputBinding {
     pub endpoint: Arc<Endpoint>,
-    /// `devices/{d}/modules/{m}/inputs/{input}/`.
+    /// `devices/{d}/modules/{m}/inputs/{input}/`, spelled as a filter of the client has it.
     pub topic_prefix: Vec<u8>,
     /// Granted quality of service; `None` when no filter matches: messages are then rejected (section 1.5).
     pub qos: Option<QoS>,
@@ -197,6 +197,8 @@ pub(super) struct Session {
     /// After a missed acknowledgement: no delivery before this time.
     pub retry_at: Option<MonoTime>,
     pub retries: u32,
+    /// Something in flight was given up: its acknowledgement may still come, and is then nobody's fault.
+    pub gave_up: bool,
 }
 
 impl Session {
@@ -215,6 +217,7 @@ impl Session {
             delivery_blocked: None,
             retry_at: None,
             retries: 0,
+            gave_up: false,
         }
     }
 
@@ -228,8 +231,22 @@ impl Session {
                 return true;
             }
             self.in_flight.ack(id);
+            self.gave_up = true;
         }
         false
+    }
+
+    /// Takes everything out of flight; what comes for it later is ignored.
+    pub fn give_up_in_flight(&mut self) {
+        self.gave_up |= !self.in_flight.is_empty();
+        self.in_flight.drain();
+    }
+
+    /// Whether a PUBACK is not for the message that has been in flight longest, nor for one that was given up.
+    pub fn is_out_of_order(&self, packet_id: PacketId) -> bool {
+        let is_unknown = self.in_flight.get(packet_id).is_none();
+        let is_next = self.in_flight.oldest().is_some_and(|(id, _)| id == packet_id);
+        !(is_next || is_unknown && self.gave_up)
     }
 
     /// How many more messages of queues may be sent.

@@ -7,6 +7,8 @@ use edgehub_types::{MessageView, MonoTime, SystemProperty};
 use super::Shard;
 use super::conn::{Blocked, Conn, Delivery, InputBinding, Session};
 use crate::bag::encode_bag;
+use crate::config::EngineConfig;
+use crate::control::CloseReason;
 use crate::endpoint::Endpoint;
 use crate::hub::Hub;
 use crate::ids::ConnId;
@@ -34,7 +36,7 @@ impl Shard {
         } else if std::mem::take(&mut session.inputs_active) {
             let bound: Vec<_> = session.bindings.drain(..).map(|binding| binding.endpoint).collect();
             let prefix = session.grants.inputs_endpoint_prefix.clone();
-            session.in_flight.drain();
+            session.give_up_in_flight();
             hub.detach(&prefix, id, &bound);
         }
     }
@@ -102,8 +104,12 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(slot) else { return };
         let id = conn.id;
         let Some(session) = conn.session() else { return };
+        if self.hub.config.retransmissions_max.is_some_and(|max| session.retries >= max) {
+            let detail = format!("no PUBACK, not even after sending again {} times", session.retries);
+            return self.begin_close(slot, CloseReason::AckTimeout, &detail);
+        }
         bump(&self.hub.stats.redeliveries);
-        session.in_flight.drain();
+        session.give_up_in_flight();
         let wait_ms = RETRY_MIN_MS.saturating_mul(1 << session.retries.min(6)).min(RETRY_MAX_MS);
         session.retries += 1;
         session.retry_at = Some(now.plus_ms(wait_ms));
@@ -115,9 +121,14 @@ impl Shard {
 }
 
 fn binding(session: &Session, endpoint: std::sync::Arc<Endpoint>) -> InputBinding {
-    let topic_prefix = format!("{}{}/", session.grants.inputs_topic_prefix, endpoint.input());
-    let qos = session.granted(&format!("{topic_prefix}{ANY_BAG}"));
-    InputBinding { endpoint, topic_prefix: topic_prefix.into_bytes(), qos }
+    let input = endpoint.input();
+    let granted = session.grants.inputs_topic_prefixes.iter().find_map(|prefix| {
+        let topic_prefix = format!("{prefix}{input}/");
+        let qos = session.granted(&format!("{topic_prefix}{ANY_BAG}"))?;
+        Some((topic_prefix.into_bytes(), qos))
+    });
+    let (topic_prefix, qos) = granted.map_or_else(Default::default, |(prefix, qos)| (prefix, Some(qos)));
+    InputBinding { endpoint, topic_prefix, qos }
 }
 
 /// One pass over the queues of a session.
@@ -228,7 +239,7 @@ impl Run<'_> {
             stats.dropped.add(&["rejected", message.head.device, ""], 1);
             return Encoded::Lost(LossCause::Rejected);
         };
-        let qos = qos.min(wanted_qos(&message));
+        let qos = qos.min(wanted_qos(&message, &self.hub.config));
         self.bag.clear();
         encode_bag(&message, self.bag);
         let packet_id = if qos == QoS::AtMostOnce { None } else { next_id() };
@@ -255,11 +266,12 @@ enum Encoded {
     Lost(LossCause),
 }
 
-/// Quality of service that the message asks for: property `mqtt-qos`, else 1 (M-031).
-fn wanted_qos(message: &MessageView<'_>) -> QoS {
-    match message.properties.application("mqtt-qos") {
+/// Quality of service that the message asks for in a property, else the one that is configured (M-031).
+fn wanted_qos(message: &MessageView<'_>, config: &EngineConfig) -> QoS {
+    match message.properties.application(&config.qos_property) {
         Some(Some("0")) => QoS::AtMostOnce,
-        _ => QoS::AtLeastOnce,
+        Some(Some("1" | "2")) => QoS::AtLeastOnce,
+        _ => config.delivery_qos,
     }
 }
 

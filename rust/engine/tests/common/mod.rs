@@ -197,7 +197,7 @@ pub fn module_grants(name: &str) -> Grants {
         module_id: name.to_owned(),
         telemetry_topics: vec![format!("devices/{EDGE}/modules/{name}/messages/events")],
         inputs_endpoint_prefix: format!("{EDGE}/{name}/"),
-        inputs_topic_prefix: format!("devices/{EDGE}/modules/{name}/inputs/"),
+        inputs_topic_prefixes: vec![format!("devices/{EDGE}/modules/{name}/inputs/")],
         model_id: None,
     }
 }
