@@ -8,6 +8,7 @@ mod bag;
 mod config;
 mod control;
 mod endpoint;
+mod escape;
 mod grants;
 mod hub;
 mod ids;
