@@ -171,8 +171,8 @@ class ClosedEvent:
     """Whether the session had been accepted."""
     reason: str
     """`disconnect` (by the client's DISCONNECT), `eof`, `reset`, `protocol_error`, `packet_too_large`,
-    `connect_timeout`, `keep_alive_timeout`, `ack_timeout`, `tls_error`, `refused`, `unsupported_protocol_level`,
-    `server` (by `Engine.close`; `detail` is its reason), `store_error`, `shutdown`."""
+    `connect_timeout`, `keep_alive_timeout`, `ack_timeout`, `tls_error`, `refused`,
+    `unsupported_protocol_level`, `server` (by `Engine.close`; `detail` is its reason), `store_error`, `shutdown`."""
     detail: str
 
 @final
@@ -268,7 +268,8 @@ class Engine:
         :param io_threads: 0 chooses by the number of usable cores.
         :param low_memory: smaller buffers, caches and segments; docs/memory.md.
         :param pooled_buffers: whether emptied buffers are kept for some seconds; whatever `low_memory` is.
-        :param retransmissions_max: how often in a row a client may let `ack_timeout_ms` pass before it is closed.
+        :param retransmissions_max: how often in a row a client may let `ack_timeout_ms` pass before it is
+            closed; None: for ever.
         :param abort_on_bad_puback: a PUBACK that is not for the message sent first ends the connection.
         :param retain_property: property that a RETAIN flag becomes; `dup_property` for DUP.
         :param qos_property: property of a message that limits the QoS of its delivery; without it

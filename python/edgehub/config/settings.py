@@ -11,7 +11,19 @@ from dataclasses import dataclass, field
 
 from edgehub.config.desired import OVERFLOW_POLICIES
 from edgehub.config.rows import setting
-from edgehub.config.values import BOOL, COUNT, INT, PORT, SECS, TEXT, TIME_SPAN_MS, choice, integer, optional, property_name
+from edgehub.config.values import (
+    BOOL,
+    COUNT,
+    INT,
+    PORT,
+    SECS,
+    TEXT,
+    TIME_SPAN_MS,
+    choice,
+    integer,
+    optional,
+    property_name,
+)
 
 STORE_BYTES_LEAST = 256 * 1024
 """Less makes no sense as a limit of the store: its files have this size at least."""

@@ -74,13 +74,15 @@ def choice(*names: str) -> Reader[str]:
 
 
 def property_name(least: int = 1) -> Reader[str]:
-    """A name, or the start of one, of a property of messages: so many characters or more. `$` begins the names of
-    system properties."""
+    """A name, or the start of one, of a property of messages: so many characters or more. `$` begins the
+    names of system properties."""
 
     def read(text: str) -> str:
         name = text.strip()
         if not (least <= len(name) <= PROPERTY_NAME_MAX and name.isprintable()) or name.startswith("$"):
-            raise ValueError(f"{least} to {PROPERTY_NAME_MAX} printable characters that do not begin with `$`")
+            raise ValueError(
+                f"{least} to {PROPERTY_NAME_MAX} printable characters that do not begin with `$`"
+            )
         return name
 
     return Reader("string", read)
