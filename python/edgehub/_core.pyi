@@ -172,7 +172,8 @@ class ClosedEvent:
     reason: str
     """`disconnect` (by the client's DISCONNECT), `eof`, `reset`, `protocol_error`, `packet_too_large`,
     `connect_timeout`, `keep_alive_timeout`, `ack_timeout`, `tls_error`, `refused`,
-    `unsupported_protocol_level`, `server` (by `Engine.close`; `detail` is its reason), `store_error`, `shutdown`."""
+    `unsupported_protocol_level`, `server` (by `Engine.close`; `detail` is its reason), `store_error`,
+    `shutdown`."""
     detail: str
 
 @final
