@@ -25,6 +25,7 @@ pub use config::EngineConfig;
 pub use control::{
     CloseReason, ConnectRequest, ControlEvent, ControlPublish, ControlQueue, NoticeKind, Waker, WillMessage,
 };
+pub use edgehub_mqtt::QoS;
 pub use endpoint::{Endpoint, UPSTREAM_ID};
 pub use grants::{Grants, Topic};
 pub use hub::{Hub, RoutesError};

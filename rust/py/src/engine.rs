@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use edgehub_engine::{Command, ConnId, Filters, Hub, Outcome, RoutesError};
-use edgehub_mqtt::QoS;
+use edgehub_engine::{Command, ConnId, Filters, Hub, Outcome, QoS, RoutesError};
 use edgehub_net::{EventFd, IoThreads, SystemClock, TlsIdentity};
 use edgehub_store::{Media, OverflowPolicy, Quota, Store, SyncPolicy};
 use edgehub_types::Clock;

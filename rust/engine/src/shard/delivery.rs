@@ -83,6 +83,7 @@ impl Shard {
             hub: &self.hub,
             tally: &mut self.sent_tally,
             bag: &mut self.scratch,
+            settled: &mut self.settled,
             now: now.mono,
             out_bytes_max: self.hub.config.out_bytes_max,
         };
@@ -136,6 +137,8 @@ struct Run<'a> {
     hub: &'a Hub,
     tally: &'a mut Tally,
     bag: &'a mut Vec<u8>,
+    /// Messages of a lease that nobody acknowledges; empty between two.
+    settled: &'a mut Vec<u64>,
     now: MonoTime,
     out_bytes_max: usize,
 }
@@ -189,18 +192,21 @@ impl Run<'_> {
         let bytes = self.out_bytes_max.saturating_sub(out.len());
         let Session { bindings, in_flight, .. } = session;
         let binding = &bindings[index];
-        let (mut settled, mut lost) = (Vec::new(), Vec::new());
+        let (mut epoch, mut lost) = (0, Vec::new());
         let count = queue.lease(now, room, bytes, |leased| {
             let delivery =
                 Delivery { queue: queue_index, seq: leased.seq, epoch: leased.epoch, sent: self.now };
             let mut packet_id = None;
+            if std::mem::replace(&mut epoch, leased.epoch) != leased.epoch {
+                self.settled.clear(); // the lease that they belonged to is over
+            }
             let next_id = || {
                 packet_id = in_flight.insert(delivery).ok();
                 packet_id
             };
             match self.encode(binding, &leased, queue.priority(), out, next_id) {
                 Encoded::AwaitsAck => {}
-                Encoded::Settled => settled.push((leased.seq, leased.epoch)),
+                Encoded::Settled => self.settled.push(leased.seq),
                 Encoded::Lost(cause) => {
                     // One that could not be written after all: nothing will acknowledge it.
                     packet_id.and_then(|id| in_flight.ack(id));
@@ -208,14 +214,15 @@ impl Run<'_> {
                 }
             }
             true
-        })?;
-        for (seq, epoch) in settled {
-            queue.ack(seq, epoch);
+        });
+        if !self.settled.is_empty() {
+            queue.ack_all(self.settled, epoch);
+            self.settled.clear();
         }
         for (seq, epoch, cause) in lost {
             queue.ack_lost(seq, epoch, cause);
         }
-        Ok(count)
+        count
     }
 
     fn encode(
