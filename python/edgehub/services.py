@@ -305,6 +305,8 @@ class Services:
             qos_property=mqtt.qos_property,
             delivery_qos=mqtt.delivery_qos,
             will_property=f"{mqtt.service_prefix}MessageType",
+            sender_of_topic=mqtt.sender_of_topic,
+            sent_renews_keep_alive=mqtt.sent_renews_keep_alive,
         )
 
     def _build_head(self, core: HubCore, state: StateStore) -> None:

@@ -216,7 +216,7 @@ impl Bench {
 
 fn consumer(world: &mut World, name: &str, qos: QoS) -> ConnId {
     let id = world.client(module_grants(name));
-    let added = vec![(format!("devices/{EDGE}/modules/{name}/inputs/#"), qos.bits())];
+    let added = vec![(format!("devices/{EDGE}/modules/{name}/inputs/#"), qos.bits(), 0)];
     let filters = Filters { added, inputs_active: true };
     world.command(id, Command::SubAck { conn: id, packet_id: 9, codes: vec![qos.bits()], filters });
     world.received(id);

@@ -76,7 +76,7 @@ fn after_a_takeover() {
     let (mut world, device, old) = delivered();
     let module = world.client(module_grants("m"));
     let filter = format!("devices/{EDGE}/modules/m/inputs/#");
-    let filters = Filters { added: vec![(filter, 1)], inputs_active: true };
+    let filters = Filters { added: vec![(filter, 1, 0)], inputs_active: true };
     world.command(module, Command::SubAck { conn: module, packet_id: 9, codes: vec![1], filters });
     let got = world.received(module);
     assert_eq!(repeats(&got), [again("b"), again("c")]);
@@ -112,7 +112,7 @@ fn never_with_qos_zero() {
     let mut bytes = Vec::new();
     encode_subscribe(&mut bytes, packet_id(9), &[(&filter, QoS::AtMostOnce)]).unwrap();
     world.feed(module, &bytes);
-    let filters = Filters { added: vec![(filter, 0)], inputs_active: true };
+    let filters = Filters { added: vec![(filter, 0, 0)], inputs_active: true };
     world.command(module, Command::SubAck { conn: module, packet_id: 9, codes: vec![0], filters });
     let got = world.received(module);
     assert_eq!((bodies(&got), repeats(&got)), (vec!["b".into(), "c".into()], vec![new("b"), new("c")]));

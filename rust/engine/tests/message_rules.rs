@@ -23,7 +23,7 @@ fn world(change: impl FnOnce(&mut EngineConfig), filter: &str, qos: u8) -> (Worl
 }
 
 fn subscribe(world: &mut World, module: ConnId, filter: &str, qos: u8) {
-    let filters = Filters { added: vec![(filter.to_owned(), qos)], inputs_active: true };
+    let filters = Filters { added: vec![(filter.to_owned(), qos, 0)], inputs_active: true };
     world.command(module, Command::SubAck { conn: module, packet_id: 9, codes: vec![qos], filters });
     world.received(module);
 }
@@ -299,7 +299,7 @@ fn a_client_that_never_acknowledges_is_closed_after_so_many_times_if_configured(
                     conn: module,
                     packet_id: packet_id(9).get(),
                     codes: vec![1],
-                    filters: Filters { added: vec![(format!("{INPUT}#"), 1)], inputs_active: true },
+                    filters: Filters { added: vec![(format!("{INPUT}#"), 1, 0)], inputs_active: true },
                 },
             );
             assert_eq!(repeats(&world.received(module)), [("x".to_owned(), true)]);

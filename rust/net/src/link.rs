@@ -46,8 +46,10 @@ impl Link {
         Ok(Self { stream, tls, id, readable: true, read_closed: false, queued: false })
     }
 
-    /// Reads once, at most as much as `buffer` holds, and feeds it to the shard.
+    /// Reads once, at most as much as `buffer` holds and the shard takes, and feeds it to the shard.
     pub fn read(&mut self, shard: &mut Shard, buffer: &mut [u8]) -> Progress {
+        let bytes_max = shard.input_bytes_max(self.id).min(buffer.len());
+        let buffer = buffer.get_mut(..bytes_max).unwrap_or_default();
         let count = match self.stream.read(buffer) {
             Ok(0) => return Progress::Ended(CloseReason::Eof, String::new()),
             Ok(count) => count,

@@ -37,8 +37,10 @@ impl Engine {
         packet_bytes_max=262_144, connect_timeout_ms=60_000, keep_alive_max_ms=600_000,
         ack_timeout_ms=30_000, connections_max=4096, listen_backlog=200,
         retransmissions_max=None, abort_on_bad_puback=false, retain_property="mqtt-retain",
-        dup_property="mqtt-dup", qos_property="mqtt-qos", delivery_qos=1, will_property="MessageType"))]
-    #[allow(clippy::too_many_arguments)] // one keyword per setting; Python has no other way
+        dup_property="mqtt-dup", qos_property="mqtt-qos", delivery_qos=1, will_property="MessageType",
+        sender_of_topic=false, sent_renews_keep_alive=false))]
+    // One keyword per setting; Python has no other way.
+    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
     fn py_new(
         py: Python<'_>,
         edge_device_id: String,
@@ -63,6 +65,8 @@ impl Engine {
         qos_property: &str,
         delivery_qos: u8,
         will_property: &str,
+        sender_of_topic: bool,
+        sent_renews_keep_alive: bool,
     ) -> PyResult<Self> {
         let mut profile = Profile::choose(low_memory, pooled_buffers);
         profile.store.sync = sync_policy(sync, sync_interval_ms)?;
@@ -84,6 +88,8 @@ impl Engine {
         (config.qos_property, config.will_property) = (qos_property.to_owned(), will_property.to_owned());
         config.delivery_qos = QoS::from_bits(delivery_qos)
             .ok_or_else(|| ConfigError::new_err("delivery_qos is not 0, 1 or 2"))?;
+        config.sender_of_topic = sender_of_topic;
+        config.sent_renews_keep_alive = sent_renews_keep_alive;
         profile.net.listen_backlog = listen_backlog;
         without_gil(py, || open(profile, storage_dir, io_threads))
     }
@@ -150,7 +156,7 @@ impl Engine {
         conn: u64,
         grants: &Bound<'_, Grants>,
         session_present: bool,
-        subscriptions: Vec<(String, u8)>,
+        subscriptions: Vec<(String, u8, u64)>,
         inputs_active: bool,
     ) {
         let grants = Box::new(grants.get().inner.clone());
@@ -170,7 +176,7 @@ impl Engine {
         conn: u64,
         packet_id: u16,
         codes: Vec<u8>,
-        added: Vec<(String, u8)>,
+        added: Vec<(String, u8, u64)>,
         inputs_active: bool,
     ) {
         let conn = ConnId(conn);
@@ -189,9 +195,23 @@ impl Engine {
         self.hub.command(conn, Command::PubAck { conn, packet_id });
     }
 
-    fn send(&self, conn: u64, topic: String, payload: Vec<u8>, qos: u8) {
+    fn request_done(&self, conn: u64) {
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::Send { conn, topic, payload, qos });
+        self.hub.command(conn, Command::RequestDone { conn });
+    }
+
+    #[pyo3(signature = (conn, topic, payload, qos, *, token=None, created_ms=None))]
+    fn send(
+        &self,
+        conn: u64,
+        topic: String,
+        payload: Vec<u8>,
+        qos: u8,
+        token: Option<u64>,
+        created_ms: Option<u64>,
+    ) {
+        let conn = ConnId(conn);
+        self.hub.command(conn, Command::Send { conn, topic, payload, qos, token, created_ms });
     }
 
     fn close(&self, conn: u64, reason: String) {
