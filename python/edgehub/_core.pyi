@@ -114,12 +114,16 @@ class ConnectEvent:
     peer: str
     """Address and port of the client."""
     listener: int
+    """The listener it came through, 0 for an adopted connection."""
     client_id: str
     username: str | None
     password: bytes | None
     clean_session: bool
     keep_alive_secs: int
     will: Will | None
+    certificates: tuple[bytes, ...]
+    """What the client showed in its TLS handshake, DER, its own first: at most 9, of 32 KiB together. It has
+    the key of the first; nothing else was checked."""
 
 @final
 class SubscribeEvent:
@@ -257,7 +261,7 @@ class Engine:
         sync_interval_ms: int = 1000,
         sync_min_interval_ms: int = 0,
         spill_index_entries: int | None = None,
-        io_threads: int = 0,
+        io_threads: int | None = ...,
         low_memory: bool = False,
         pooled_buffers: bool = True,
         packet_bytes_max: int = 262144,
@@ -282,7 +286,8 @@ class Engine:
         :param sync: `group`, `interval` or `none`.
         :param spill_index_entries: with more queued messages, old ones go to compressed files; None chooses
             by `low_memory`.
-        :param io_threads: 0 chooses by the number of usable cores.
+        :param io_threads: 0, the default, chooses by the number of usable cores. None: nobody is served,
+            `start` starts no thread and `listen` fails; routes, the store and the way upstream work.
         :param low_memory: smaller buffers, caches and segments; docs/memory.md.
         :param pooled_buffers: whether emptied buffers are kept for some seconds; whatever `low_memory` is.
         :param retransmissions_max: how often in a row a client may let `ack_timeout_ms` pass before it is
@@ -309,13 +314,41 @@ class Engine:
         """
 
     def listen(
-        self, host: str, port: int, tls_chain_pem: bytes | None = None, tls_key_pem: bytes | None = None
+        self,
+        host: str,
+        port: int,
+        tls_chain_pem: bytes | None = None,
+        tls_key_pem: bytes | None = None,
+        *,
+        tls_versions: Sequence[str] | None = None,
+        client_certificates: bool = False,
     ) -> tuple[int, int]:
         """Opens an MQTT listener; TLS when a certificate is given.
 
         :param port: 0 for any free port.
+        :param tls_versions: `1.2`, `1.3` or both; None means both.
+        :param client_certificates: asks clients for a certificate. They need not have one; any is taken, of
+            which they prove to have the key: `ConnectEvent.certificates`.
         :returns: listener id and port.
         :raises ListenError:
+        """
+
+    def set_tls(self, listener: int, chain_pem: bytes, key_pem: bytes) -> None:
+        """Replaces the certificate of a TLS listener; connections stay. Releases the GIL.
+
+        :raises ListenError: chain and key cannot be used; the old ones stay.
+        :raises ConfigError: there is no such listener, or it has no TLS.
+        """
+
+    def adopt(self, fd: int, peer: str) -> None:
+        """Serves one end of a connected pair of stream sockets as a plain MQTT connection.
+
+        The engine takes a copy of the descriptor; the caller closes its own. Whoever keeps the other end
+        moves bytes between it and the client. The connection counts for the limits like any other; beyond
+        them it is closed at once. `ConnectEvent.listener` is 0.
+
+        :param peer: address of the client, for the log.
+        :raises ConfigError: the descriptor is no end of such a pair.
         """
 
     def close_listener(self, listener: int) -> None: ...

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from edgehub.config.desired import OVERFLOW_POLICIES
 from edgehub.config.rows import setting
+from edgehub.config.ssl_protocols import ALL_VERSIONS
 from edgehub.config.values import (
     BOOL,
     COUNT,
@@ -19,6 +20,7 @@ from edgehub.config.values import (
     SECS,
     TEXT,
     TIME_SPAN_MS,
+    TLS_VERSIONS,
     choice,
     integer,
     optional,
@@ -278,6 +280,20 @@ class ClientSettings:
         "Forces the renewal of a server certificate from the workload API after this time.",
         unit="ms",
     )
+    client_certificates: bool = setting(
+        "ClientCertAuthEnabled",
+        BOOL,
+        True,
+        "Asks clients for a certificate in the TLS handshake; they need not have one. A client that shows a "
+        "certificate and no password is refused in this version.",
+    )
+    tls_versions: tuple[str, ...] = setting(
+        "SslProtocols",
+        TLS_VERSIONS,
+        ALL_VERSIONS,
+        "TLS versions to offer, as a list. Unknown names are left out with a warning; if none is known, all "
+        "versions are offered.",
+    )
     nested_edge: bool = setting(
         "NestedEdgeEnabled", BOOL, True, "Accepts child edge devices that connect on behalf of their clients."
     )
@@ -412,6 +428,26 @@ class MqttSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """HTTP head"""
+
+    enabled: bool = setting(
+        "httpSettings__enabled",
+        BOOL,
+        True,
+        "Turns the HTTP head on, which carries MQTT over WebSocket. It needs a server certificate.",
+    )
+    host: str = setting(
+        "httpSettings__host",
+        TEXT,
+        "",
+        "Address to listen on. Empty: all addresses, IPv6 and IPv4.",
+        own=True,
+    )
+    port: int = setting("httpSettings__port", PORT, 443, "TLS port; 0: any free port, printed at start.")
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessSettings:
     """Metrics, logging and the process"""
 
@@ -441,6 +477,15 @@ class ProcessSettings:
         9600,
         "Plain HTTP port of `/metrics` and `/healthz`; 0: any free port, printed at start.",
     )
+    control_nice: int = setting(
+        "ControlPlaneNice",
+        integer(0, 19),
+        5,
+        "Nice value of the threads that answer for clients (CONNECT, subscriptions, metrics, the link to the "
+        "parent hub). Those that carry messages keep the nice value of the process, so that a busy control "
+        "plane does not delay messages where both share a core.",
+        own=True,
+    )
     shutdown_wait_s: int = setting(
         "ShutdownWaitPeriod",
         integer(1, 3600),
@@ -459,6 +504,7 @@ class Settings:
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
     clients: ClientSettings = field(default_factory=ClientSettings)
     mqtt: MqttSettings = field(default_factory=MqttSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
     process: ProcessSettings = field(default_factory=ProcessSettings)
     local_routes: tuple[tuple[str, str], ...] = ()
     """Name and text of `routes__<name>`, for `configSource=local`."""
@@ -489,5 +535,6 @@ SECTIONS = {
     "upstream": UpstreamSettings,
     "clients": ClientSettings,
     "mqtt": MqttSettings,
+    "http": HttpSettings,
     "process": ProcessSettings,
 }

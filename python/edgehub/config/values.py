@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from edgehub.common.timespan import format_time_span, parse_time_span_ms
+from edgehub.config.ssl_protocols import read_ssl_protocols, remark_of, write_ssl_protocols
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,11 +21,15 @@ PROPERTY_NAME_MAX = 128
 
 @dataclass(frozen=True, slots=True)
 class Reader(Generic[T]):
-    """A type of setting: its name in the documentation and how it is read and written."""
+    """A type of setting: its name in the documentation and how it is read and written.
+
+    :param remark: what to warn about in a text that can be read; empty for nothing.
+    """
 
     name: str
     read: Callable[[str], T]
     write: Callable[[T], str] = str
+    remark: Callable[[str], str] = lambda text: ""
 
 
 def _read_bool(text: str) -> bool:
@@ -100,4 +105,7 @@ PORT: Reader[int] = integer(0, 65535)
 SECS: Reader[int] = integer(0)
 COUNT: Reader[int] = integer(1)
 TIME_SPAN_MS: Reader[int] = Reader("time span", parse_time_span_ms, format_time_span)
+TLS_VERSIONS: Reader[tuple[str, ...]] = Reader(
+    "list", lambda text: read_ssl_protocols(text).versions, write_ssl_protocols, remark_of
+)
 CSV: Reader[tuple[str, ...]] = Reader("list", _read_csv, ",".join)

@@ -93,8 +93,17 @@ class HubCore(SessionCore, EventCore, RoutesCore, MetricsCore, UpstreamCore, Pro
     def start(self) -> None: ...
     def stop(self, drain_ms: int) -> None: ...
     def listen(
-        self, host: str, port: int, tls_chain_pem: bytes | None = None, tls_key_pem: bytes | None = None
+        self,
+        host: str,
+        port: int,
+        tls_chain_pem: bytes | None = None,
+        tls_key_pem: bytes | None = None,
+        *,
+        tls_versions: Sequence[str] | None = None,
+        client_certificates: bool = False,
     ) -> tuple[int, int]: ...
+    def set_tls(self, listener: int, chain_pem: bytes, key_pem: bytes) -> None: ...
+    def adopt(self, fd: int, peer: str) -> None: ...
     def close_listener(self, listener: int) -> None: ...
 
 
@@ -110,7 +119,7 @@ class EngineFactory(Protocol):
         sync_interval_ms: int = 1000,
         sync_min_interval_ms: int = 0,
         spill_index_entries: int | None = None,
-        io_threads: int = 0,
+        io_threads: int | None = 0,
         low_memory: bool = False,
         pooled_buffers: bool = True,
         packet_bytes_max: int = 262144,

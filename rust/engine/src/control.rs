@@ -30,6 +30,8 @@ pub struct ConnectRequest {
     pub keep_alive_secs: u16,
     /// Last will.
     pub will: Option<WillMessage>,
+    /// Certificates that the client proved to have the key of, DER, its own first. Not verified otherwise.
+    pub certificates: Box<[Vec<u8>]>,
 }
 
 /// A publish to a control topic.

@@ -1,10 +1,13 @@
 //! The engine object.
 
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use edgehub_engine::{Command, ConnId, Filters, Hub, Outcome, QoS, RoutesError};
-use edgehub_net::{EventFd, IoThreads, SystemClock, TlsIdentity};
+use edgehub_net::{EventFd, IoThreads, NetError, SystemClock, TlsIdentity, TlsOptions, TlsVersions};
 use edgehub_store::{Media, OverflowPolicy, Quota, Store, SyncPolicy};
 use edgehub_types::Clock;
 use parking_lot::Mutex;
@@ -18,6 +21,9 @@ use crate::grants::Grants;
 use crate::profile::Profile;
 use crate::routes::{RouteFault, RouteTuple, declarations, route_error};
 use crate::{events, metrics};
+
+/// In place of a listener: the connection was adopted. Listeners count from 1.
+const ADOPTED: u32 = 0;
 
 /// The data plane and its threads.
 #[pyclass(frozen, module = "edgehub._core")]
@@ -33,7 +39,7 @@ pub(crate) struct Engine {
 impl Engine {
     #[new]
     #[pyo3(signature = (*, edge_device_id, storage_dir=None, sync="group", sync_interval_ms=1000,
-        sync_min_interval_ms=0, spill_index_entries=None, io_threads=0, low_memory=false, pooled_buffers=true,
+        sync_min_interval_ms=0, spill_index_entries=None, io_threads=Some(0), low_memory=false, pooled_buffers=true,
         packet_bytes_max=262_144, connect_timeout_ms=60_000, keep_alive_max_ms=600_000,
         ack_timeout_ms=30_000, connections_max=4096, listen_backlog=200,
         retransmissions_max=None, abort_on_bad_puback=false, retain_property="mqtt-retain",
@@ -49,7 +55,7 @@ impl Engine {
         sync_interval_ms: u64,
         sync_min_interval_ms: u64,
         spill_index_entries: Option<usize>,
-        io_threads: usize,
+        io_threads: Option<usize>,
         low_memory: bool,
         pooled_buffers: bool,
         packet_bytes_max: usize,
@@ -96,7 +102,7 @@ impl Engine {
 
     fn start(&self) -> PyResult<()> {
         let mut threads = self.threads.lock();
-        if threads.is_none() {
+        if threads.is_none() && self.serves() {
             let started = IoThreads::start(&self.hub, self.profile.net.clone(), self.clock.clone());
             *threads = Some(Arc::new(started.map_err(Failure::from)?));
         }
@@ -113,21 +119,46 @@ impl Engine {
         })
     }
 
-    #[pyo3(signature = (host, port, tls_chain_pem=None, tls_key_pem=None))]
+    #[pyo3(signature = (host, port, tls_chain_pem=None, tls_key_pem=None, *,
+        tls_versions=None, client_certificates=false))]
     fn listen(
         &self,
         host: &str,
         port: u16,
         tls_chain_pem: Option<Vec<u8>>,
         tls_key_pem: Option<Vec<u8>>,
+        tls_versions: Option<Vec<String>>,
+        client_certificates: bool,
     ) -> PyResult<(u32, u16)> {
+        let versions = tls_versions.map_or(Ok(TlsVersions::Both), |names| versions_of(&names))?;
         let tls = match (tls_chain_pem, tls_key_pem) {
             (None, None) => None,
-            (Some(chain_pem), Some(key_pem)) => Some(TlsIdentity { chain_pem, key_pem }),
+            (Some(chain_pem), Some(key_pem)) => Some(TlsOptions {
+                identity: TlsIdentity { chain_pem, key_pem },
+                versions,
+                asks_certificates: client_certificates,
+            }),
             _ => return Err(ConfigError::new_err("TLS needs both a certificate chain and a key")),
         };
         let listening = self.running()?.listen(host, port, tls.as_ref());
         Ok(listening.map_err(Failure::from)?)
+    }
+
+    fn set_tls(&self, py: Python<'_>, listener: u32, chain_pem: Vec<u8>, key_pem: Vec<u8>) -> PyResult<()> {
+        let threads = self.running()?;
+        let identity = TlsIdentity { chain_pem, key_pem };
+        without_gil(py, || threads.set_tls(listener, &identity).map_err(Failure::from))
+    }
+
+    fn adopt(&self, fd: i32, peer: String) -> PyResult<()> {
+        let threads = self.running()?;
+        let failed = |error: io::Error| PyErr::from(Failure::from(NetError::Adopt(error)));
+        if fd < 0 {
+            return Err(failed(io::ErrorKind::InvalidInput.into()));
+        }
+        // SAFETY: the caller's descriptor is only copied, during this call; a closed one gives an error.
+        let copy = unsafe { BorrowedFd::borrow_raw(fd) }.try_clone_to_owned().map_err(failed)?;
+        Ok(threads.adopt(UnixStream::from(copy), peer, ADOPTED).map_err(Failure::from)?)
     }
 
     fn close_listener(&self, listener: u32) -> PyResult<()> {
@@ -284,7 +315,18 @@ impl Engine {
 impl Engine {
     fn running(&self) -> PyResult<Arc<IoThreads>> {
         let threads = self.threads.lock().clone();
-        threads.ok_or_else(|| CoreError::new_err("the engine does not run; call start() first"))
+        threads.ok_or_else(|| {
+            CoreError::new_err(if self.serves() {
+                "the engine does not run; call start() first"
+            } else {
+                "the engine serves no clients: io_threads is None"
+            })
+        })
+    }
+
+    /// Whether there is a shard for clients; without one no thread is needed.
+    fn serves(&self) -> bool {
+        self.hub.mailbox(0).is_some()
     }
 }
 
@@ -297,7 +339,24 @@ fn sync_policy(name: &str, interval_ms: u64) -> PyResult<SyncPolicy> {
     }
 }
 
-fn open(profile: Profile, storage_dir: Option<PathBuf>, io_threads: usize) -> Result<Engine, Failure> {
+fn versions_of(names: &[String]) -> PyResult<TlsVersions> {
+    let has = |name: &str| names.iter().any(|other| other == name);
+    match (has("1.2"), has("1.3")) {
+        _ if names.iter().any(|name| name != "1.2" && name != "1.3") => {
+            Err(ConfigError::new_err(format!("TLS versions are {names:?}; expected '1.2', '1.3' or both")))
+        }
+        (true, true) => Ok(TlsVersions::Both),
+        (true, false) => Ok(TlsVersions::Tls12),
+        (false, true) => Ok(TlsVersions::Tls13),
+        (false, false) => Err(ConfigError::new_err("no TLS version; expected '1.2', '1.3' or both")),
+    }
+}
+
+fn open(
+    profile: Profile,
+    storage_dir: Option<PathBuf>,
+    io_threads: Option<usize>,
+) -> Result<Engine, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let events = Arc::new(EventFd::new().map_err(|error| Failure::Config(error.to_string()))?);
     let media = match storage_dir {
@@ -305,7 +364,7 @@ fn open(profile: Profile, storage_dir: Option<PathBuf>, io_threads: usize) -> Re
         None => Media::Memory,
     };
     let (store, _recovery) = Store::open(media, profile.store.clone(), clock.clone())?;
-    let hub = Hub::new(profile.engine.clone(), store, IoThreads::shards_for(io_threads));
+    let hub = Hub::new(profile.engine.clone(), store, io_threads.map_or(0, IoThreads::shards_for));
     hub.control().set_waker(events.clone());
     Ok(Engine { hub, clock, events, profile, threads: Mutex::new(None) })
 }

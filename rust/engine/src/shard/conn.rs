@@ -78,6 +78,8 @@ pub(super) struct Conn {
     pub driver_key: usize,
     pub peer: String,
     pub listener: u32,
+    /// What the client showed in its TLS handshake, until its CONNECT takes it along.
+    pub certificates: Box<[Vec<u8>]>,
     pub phase: Phase,
     pub pause: Pause,
     /// Bytes received that do not make a packet yet, or wait because of `pause`.
@@ -108,6 +110,7 @@ impl Conn {
             driver_key,
             peer,
             listener,
+            certificates: Box::default(),
             phase: Phase::AwaitConnect,
             pause: Pause::default(),
             leftover: Vec::new(),

@@ -156,6 +156,13 @@ impl Shard {
         Some(id)
     }
 
+    /// Certificates that the client showed in its TLS handshake, DER, its own first; before its first bytes.
+    pub fn set_certificates(&mut self, id: ConnId, certificates: Box<[Vec<u8>]>) {
+        if let Some(conn) = self.conn_mut(id) {
+            conn.certificates = certificates;
+        }
+    }
+
     /// Ends the turn: commits what it brought, acknowledges, delivers.
     pub fn finish_turn(&mut self) {
         self.run_timers();
