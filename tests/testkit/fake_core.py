@@ -150,7 +150,7 @@ class Grants:
     module_id: str | None = None
     telemetry_topics: Sequence[str]
     inputs_endpoint_prefix: str | None = None
-    inputs_topic_prefix: str | None = None
+    inputs_topic_prefixes: Sequence[str] = ()
     model_id: str | None = None
 
 

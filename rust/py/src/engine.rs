@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use edgehub_engine::{Command, ConnId, Filters, Hub, Outcome, RoutesError};
+use edgehub_engine::{Command, ConnId, Filters, Hub, Outcome, QoS, RoutesError};
 use edgehub_net::{EventFd, IoThreads, NetError, SystemClock, TlsIdentity, TlsOptions, TlsVersions};
 use edgehub_store::{Media, OverflowPolicy, Quota, Store, SyncPolicy};
 use edgehub_types::Clock;
@@ -44,6 +44,8 @@ impl Engine {
         sync_min_interval_ms=0, spill_index_entries=None, io_threads=Some(0), low_memory=false, pooled_buffers=true,
         packet_bytes_max=262_144, connect_timeout_ms=60_000, keep_alive_max_ms=600_000,
         ack_timeout_ms=30_000, connections_max=4096, listen_backlog=200,
+        retransmissions_max=None, abort_on_bad_puback=false, retain_property="mqtt-retain",
+        dup_property="mqtt-dup", qos_property="mqtt-qos", delivery_qos=1, will_property="MessageType",
         sender_of_topic=false, sent_renews_keep_alive=false))]
     // One keyword per setting; Python has no other way.
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
@@ -64,6 +66,13 @@ impl Engine {
         ack_timeout_ms: u64,
         connections_max: usize,
         listen_backlog: u32,
+        retransmissions_max: Option<u32>,
+        abort_on_bad_puback: bool,
+        retain_property: &str,
+        dup_property: &str,
+        qos_property: &str,
+        delivery_qos: u8,
+        will_property: &str,
         sender_of_topic: bool,
         sent_renews_keep_alive: bool,
     ) -> PyResult<Self> {
@@ -81,6 +90,12 @@ impl Engine {
         config.keep_alive_max_ms = keep_alive_max_ms;
         config.ack_timeout_ms = ack_timeout_ms;
         config.connections_max = connections_max;
+        config.retransmissions_max = retransmissions_max;
+        config.abort_on_bad_puback = abort_on_bad_puback;
+        (config.retain_property, config.dup_property) = (retain_property.to_owned(), dup_property.to_owned());
+        (config.qos_property, config.will_property) = (qos_property.to_owned(), will_property.to_owned());
+        config.delivery_qos = QoS::from_bits(delivery_qos)
+            .ok_or_else(|| ConfigError::new_err("delivery_qos is not 0, 1 or 2"))?;
         config.sender_of_topic = sender_of_topic;
         config.sent_renews_keep_alive = sent_renews_keep_alive;
         profile.net.listen_backlog = listen_backlog;
