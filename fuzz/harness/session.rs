@@ -85,7 +85,7 @@ fn grants(module: bool) -> Grants {
         module_id: "m".to_owned(),
         telemetry_topics: vec!["devices/edge1/modules/m/messages/events".to_owned()],
         inputs_endpoint_prefix: "edge1/m/".to_owned(),
-        inputs_topic_prefix: "devices/edge1/modules/m/inputs/".to_owned(),
+        inputs_topic_prefixes: vec!["devices/edge1/modules/m/inputs/".to_owned()],
         ..Grants::default()
     }
 }

@@ -2,22 +2,21 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use edgehub_engine::{CloseReason, ConnId, Hub, Shard};
 use edgehub_types::{Clock, MonoTime};
 use mio::event::Event;
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 use parking_lot::Mutex;
-use rustls::ServerConfig;
 use slab::Slab;
 
 use crate::link::{Link, Progress};
 use crate::listener::Listener;
 use crate::runtime::NetConfig;
+use crate::stream::Stream;
+use crate::tls::TlsAcceptor;
 
 /// Tokens from here on are listeners; below are connections.
 const LISTENER_BASE: usize = 1 << 30;
@@ -42,11 +41,12 @@ const SLEEP_MAX: Duration = Duration::from_secs(3600);
 pub(crate) enum NetCommand {
     Listen(Listener),
     CloseListener(u32),
+    /// Drive this connected socket.
     Adopt {
-        stream: TcpStream,
-        peer: SocketAddr,
+        stream: Stream,
+        peer: String,
         listener: u32,
-        tls: Option<Arc<ServerConfig>>,
+        tls: Option<Arc<TlsAcceptor>>,
     },
     /// Accept more from the listener with this key.
     AcceptAgain(usize),
@@ -315,7 +315,7 @@ impl IoThread {
             let Some(listener) = self.listeners.get(key) else { return };
             let (id, tls) = (listener.id, listener.tls.clone());
             match listener.socket.accept() {
-                Ok((stream, peer)) => self.place(stream, peer, id, tls),
+                Ok((stream, peer)) => self.place(Stream::Tcp(stream), peer.to_string(), id, tls),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
@@ -331,7 +331,7 @@ impl IoThread {
     }
 
     /// Gives a new connection to the next thread in turn.
-    fn place(&mut self, stream: TcpStream, peer: SocketAddr, listener: u32, tls: Option<Arc<ServerConfig>>) {
+    fn place(&mut self, stream: Stream, peer: String, listener: u32, tls: Option<Arc<TlsAcceptor>>) {
         let target = self.next_thread % self.inboxes.len();
         self.next_thread = self.next_thread.wrapping_add(1);
         if target == self.index {
@@ -341,24 +341,18 @@ impl IoThread {
         }
     }
 
-    fn adopt(
-        &mut self,
-        mut stream: TcpStream,
-        peer: SocketAddr,
-        listener: u32,
-        tls: Option<Arc<ServerConfig>>,
-    ) {
+    fn adopt(&mut self, mut stream: Stream, peer: String, listener: u32, tls: Option<Arc<TlsAcceptor>>) {
         let entry = self.links.vacant_entry();
         let key = entry.key();
-        let Some(id) = self.shard.open(key, peer.to_string(), listener) else {
-            log::warn!("connection of {peer} refused: too many connections");
+        let Some(id) = self.shard.open(key, peer, listener) else {
+            log::warn!("a connection was refused: too many connections");
             return;
         };
-        let registered = stream.set_nodelay(true).and_then(|()| {
+        let registered = stream.set_nodelay().and_then(|()| {
             self.poll.registry().register(&mut stream, Token(key), Interest::READABLE | Interest::WRITABLE)
         });
         let link = registered.map_err(|error| error.to_string()).and_then(|()| {
-            Link::new(stream, tls, self.tls_out_bytes_max, id).map_err(|error| error.to_string())
+            Link::new(stream, tls.as_deref(), self.tls_out_bytes_max, id).map_err(|error| error.to_string())
         });
         match link {
             Ok(link) => {

@@ -4,6 +4,7 @@
 //! socket once, commits what came, and writes every socket that has something once. No thread here ever
 //! waits for another, nor for Python.
 
+mod client_certificate;
 mod clock;
 mod error;
 mod eventfd;
@@ -11,6 +12,7 @@ mod io_thread;
 mod link;
 mod listener;
 mod runtime;
+mod stream;
 mod tls;
 mod trimmer;
 
@@ -18,4 +20,4 @@ pub use clock::SystemClock;
 pub use error::NetError;
 pub use eventfd::EventFd;
 pub use runtime::{IoThreads, NetConfig};
-pub use tls::{TlsIdentity, server_config};
+pub use tls::{TlsIdentity, TlsOptions, TlsVersions};

@@ -1,11 +1,12 @@
 //! One socket, plain or TLS: received bytes to the shard, the shard's bytes out.
 
 use std::io::{self, BufRead, Read, Write};
-use std::sync::Arc;
 
 use edgehub_engine::{CloseReason, ConnId, Shard};
-use mio::net::TcpStream;
-use rustls::{ServerConfig, ServerConnection};
+use rustls::ServerConnection;
+
+use crate::stream::Stream;
+use crate::tls::TlsAcceptor;
 
 /// What a read or a write left behind.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,8 +21,10 @@ pub(crate) enum Progress {
 
 /// A connection's socket.
 pub(crate) struct Link {
-    stream: TcpStream,
+    stream: Stream,
     tls: Option<Box<ServerConnection>>,
+    /// The client may have sent certificates; they are handed on when the handshake is done.
+    awaits_certificates: bool,
     pub id: ConnId,
     /// The socket may have bytes; an edge was seen and not yet read to its end.
     pub readable: bool,
@@ -34,16 +37,17 @@ pub(crate) struct Link {
 impl Link {
     /// `tls_out_bytes_max` bounds what a TLS session keeps while the socket takes nothing.
     pub fn new(
-        stream: TcpStream,
-        tls: Option<Arc<ServerConfig>>,
+        stream: Stream,
+        tls: Option<&TlsAcceptor>,
         tls_out_bytes_max: usize,
         id: ConnId,
     ) -> Result<Self, rustls::Error> {
-        let mut tls = tls.map(ServerConnection::new).transpose()?.map(Box::new);
+        let awaits_certificates = tls.is_some_and(TlsAcceptor::asks_certificates);
+        let mut tls = tls.map(TlsAcceptor::session).transpose()?.map(Box::new);
         if let Some(tls) = &mut tls {
             tls.set_buffer_limit(Some(tls_out_bytes_max));
         }
-        Ok(Self { stream, tls, id, readable: true, read_closed: false, queued: false })
+        Ok(Self { stream, tls, awaits_certificates, id, readable: true, read_closed: false, queued: false })
     }
 
     /// Reads once, at most as much as `buffer` holds and the shard takes, and feeds it to the shard.
@@ -65,7 +69,7 @@ impl Link {
         let bytes = buffer.get(..count).unwrap_or_default();
         match &mut self.tls {
             None => shard.feed(self.id, bytes),
-            Some(tls) => match feed_tls(tls, bytes, self.id, shard) {
+            Some(tls) => match feed_tls(tls, bytes, self.id, shard, &mut self.awaits_certificates) {
                 Ok(TlsEnd::Open) => {}
                 Ok(TlsEnd::Announced) => return Progress::Ended(CloseReason::Eof, String::new()),
                 Err(detail) => {
@@ -102,7 +106,7 @@ impl Link {
             tls.send_close_notify();
             let _ = tls.write_tls(&mut self.stream);
         }
-        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        let _ = self.stream.shut_down();
     }
 
     fn send_alert(&mut self) {
@@ -124,16 +128,27 @@ fn feed_tls(
     mut bytes: &[u8],
     id: ConnId,
     shard: &mut Shard,
+    awaits_certificates: &mut bool,
 ) -> Result<TlsEnd, String> {
     while !bytes.is_empty() {
         tls.read_tls(&mut bytes).map_err(|error| error.to_string())?;
         let state = tls.process_new_packets().map_err(|error| error.to_string())?;
+        if *awaits_certificates && !tls.is_handshaking() {
+            *awaits_certificates = false;
+            hand_on_certificates(tls, id, shard);
+        }
         feed_plaintext(tls, id, shard);
         if state.peer_has_closed() {
             return Ok(TlsEnd::Announced);
         }
     }
     Ok(TlsEnd::Open)
+}
+
+/// Before the first byte of the client, which may have come in the same segment as the end of the handshake.
+fn hand_on_certificates(tls: &ServerConnection, id: ConnId, shard: &mut Shard) {
+    let certificates = tls.peer_certificates().unwrap_or_default();
+    shard.set_certificates(id, certificates.iter().map(|certificate| certificate.to_vec()).collect());
 }
 
 /// Hands on what was decrypted, without a copy.
@@ -151,7 +166,7 @@ fn feed_plaintext(tls: &mut ServerConnection, id: ConnId, shard: &mut Shard) {
 }
 
 /// `true` when everything was written.
-fn write_plain(stream: &mut TcpStream, out: &mut Vec<u8>) -> io::Result<bool> {
+fn write_plain(stream: &mut Stream, out: &mut Vec<u8>) -> io::Result<bool> {
     let mut written = 0;
     let result = loop {
         let Some(rest) = out.get(written..).filter(|rest| !rest.is_empty()) else { break Ok(true) };
@@ -167,7 +182,7 @@ fn write_plain(stream: &mut TcpStream, out: &mut Vec<u8>) -> io::Result<bool> {
     result
 }
 
-fn write_tls(tls: &mut ServerConnection, stream: &mut TcpStream, out: &mut Vec<u8>) -> io::Result<bool> {
+fn write_tls(tls: &mut ServerConnection, stream: &mut Stream, out: &mut Vec<u8>) -> io::Result<bool> {
     loop {
         if !out.is_empty() {
             // Takes as much as the session's own buffer allows.

@@ -88,6 +88,7 @@ pub struct Shard {
     /// When unused buffers are looked for again.
     release_at: MonoTime,
     scratch: Vec<u8>,
+    settled: Vec<u64>,
     waiter: Arc<dyn CommitWaiter>,
 }
 
@@ -115,6 +116,7 @@ impl Shard {
             next_scan: MonoTime(u64::MAX),
             release_at: MonoTime(0),
             scratch: Vec::new(),
+            settled: Vec::new(),
             waiter: Arc::new(ShardWaiter { hub: hub.clone(), shard: index }),
             hub,
         }
@@ -152,6 +154,13 @@ impl Shard {
         self.join_strangers();
         self.next_scan = self.next_scan.min(self.now.mono.plus_ms(self.hub.config.connect_timeout_ms));
         Some(id)
+    }
+
+    /// Certificates that the client showed in its TLS handshake, DER, its own first; before its first bytes.
+    pub fn set_certificates(&mut self, id: ConnId, certificates: Box<[Vec<u8>]>) {
+        if let Some(conn) = self.conn_mut(id) {
+            conn.certificates = certificates;
+        }
     }
 
     /// Ends the turn: commits what it brought, acknowledges, delivers.
@@ -375,7 +384,11 @@ impl Shard {
         if let Some(will) = session.will.take()
             && reason.publishes_will()
         {
-            self.publish_will(&session.grants, &will);
+            let foreign = session.grants.classify(&will.topic);
+            match self.named_sender(foreign, &will.topic) {
+                Some(sender) => self.publish_will(&sender.grants(), &will),
+                None => self.publish_will(&session.grants, &will),
+            }
         }
         if session.inputs_active {
             let bound: Vec<_> = session.bindings.iter().map(|binding| binding.endpoint.clone()).collect();

@@ -6,7 +6,7 @@ use crate::link::Message;
 use crate::routes::{INPUTS, is_used, ttl_secs};
 
 /// Whether what is sent again must say so.
-const REPEATS_ARE_MARKED: bool = false;
+const REPEATS_ARE_MARKED: bool = true;
 
 /// Number of a transmission. A message that is sent again is another one: the hub keeps no list of messages it knows.
 pub type Tx = usize;

@@ -114,7 +114,7 @@ fn grants_of(identity: &str) -> Grants {
             module_id: module.to_owned(),
             telemetry_topics: vec![format!("devices/{device}/modules/{module}/messages/events")],
             inputs_endpoint_prefix: format!("{identity}/"),
-            inputs_topic_prefix: format!("devices/{device}/modules/{module}/inputs/"),
+            inputs_topic_prefixes: vec![format!("devices/{device}/modules/{module}/inputs/")],
             model_id: None,
         },
         None => Grants {

@@ -2,11 +2,13 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 #![allow(dead_code)] // each test file uses its part
 
+pub mod certs;
+
 use std::collections::HashMap;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -35,7 +37,11 @@ pub struct Server {
     pub port: u16,
     pub stop: Arc<AtomicBool>,
     pub control: Option<JoinHandle<Vec<&'static str>>>,
+    /// Certificates of each CONNECT.
+    pub shown: Shown,
 }
+
+pub type Shown = Arc<Mutex<Vec<Box<[Vec<u8>]>>>>;
 
 impl Server {
     pub fn start(shards: usize, change: impl FnOnce(&mut EngineConfig)) -> Self {
@@ -58,10 +64,11 @@ impl Server {
         let threads = Arc::new(IoThreads::start(&hub, NetConfig::default(), clock).unwrap());
         let (_, port) = threads.listen("127.0.0.1", 0, None).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
-        let (own_hub, own_stop) = (hub.clone(), stop.clone());
-        let control = std::thread::spawn(move || control_plane(&own_hub, &own_stop));
+        let shown = Shown::default();
+        let (own_hub, own_stop, own_shown) = (hub.clone(), stop.clone(), shown.clone());
+        let control = std::thread::spawn(move || control_plane(&own_hub, &own_stop, &own_shown));
         hub.control().set_waker(Arc::new(Doorbell(control.thread().clone())));
-        Self { hub, threads, port, stop, control: Some(control) }
+        Self { hub, threads, port, stop, control: Some(control), shown }
     }
 
     pub fn client(&self, id: &str) -> Client {
@@ -89,7 +96,7 @@ impl Server {
     }
 }
 
-fn control_plane(hub: &Hub, stop: &AtomicBool) -> Vec<&'static str> {
+fn control_plane(hub: &Hub, stop: &AtomicBool, shown: &Shown) -> Vec<&'static str> {
     let mut reasons = Vec::new();
     let mut clients: HashMap<String, ConnId> = HashMap::new();
     loop {
@@ -97,6 +104,7 @@ fn control_plane(hub: &Hub, stop: &AtomicBool) -> Vec<&'static str> {
         for event in hub.control().take(100) {
             match event {
                 ControlEvent::Connect { conn, request, .. } => {
+                    shown.lock().unwrap().push(request.certificates.clone());
                     let grants = Box::new(grants(&request.client_id));
                     let filters = Filters::default();
                     hub.command(conn, Command::Accept { conn, grants, session_present: false, filters });
@@ -129,7 +137,7 @@ pub fn grants(client_id: &str) -> Grants {
             module_id: module.to_owned(),
             telemetry_topics,
             inputs_endpoint_prefix: format!("{client_id}/"),
-            inputs_topic_prefix: format!("devices/{device}/modules/{module}/inputs/"),
+            inputs_topic_prefixes: vec![format!("devices/{device}/modules/{module}/inputs/")],
             model_id: None,
         },
     }
