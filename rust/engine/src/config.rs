@@ -26,7 +26,7 @@ pub struct EngineConfig {
     pub batch_kept_bytes_max: usize,
     /// Events waiting for the control plane. Full: connections that need an answer wait.
     pub control_queue_max: usize,
-    /// Connections of one I/O thread. Full: accepted and closed at once, counted.
+    /// Connections of all I/O threads. Full: accepted and closed at once, counted.
     pub connections_max: usize,
     /// Messages that the upstream dispatcher may hold leased. Full: the queue waits.
     pub upstream_window_msgs: usize,

@@ -8,6 +8,7 @@ mod client_certificate;
 mod clock;
 mod error;
 mod eventfd;
+mod gate;
 mod io_thread;
 mod link;
 mod listener;

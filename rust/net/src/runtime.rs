@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use edgehub_engine::{Hub, Waker};
+use edgehub_engine::{Hub, IoStats, Waker};
 use edgehub_types::Clock;
 use mio::Poll;
 use parking_lot::Mutex;
@@ -31,12 +31,15 @@ pub struct NetConfig {
     pub tls_out_bytes_max: usize,
     /// Connections that wait in the kernel to be accepted.
     pub listen_backlog: u32,
+    /// Connections that all listeners take in a second, and at once after a quiet second; 0 for any number. Full:
+    /// the others wait in the kernel.
+    pub connects_per_s: u32,
 }
 
 impl Default for NetConfig {
     /// For a gateway with some memory to spend; see `docs/memory.md`.
     fn default() -> Self {
-        Self { read_bytes: 256 * 1024, tls_out_bytes_max: 64 * 1024, listen_backlog: 200 }
+        Self { read_bytes: 256 * 1024, tls_out_bytes_max: 64 * 1024, listen_backlog: 200, connects_per_s: 0 }
     }
 }
 
@@ -68,11 +71,15 @@ fn run_guarded(thread: IoThread, hub: &Hub) {
     }
 }
 
-struct InboxWaker(Arc<Inbox>);
+struct InboxWaker {
+    inbox: Arc<Inbox>,
+    totals: Arc<IoStats>,
+}
 
 impl Waker for InboxWaker {
     fn wake(&self) {
-        if let Err(error) = self.0.waker.wake() {
+        self.totals.wakes.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = self.inbox.waker.wake() {
             log::error!("cannot wake an I/O thread: {error}");
         }
     }
@@ -109,7 +116,8 @@ impl IoThreads {
             let poll = Poll::new()?;
             let waker = mio::Waker::new(poll.registry(), WAKE)?;
             let inbox = Arc::new(Inbox { commands: Mutex::default(), waker });
-            mailbox.set_waker(Arc::new(InboxWaker(inbox.clone())));
+            let totals = hub.stats().io.clone();
+            mailbox.set_waker(Arc::new(InboxWaker { inbox: inbox.clone(), totals }));
             polls.push(poll);
             inboxes.push(inbox);
         }
