@@ -21,6 +21,7 @@ __all__ = [
     "Explanation",
     "Grants",
     "ListenError",
+    "LogEvent",
     "MessageError",
     "NoticeEvent",
     "PublishEvent",
@@ -190,6 +191,17 @@ class StoreFailedEvent:
 
     detail: str
 
+@final
+class LogEvent:
+    """The core has something for the log. At most 256 lines wait; what is lost then is told in one more."""
+
+    level: int
+    """Of Python's `logging`."""
+    source: str
+    """The part that says it: `net`, `engine`, `store`, `core`."""
+    text: str
+    """At most 500 bytes."""
+
 Event = (
     ConnectEvent
     | SubscribeEvent
@@ -199,6 +211,7 @@ Event = (
     | ClosedEvent
     | UpstreamReadyEvent
     | StoreFailedEvent
+    | LogEvent
 )
 
 @final
@@ -254,6 +267,8 @@ class Engine:
         ack_timeout_ms: int = 30000,
         connections_max: int = 4096,
         listen_backlog: int = 200,
+        connects_per_s: int = 0,
+        log_level: int = 30,
     ) -> Engine:
         """Opens the store and recovers it; may take seconds after a crash. Releases the GIL.
 
@@ -264,6 +279,9 @@ class Engine:
         :param io_threads: 0 chooses by the number of usable cores.
         :param low_memory: smaller buffers, caches and segments; docs/memory.md.
         :param pooled_buffers: whether emptied buffers are kept for some seconds; whatever `low_memory` is.
+        :param connects_per_s: connections that listeners take in a second; 0 for any number. The others wait
+            in the kernel.
+        :param log_level: of Python's `logging`: lines of less come not as `LogEvent`. For the whole process.
         :raises ConfigError: an option is out of range.
         :raises StoreError: the store cannot be opened.
         """

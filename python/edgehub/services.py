@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgehub.common.clock import SystemClock
 from edgehub.common.ids import IdentityId
+from edgehub.common.logs import core_log_level
 from edgehub.common.state import MemoryState, SqliteState, StateStore
 from edgehub.config.desired import DesiredConfigError, RouteSpec, StoreLimits
 from edgehub.config.load import SettingsError
@@ -325,6 +326,8 @@ class Services:
             ack_timeout_ms=clients.ack_timeout_s * 1000,
             connections_max=clients.clients_max + CONNECTIONS_SPARE,
             listen_backlog=mqtt.listen_backlog,
+            connects_per_s=mqtt.connects_per_s,
+            log_level=core_log_level(),
         )
 
     def _build_head(self, core: HubCore, state: StateStore) -> None:

@@ -356,6 +356,14 @@ class MqttSettings:
     listen_backlog: int = setting(
         "mqttSettings__ListenBacklogSize", integer(1, 65_535), 200, "Connections waiting to be accepted."
     )
+    connects_per_s: int = setting(
+        "MaxConnectsPerSecond",
+        integer(0, 1_000_000),
+        0,
+        "New connections that are taken in a second, before their TLS handshake; the others wait in the "
+        "kernel for their turn. 0: any number.",
+        own=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgehub.common.logs import log_core_line
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -26,6 +28,7 @@ def event_handler(
         "NoticeEvent": head.on_notice,
         "ClosedEvent": head.on_closed,
         "UpstreamReadyEvent": lambda event: upstream_ready(),
+        "LogEvent": log_core_line,
         "StoreFailedEvent": lambda event: store_failed(event.detail),
     }
     return lambda event: handlers[type(event).__name__](event)

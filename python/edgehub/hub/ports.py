@@ -118,6 +118,8 @@ class EngineFactory(Protocol):
         ack_timeout_ms: int = 30000,
         connections_max: int = 4096,
         listen_backlog: int = 200,
+        connects_per_s: int = 0,
+        log_level: int = 30,
     ) -> HubCore: ...
 
 

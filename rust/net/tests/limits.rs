@@ -5,19 +5,11 @@ mod common;
 
 use std::net::Shutdown;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{Client, Got, Server, WAIT, connect_bytes};
+use common::{Client, Got, Server, Stopwatch, connect_bytes, wait_until};
 use edgehub_net::NetConfig;
 use edgehub_store::{Media, StoreConfig};
-
-fn wait_until(mut holds: impl FnMut() -> bool) {
-    let since = Instant::now();
-    while !holds() {
-        assert!(since.elapsed() < WAIT, "it never happened");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
 
 fn get(counter: &AtomicU64) -> u64 {
     counter.load(Ordering::Relaxed)
@@ -45,7 +37,7 @@ fn connections_beyond_the_rate_wait_in_the_kernel_and_all_come_in() {
     let server = Server::start_with(Media::Memory, StoreConfig::small(), 2, net, |_| {});
     // The first second's worth at once, the others at their pace; a session is not slowed.
     let mut clients: Vec<_> = (0..30).map(|_| Client::open(server.port)).collect();
-    let since = Instant::now();
+    let since = Stopwatch::start();
     for (n, client) in clients.iter_mut().enumerate() {
         client.send(|out| out.extend(connect_bytes(&format!("d{n}"))));
     }

@@ -6,10 +6,13 @@ mod common;
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
 
-use common::{Client, Got, Server, WAIT};
+use common::{Client, Got, Server, Stopwatch, WAIT};
 use edgehub_mqtt::{PacketId, QoS, encode_puback, encode_publish};
+use edgehub_net::SystemClock;
+use edgehub_types::{Clock, MonoTime, UnixMs};
 
 /// Reads, writes and polls.
 fn calls(server: &Server) -> u64 {
@@ -19,12 +22,12 @@ fn calls(server: &Server) -> u64 {
 
 /// Totals are told at the end of a turn: what belongs to the last message is in when nothing moves any more.
 fn settled_calls(server: &Server) -> u64 {
-    let (mut last, mut since) = (calls(server), Instant::now());
+    let (mut last, mut since) = (calls(server), Stopwatch::start());
     while since.elapsed() < Duration::from_millis(20) {
         std::thread::sleep(Duration::from_millis(2));
         let now = calls(server);
         if now != last {
-            (last, since) = (now, Instant::now());
+            (last, since) = (now, Stopwatch::start());
         }
     }
     last
@@ -78,7 +81,6 @@ fn measure(window: u16) -> Vec<f64> {
     }
     server.stop();
     ratios.sort_unstable_by(f64::total_cmp);
-    println!("window {window}: {ratios:?}");
     ratios
 }
 
@@ -97,23 +99,44 @@ fn twenty_in_flight() {
     assert!(ratios[5] <= 0.3 + 1e-9, "{ratios:?}");
 }
 
+/// Holds the I/O thread at the start of its next turn for as long as the lock is held.
+#[derive(Default)]
+struct Gate(SystemClock, RwLock<()>);
+
+impl Clock for Gate {
+    fn mono(&self) -> MonoTime {
+        let _open = self.1.read().unwrap();
+        self.0.mono()
+    }
+
+    fn unix(&self) -> UnixMs {
+        self.0.unix()
+    }
+}
+
+/// All of them have sent when the thread gets to work, as when it is the bottleneck.
 #[test]
 fn a_hundred_publishers() {
     const PUBLISHERS: usize = 100;
-    let server = Server::start(1, |_| {});
+    let gate = Arc::new(Gate::default());
+    let server = Server::start_at(gate.clone(), 1);
     let mut module = server.client("e/m");
     module.subscribe();
     let mut devices: Vec<_> = (0..PUBLISHERS).map(|n| server.client(&format!("d{n}"))).collect();
     let mut ratios = Vec::new();
     for round in 0..11_u16 {
         let before = settled_calls(&server);
+        let closed = gate.1.write().unwrap();
         for (n, device) in devices.iter_mut().enumerate() {
             device.publish(&format!("d{n}"), &[7; 256], round + 1);
         }
+        drop(closed);
         let mut acks = Vec::new();
         let ids: HashSet<_> = (0..PUBLISHERS).map(|_| delivered(&mut module)).collect();
         assert_eq!(ids.len(), PUBLISHERS);
-        ids.iter().for_each(|id| encode_puback(&mut acks, *id));
+        for id in ids {
+            encode_puback(&mut acks, id);
+        }
         module.send(|out| out.extend(acks));
         for device in &mut devices {
             assert_eq!(device.next(), Some(Got::PubAck(round + 1)));
@@ -122,8 +145,7 @@ fn a_hundred_publishers() {
     }
     server.stop();
     ratios.sort_unstable_by(f64::total_cmp);
-    println!("100 publishers: {ratios:?}");
-    assert!(ratios[0] <= 2.1, "{ratios:?}");
+    assert!(ratios[5] <= 2.1, "{ratios:?}");
 }
 
 /// With sessions open and nothing to do, the threads sleep until a keep-alive is due.
@@ -133,7 +155,7 @@ fn an_idle_hub_makes_no_calls() {
     let (mut module, mut device) = (server.client("e/m"), server.client("d"));
     module.subscribe();
     exchange(&mut device, &mut module, 1, 20);
-    let since = Instant::now();
+    let since = Stopwatch::start();
     loop {
         let before = settled_calls(&server);
         std::thread::sleep(Duration::from_secs(1));

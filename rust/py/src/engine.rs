@@ -6,10 +6,11 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use edgehub_engine::{Command, ConnId, Filters, Hub, Outcome, RoutesError};
+use edgehub_engine::{Command, ConnId, Filters, Hub, Outcome, RoutesError, Waker};
 use edgehub_net::{EventFd, IoThreads, NetError, SystemClock, TlsIdentity, TlsOptions, TlsVersions};
 use edgehub_store::{Media, OverflowPolicy, Quota, Store, SyncPolicy};
 use edgehub_types::Clock;
+use log::LevelFilter;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -20,7 +21,7 @@ use crate::errors::{ConfigError, CoreError, Failure};
 use crate::grants::Grants;
 use crate::profile::Profile;
 use crate::routes::{RouteFault, RouteTuple, declarations, route_error};
-use crate::{events, metrics};
+use crate::{events, log_lines, metrics};
 
 /// In place of a listener: the connection was adopted. Listeners count from 1.
 const ADOPTED: u32 = 0;
@@ -41,7 +42,7 @@ impl Engine {
     #[pyo3(signature = (*, edge_device_id, storage_dir=None, sync="group", sync_interval_ms=1000,
         sync_min_interval_ms=0, spill_index_entries=None, io_threads=0, low_memory=false, pooled_buffers=true,
         packet_bytes_max=262_144, connect_timeout_ms=60_000, keep_alive_max_ms=600_000,
-        ack_timeout_ms=30_000, connections_max=4096, listen_backlog=200))]
+        ack_timeout_ms=30_000, connections_max=4096, listen_backlog=200, connects_per_s=0, log_level=30))]
     #[allow(clippy::too_many_arguments)] // one keyword per setting; Python has no other way
     fn py_new(
         py: Python<'_>,
@@ -60,6 +61,8 @@ impl Engine {
         ack_timeout_ms: u64,
         connections_max: usize,
         listen_backlog: u32,
+        connects_per_s: u32,
+        log_level: u32,
     ) -> PyResult<Self> {
         let mut profile = Profile::choose(low_memory, pooled_buffers);
         profile.store.sync = sync_policy(sync, sync_interval_ms)?;
@@ -76,7 +79,8 @@ impl Engine {
         config.ack_timeout_ms = ack_timeout_ms;
         config.connections_max = connections_max;
         profile.net.listen_backlog = listen_backlog;
-        without_gil(py, || open(profile, storage_dir, io_threads))
+        profile.net.connects_per_s = connects_per_s;
+        without_gil(py, || open(profile, storage_dir, io_threads, log_lines::filter(log_level)))
     }
 
     fn start(&self) -> PyResult<()> {
@@ -155,9 +159,10 @@ impl Engine {
         let taken = self.hub.control().take(events_max);
         if self.hub.control().has_events() {
             // The queue wakes only when it was empty; what stays behind wakes by itself.
-            edgehub_engine::Waker::wake(&*self.events);
+            Waker::wake(&*self.events);
         }
-        taken.into_iter().map(|event| events::to_python(py, event)).collect()
+        let lines = log_lines::RING.take().into_iter().map(|line| log_lines::to_python(py, line));
+        taken.into_iter().map(|event| events::to_python(py, event)).chain(lines).collect()
     }
 
     #[pyo3(signature = (conn, grants, *, session_present, subscriptions=Vec::new(), inputs_active=false))]
@@ -306,9 +311,17 @@ fn versions_of(names: &[String]) -> PyResult<TlsVersions> {
     }
 }
 
-fn open(profile: Profile, storage_dir: Option<PathBuf>, io_threads: usize) -> Result<Engine, Failure> {
+fn open(
+    profile: Profile,
+    storage_dir: Option<PathBuf>,
+    io_threads: usize,
+    log_level: LevelFilter,
+) -> Result<Engine, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let events = Arc::new(EventFd::new().map_err(|error| Failure::Config(error.to_string()))?);
+    // First of all: the recovery of the store has things to tell.
+    let waker: Arc<dyn Waker> = events.clone();
+    log_lines::RING.install(&waker, log_level);
     let media = match storage_dir {
         Some(dir) => Media::Disk(Arc::new(edgehub_store::FileStorage::open(&dir)?)),
         None => Media::Memory,
