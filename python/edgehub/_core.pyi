@@ -30,6 +30,7 @@ __all__ = [
     "RouteFault",
     "RouteReport",
     "Router",
+    "SendDoneEvent",
     "StoreError",
     "StoreFailedEvent",
     "StoreFinding",
@@ -146,7 +147,8 @@ class UnsubscribeEvent:
 class PublishEvent:
     """A client published to a control topic (`$iothub/...`). Not a telemetry message, ever.
 
-    With `packet_id` not 0, answer with `Engine.puback` once the request is done.
+    Once the request is done, answer with `Engine.puback`, or with `Engine.request_done` where `packet_id` is
+    0. What the client sends behind it waits until then.
     """
 
     conn: int
@@ -158,17 +160,28 @@ class PublishEvent:
     dup: bool
 
 @final
+class SendDoneEvent:
+    """What became of an `Engine.send` with a token. Comes exactly once for each while the engine runs."""
+
+    conn: int
+    token: int
+    outcome: str
+    """`acked` by the client, `sent` with quality of service 0, `no_subscription`, `too_old` (created before
+    the subscription), `overflow` (64 with tokens are not acknowledged, or the client does not read),
+    `not_encodable`, `closed` (before it was acknowledged)."""
+
+@final
 class NoticeEvent:
     """Something worth one log line that did not end the connection; at most one per kind and connection."""
 
     conn: int
     kind: str
-    """`foreign_topic`, `unknown_topic`, `bad_properties` or `message_too_large`."""
+    """`foreign_topic`, `unknown_topic`, `bad_properties`, `message_too_large` or `unexpected_ack`."""
     detail: str
 
 @final
 class ClosedEvent:
-    """A connection ended. The last event of its number; numbers are never reused."""
+    """A connection ended. Only a `SendDoneEvent` may come after it; numbers are never reused."""
 
     conn: int
     peer: str
@@ -207,6 +220,7 @@ Event = (
     | SubscribeEvent
     | UnsubscribeEvent
     | PublishEvent
+    | SendDoneEvent
     | NoticeEvent
     | ClosedEvent
     | UpstreamReadyEvent
@@ -266,9 +280,12 @@ class Engine:
         keep_alive_max_ms: int = 600000,
         ack_timeout_ms: int = 30000,
         connections_max: int = 4096,
+        unauthenticated_max: int | None = None,
         listen_backlog: int = 200,
         connects_per_s: int = 0,
         log_level: int = 30,
+        sender_of_topic: bool = False,
+        sent_renews_keep_alive: bool = False,
     ) -> Engine:
         """Opens the store and recovers it; may take seconds after a crash. Releases the GIL.
 
@@ -279,9 +296,13 @@ class Engine:
         :param io_threads: 0 chooses by the number of usable cores.
         :param low_memory: smaller buffers, caches and segments; docs/memory.md.
         :param pooled_buffers: whether emptied buffers are kept for some seconds; whatever `low_memory` is.
+        :param unauthenticated_max: connections without session; the others wait in the kernel. None chooses by
+            `low_memory`.
         :param connects_per_s: connections that listeners take in a second; 0 for any number. The others wait
             in the kernel.
         :param log_level: of Python's `logging`: lines of less come not as `LogEvent`. For the whole process.
+        :param sender_of_topic: takes telemetry under another identity's topic as that of the other.
+        :param sent_renews_keep_alive: what is sent to a client counts as a sign of its life.
         :raises ConfigError: an option is out of range.
         :raises StoreError: the store cannot be opened.
         """
@@ -345,12 +366,13 @@ class Engine:
         grants: Grants,
         *,
         session_present: bool,
-        subscriptions: Sequence[tuple[str, int]] = ...,
+        subscriptions: Sequence[tuple[str, int, int]] = ...,
         inputs_active: bool = False,
     ) -> None:
         """Answers CONNACK 0. A connection that is gone meanwhile is ignored, as with all calls below.
 
-        :param subscriptions: restored filters with granted quality of service.
+        :param subscriptions: restored filters with granted quality of service and wall-clock time of the
+            first SUBSCRIBE in milliseconds.
         :param inputs_active: whether one of them asks for module messages.
         """
 
@@ -362,18 +384,37 @@ class Engine:
         conn: int,
         packet_id: int,
         codes: bytes,
-        added: Sequence[tuple[str, int]],
+        added: Sequence[tuple[str, int, int]],
         *,
         inputs_active: bool,
     ) -> None:
-        """Adds or changes filters and answers SUBACK with one code per requested filter."""
+        """Adds or changes filters and answers SUBACK with one code per requested filter.
+
+        :param added: as `subscriptions` of `accept`.
+        """
 
     def unsuback(self, conn: int, packet_id: int, removed: Sequence[str], *, inputs_active: bool) -> None: ...
     def puback(self, conn: int, packet_id: int) -> None:
         """Acknowledges a `PublishEvent`."""
 
-    def send(self, conn: int, topic: str, payload: bytes, qos: int) -> None:
-        """Publishes to one client if one of its filters matches; quality of service is capped by it."""
+    def request_done(self, conn: int) -> None:
+        """Ends a `PublishEvent` without packet id."""
+
+    def send(
+        self,
+        conn: int,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        *,
+        token: int | None = None,
+        created_ms: int | None = None,
+    ) -> None:
+        """Publishes once to one client if one of its filters matches; quality of service is capped by it.
+
+        :param token: asks for a `SendDoneEvent`, and for the client's acknowledgement without a time limit.
+        :param created_ms: wall clock; only a subscription that is not younger gets it. None is now.
+        """
 
     def close(self, conn: int, reason: str) -> None:
         """Closes without will. `reason` comes back in the `ClosedEvent`."""

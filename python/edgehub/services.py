@@ -325,9 +325,12 @@ class Services:
             keep_alive_max_ms=mqtt.keep_alive_max_ms,
             ack_timeout_ms=clients.ack_timeout_s * 1000,
             connections_max=clients.clients_max + CONNECTIONS_SPARE,
+            unauthenticated_max=mqtt.unauthenticated_max,
             listen_backlog=mqtt.listen_backlog,
             connects_per_s=mqtt.connects_per_s,
             log_level=core_log_level(),
+            sender_of_topic=mqtt.sender_of_topic,
+            sent_renews_keep_alive=mqtt.sent_renews_keep_alive,
         )
 
     def _build_head(self, core: HubCore, state: StateStore) -> None:

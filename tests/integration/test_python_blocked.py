@@ -40,7 +40,7 @@ def _answer(engine: _core.Engine) -> None:
             )
             engine.accept(event.conn, grants, session_present=False)
         elif isinstance(event, _core.SubscribeEvent):
-            filters = [(text, 1) for text, _ in event.filters]
+            filters = [(text, 1, 0) for text, _ in event.filters]
             engine.suback(event.conn, event.packet_id, b"\x01", filters, inputs_active=True)
 
 

@@ -112,6 +112,13 @@ class PublishEvent:
 
 
 @dataclass(frozen=True)
+class SendDoneEvent:
+    conn: int
+    token: int
+    outcome: str = "acked"
+
+
+@dataclass(frozen=True)
 class NoticeEvent:
     conn: int
     kind: str
@@ -281,7 +288,7 @@ class Engine:
         grants: Any,
         *,
         session_present: bool,
-        subscriptions: Sequence[tuple[str, int]] = (),
+        subscriptions: Sequence[tuple[str, int, int]] = (),
         inputs_active: bool = False,
     ) -> None:
         self._record(
@@ -301,7 +308,7 @@ class Engine:
         conn: int,
         packet_id: int,
         codes: bytes,
-        added: Sequence[tuple[str, int]],
+        added: Sequence[tuple[str, int, int]],
         *,
         inputs_active: bool,
     ) -> None:
@@ -322,8 +329,21 @@ class Engine:
     def puback(self, conn: int, packet_id: int) -> None:
         self._record("puback", conn=conn, packet_id=packet_id)
 
-    def send(self, conn: int, topic: str, payload: bytes, qos: int) -> None:
-        self._record("send", conn=conn, topic=topic, payload=payload, qos=qos)
+    def request_done(self, conn: int) -> None:
+        self._record("request_done", conn=conn)
+
+    def send(
+        self,
+        conn: int,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        *,
+        token: int | None = None,
+        created_ms: int | None = None,
+    ) -> None:
+        call = {"conn": conn, "topic": topic, "payload": payload, "qos": qos}
+        self._record("send", **call, token=token, created_ms=created_ms)
 
     def close(self, conn: int, reason: str) -> None:
         self._record("close", conn=conn, reason=reason)

@@ -150,7 +150,7 @@ def short(call: fake_core.Call) -> str:
         case "accept":
             values["grants"] = values["grants"].device_id
             flags = [name for name in ("session_present", "inputs_active") if values[name]]
-            filters = [f"{name}:{qos}" for name, qos in values["subscriptions"]]
+            filters = [f"{name}:{qos}" for name, qos, _ in values["subscriptions"]]
             return " ".join(["accept", str(conn), *flags, *filters])
         case "refuse":
             return f"refuse {conn} {values['code']}"
@@ -160,6 +160,8 @@ def short(call: fake_core.Call) -> str:
         case "unsuback":
             inputs = " inputs_active" if values["inputs_active"] else ""
             return f"unsuback {conn} {values['packet_id']}{inputs}"
+        case "request_done":
+            return f"request_done {conn}"
         case "puback":
             return f"puback {conn} {values['packet_id']}"
         case "send":

@@ -328,6 +328,22 @@ class MqttSettings:
         "Threads that serve MQTT sockets; 0: chosen by the usable cores.",
         own=True,
     )
+    sender_of_topic: bool = setting(
+        "mqttSettings__SenderOfTopic",
+        BOOL,
+        False,
+        "Takes telemetry under another identity's topic as that of the other, as the reference does: whoever "
+        "may connect can then write in the name of everybody. Otherwise it is dropped.",
+        own=True,
+    )
+    sent_renews_keep_alive: bool = setting(
+        "mqttSettings__SentRenewsKeepAlive",
+        BOOL,
+        False,
+        "What the hub sends to a client counts as a sign of its life, as with the reference: dead peers are "
+        "noticed later.",
+        own=True,
+    )
     pooled_buffers: bool | None = setting(
         "mqttSettings__UsePooledBuffers",
         optional(BOOL),
@@ -355,6 +371,14 @@ class MqttSettings:
     )
     listen_backlog: int = setting(
         "mqttSettings__ListenBacklogSize", integer(1, 65_535), 200, "Connections waiting to be accepted."
+    )
+    unauthenticated_max: int | None = setting(
+        "MaxUnauthenticatedConnections",
+        optional(integer(1, 1_000_000)),
+        None,
+        "Connections that may be open without an accepted CONNECT; further ones wait in the kernel. Unset: "
+        "1,000, or 200 with `OptimizeForPerformance=false`.",
+        own=True,
     )
     connects_per_s: int = setting(
         "MaxConnectsPerSecond",

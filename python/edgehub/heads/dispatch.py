@@ -25,6 +25,7 @@ def event_handler(
         "SubscribeEvent": head.on_subscribe,
         "UnsubscribeEvent": head.on_unsubscribe,
         "PublishEvent": head.on_publish,
+        "SendDoneEvent": head.sends.on_done,
         "NoticeEvent": head.on_notice,
         "ClosedEvent": head.on_closed,
         "UpstreamReadyEvent": lambda event: upstream_ready(),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 from edgehub.common.state import StateError
 from edgehub.heads.base import Lanes, Step
 from edgehub.heads.refusals import RefusalLog
+from edgehub.heads.sends import Sends
 from edgehub.hub.connections import Client, ClientLimitError, Connections
 from edgehub.identity.authenticator import Authenticator, AuthRequest
 from edgehub.protocol.connect import ConnectCode, ConnectRefusedError, ConnectRequest, read_connect
@@ -97,6 +98,8 @@ class MqttHead:
         self._auth_waits: set[int] = set()
         self._refusals = RefusalLog(log, clock)
         self._accepting = True
+        self.sends = Sends(core)
+        """Publishes to clients whose end somebody waits for."""
 
     async def drain(self) -> None:
         """Refuses new clients from now on, those that wait for the parent hub included, and finishes the
@@ -353,6 +356,8 @@ class MqttHead:
                 return None
         if event.packet_id != 0:
             self._core.puback(event.conn, event.packet_id)
+        else:
+            self._core.request_done(event.conn)
         return None
 
     def _serve(self, client: Client, event: PublishEvent) -> None:

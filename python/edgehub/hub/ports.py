@@ -27,7 +27,7 @@ class SessionCore(Protocol):
         grants: Grants,
         *,
         session_present: bool,
-        subscriptions: Sequence[tuple[str, int]] = (),
+        subscriptions: Sequence[tuple[str, int, int]] = (),
         inputs_active: bool = False,
     ) -> None: ...
     def refuse(self, conn: int, code: int) -> None: ...
@@ -36,13 +36,23 @@ class SessionCore(Protocol):
         conn: int,
         packet_id: int,
         codes: bytes,
-        added: Sequence[tuple[str, int]],
+        added: Sequence[tuple[str, int, int]],
         *,
         inputs_active: bool,
     ) -> None: ...
     def unsuback(self, conn: int, packet_id: int, removed: Sequence[str], *, inputs_active: bool) -> None: ...
     def puback(self, conn: int, packet_id: int) -> None: ...
-    def send(self, conn: int, topic: str, payload: bytes, qos: int) -> None: ...
+    def request_done(self, conn: int) -> None: ...
+    def send(
+        self,
+        conn: int,
+        topic: str,
+        payload: bytes,
+        qos: int,
+        *,
+        token: int | None = None,
+        created_ms: int | None = None,
+    ) -> None: ...
     def close(self, conn: int, reason: str) -> None: ...
 
 
@@ -117,9 +127,12 @@ class EngineFactory(Protocol):
         keep_alive_max_ms: int = 600000,
         ack_timeout_ms: int = 30000,
         connections_max: int = 4096,
+        unauthenticated_max: int | None = None,
         listen_backlog: int = 200,
         connects_per_s: int = 0,
         log_level: int = 30,
+        sender_of_topic: bool = False,
+        sent_renews_keep_alive: bool = False,
     ) -> HubCore: ...
 
 

@@ -49,12 +49,12 @@ class SubscribeOutcome:
     """Answer to one SUBSCRIBE.
 
     :param codes: one SUBACK code per requested filter, in order.
-    :param added: filters to hand to the core, with granted quality of service.
+    :param added: filters to hand to the core, with granted quality of service and time of creation.
     :param changed: whether the session differs from before and has to be stored again.
     """
 
     codes: bytes
-    added: tuple[tuple[str, int], ...]
+    added: tuple[tuple[str, int, int], ...]
     changed: bool
 
 
@@ -79,14 +79,14 @@ class Session:
         """Kinds of all filters."""
         return {classify_filter(topic_filter) for topic_filter in self.subscriptions}
 
-    def granted(self) -> list[tuple[str, int]]:
-        """All filters with their granted quality of service."""
-        return [(topic_filter, item.qos) for topic_filter, item in self.subscriptions.items()]
+    def granted(self) -> list[tuple[str, int, int]]:
+        """All filters with their granted quality of service and time of creation."""
+        return [(name, item.qos, item.created_ms) for name, item in self.subscriptions.items()]
 
     def subscribe(self, filters: Sequence[tuple[str, int]], now_ms: int) -> SubscribeOutcome:
         """Adds or changes filters; grants min(requested, 1), also to filters nobody serves (M-024)."""
         codes = bytearray()
-        added: dict[str, int] = {}
+        added: dict[str, Subscription] = {}
         changed = False
         for topic_filter, requested_qos in filters:
             before = self.subscriptions.get(topic_filter)
@@ -97,9 +97,10 @@ class Session:
             after = Subscription(qos, before.created_ms if before else now_ms)
             changed |= after != before
             self.subscriptions[topic_filter] = after
-            added[topic_filter] = qos
+            added[topic_filter] = after
             codes.append(qos)
-        return SubscribeOutcome(bytes(codes), tuple(added.items()), changed)
+        grants = tuple((name, item.qos, item.created_ms) for name, item in added.items())
+        return SubscribeOutcome(bytes(codes), grants, changed)
 
     def unsubscribe(self, filters: Iterable[str]) -> bool:
         """Removes filters; True if any of them was there."""

@@ -11,8 +11,15 @@ pub struct EngineConfig {
     pub message_bytes_max: usize,
     /// Wait for CONNECT after accept (`ConnectArrivalTimeout`). Passed: close.
     pub connect_timeout_ms: u64,
+    /// The same wait while there are as many connections without session as there may be: whoever is silent makes room.
+    pub pressed_connect_timeout_ms: u64,
     /// Cap of 1.5 times the client's keep alive; also used when that is 0 (`MaxKeepAliveTimeout`).
     pub keep_alive_max_ms: u64,
+    /// Whether what the hub sends renews the keep alive of a client, as with the reference (DEV-20).
+    pub sent_renews_keep_alive: bool,
+    /// Whether telemetry under another identity's topic is taken as that of the other, as with the reference
+    /// (DEV-6). Whoever may connect can then write in the name of everybody.
+    pub sender_of_topic: bool,
     /// Wait for a client's PUBACK (`MessageAckTimeoutSecs`). Passed: everything in flight is sent again.
     pub ack_timeout_ms: u64,
     /// Messages in flight to one client. Full: its queues wait.
@@ -26,6 +33,24 @@ pub struct EngineConfig {
     pub batch_kept_bytes_max: usize,
     /// Events waiting for the control plane. Full: connections that need an answer wait.
     pub control_queue_max: usize,
+    /// Bytes of these events. Full: the same; an empty queue takes one of any size.
+    pub control_queue_bytes_max: usize,
+    /// Requests without packet id that one client may have with the control plane. Full: what it sends waits.
+    pub requests_max: u32,
+    /// Bytes of these requests. Full: the same; one of any size is always taken.
+    pub requests_bytes_max: usize,
+    /// Bytes kept of a client whose packets wait for the control plane or the store, so that its pings and
+    /// acknowledgements behind them are worked on. Full: it is not read any more.
+    pub held_bytes_max: usize,
+    /// Bytes that every connection without session may keep. Full: a longer CONNECT needs a promise out of
+    /// `connect_bytes_max`.
+    pub connect_bytes_free: usize,
+    /// Bytes of longer CONNECT packets of one I/O thread. Full: further ones are not read until others are
+    /// decided or gone; one of any size is always taken.
+    pub connect_bytes_max: usize,
+    /// Connections without session, of all I/O threads. Full: [`Hub::may_accept`](crate::Hub::may_accept) says so
+    /// and new ones stay with the kernel.
+    pub unauthenticated_max: usize,
     /// Connections of all I/O threads. Full: accepted and closed at once, counted.
     pub connections_max: usize,
     /// Messages that the upstream dispatcher may hold leased. Full: the queue waits.
@@ -44,13 +69,23 @@ impl Default for EngineConfig {
             packet_bytes_max: 262_144,
             message_bytes_max: 262_144,
             connect_timeout_ms: 60_000,
+            pressed_connect_timeout_ms: 5_000,
             keep_alive_max_ms: 600_000,
+            sent_renews_keep_alive: false,
+            sender_of_topic: false,
             ack_timeout_ms: 30_000,
             delivery_window: 1000,
             out_bytes_max: 512 * 1024,
             batch_bytes_max: 256 * 1024,
             batch_kept_bytes_max: 1024 * 1024,
             control_queue_max: 10_000,
+            control_queue_bytes_max: 8 * 1024 * 1024,
+            requests_max: 100,
+            requests_bytes_max: 64 * 1024,
+            held_bytes_max: 64 * 1024,
+            connect_bytes_free: 8 * 1024,
+            connect_bytes_max: 1024 * 1024,
+            unauthenticated_max: 1000,
             connections_max: 4096,
             upstream_window_msgs: 2000,
             store_full_grace_ms: 30_000,
@@ -66,6 +101,9 @@ impl EngineConfig {
         Self {
             batch_kept_bytes_max: 512 * 1024,
             control_queue_max: 2000,
+            control_queue_bytes_max: 1024 * 1024,
+            connect_bytes_max: 256 * 1024,
+            unauthenticated_max: 200,
             pool_bytes_max: 512 * 1024,
             ..Self::default()
         }

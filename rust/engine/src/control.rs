@@ -1,18 +1,6 @@
-//! Events for the control plane and the bounded queue that carries them there.
-
-use std::collections::VecDeque;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
-use parking_lot::Mutex;
+//! Events for the control plane.
 
 use crate::ids::ConnId;
-
-/// Makes another thread look at its queue: an eventfd, or a flag in tests.
-pub trait Waker: Send + Sync {
-    /// Wakes the thread; cheap to call twice.
-    fn wake(&self);
-}
 
 /// The last will of a CONNECT packet.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,12 +81,23 @@ pub enum ControlEvent {
         /// Filters.
         filters: Vec<String>,
     },
-    /// A request on a control topic.
+    /// A request on a control topic. Answered with `PubAck`, or with `RequestDone` where it has no packet id:
+    /// what the client sends behind it waits until then.
     Publish {
         /// The connection.
         conn: ConnId,
         /// The request.
         publish: Box<ControlPublish>,
+    },
+    /// What became of a [`Command::Send`](crate::Command::Send) with a token. Comes exactly once for each, also
+    /// for a connection that is gone.
+    SendDone {
+        /// The connection.
+        conn: ConnId,
+        /// As given.
+        token: u64,
+        /// How it ended.
+        outcome: SendOutcome,
     },
     /// Worth a log line, the connection lives.
     Notice {
@@ -131,6 +130,40 @@ pub enum ControlEvent {
     },
 }
 
+/// How a publish of the control plane to one client ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SendOutcome {
+    /// The client acknowledged it.
+    Acked,
+    /// Sent with quality of service 0: nobody acknowledges it.
+    Sent,
+    /// No filter of the client matches the topic.
+    NoSubscription,
+    /// Created before the subscription that it would go to (M-053).
+    TooOld,
+    /// The client does not read or does not acknowledge what it has already.
+    Overflow,
+    /// Too long for a packet.
+    NotEncodable,
+    /// The connection ended before the client acknowledged it.
+    Closed,
+}
+
+impl SendOutcome {
+    /// Name for the control plane.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Acked => "acked",
+            Self::Sent => "sent",
+            Self::NoSubscription => "no_subscription",
+            Self::TooOld => "too_old",
+            Self::Overflow => "overflow",
+            Self::NotEncodable => "not_encodable",
+            Self::Closed => "closed",
+        }
+    }
+}
+
 /// Kinds of [`ControlEvent::Notice`]; each at most once per connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -143,6 +176,8 @@ pub enum NoticeKind {
     BadProperties = 4,
     /// Body and properties above the limit (M-057): dropped, acknowledged.
     MessageTooLarge = 8,
+    /// PUBREC or PUBCOMP, though nothing is ever sent with quality of service 2 (M-028): ignored.
+    UnexpectedAck = 16,
 }
 
 impl NoticeKind {
@@ -153,6 +188,7 @@ impl NoticeKind {
             Self::UnknownTopic => "unknown_topic",
             Self::BadProperties => "bad_properties",
             Self::MessageTooLarge => "message_too_large",
+            Self::UnexpectedAck => "unexpected_ack",
         }
     }
 }
@@ -210,129 +246,42 @@ impl CloseReason {
     }
 }
 
-/// Events on their way to the control plane. Bounded: [`ControlQueue::push`] says when it is full.
-pub struct ControlQueue {
-    events: Mutex<VecDeque<ControlEvent>>,
-    events_max: usize,
-    waker: Mutex<Option<Arc<dyn Waker>>>,
-    signalled: AtomicBool,
-    dropped: AtomicU64,
-}
-
-impl ControlQueue {
-    /// An empty queue.
-    pub fn new(events_max: usize) -> Self {
-        Self {
-            events: Mutex::new(VecDeque::new()),
-            events_max,
-            waker: Mutex::new(None),
-            signalled: AtomicBool::new(false),
-            dropped: AtomicU64::new(0),
-        }
+impl ControlEvent {
+    /// Bytes that the event takes while it waits, to within a few allocations.
+    pub fn weight(&self) -> usize {
+        size_of::<Self>() + self.content_bytes()
     }
 
-    /// Sets who is woken when the queue is no longer empty.
-    pub fn set_waker(&self, waker: Arc<dyn Waker>) {
-        *self.waker.lock() = Some(waker);
-    }
-
-    /// Appends an event.
-    ///
-    /// # Errors
-    /// Gives the event back when the queue is full; the caller waits and tries again.
-    pub fn push(&self, event: ControlEvent) -> Result<(), ControlEvent> {
-        {
-            let mut events = self.events.lock();
-            if events.len() >= self.events_max {
-                return Err(event);
+    fn content_bytes(&self) -> usize {
+        match self {
+            Self::Connect { peer, request, .. } => size_of::<ConnectRequest>() + peer.len() + request.bytes(),
+            Self::Subscribe { filters, .. } => {
+                filters.iter().map(|(filter, _)| size_of::<(String, u8)>() + filter.len()).sum()
             }
-            events.push_back(event);
-        }
-        self.signal();
-        Ok(())
-    }
-
-    /// Appends an event that must arrive whatever the length: the end of a connection that the control
-    /// plane knows. There are never more of these than connections.
-    pub fn push_always(&self, event: ControlEvent) {
-        self.events.lock().push_back(event);
-        self.signal();
-    }
-
-    /// Appends an event that only informs; dropped and counted when the queue is full.
-    pub fn push_or_drop(&self, event: ControlEvent) {
-        if self.push(event).is_err() {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    /// Takes up to `events_max` events. When fewer are taken the next push wakes again.
-    pub fn take(&self, events_max: usize) -> Vec<ControlEvent> {
-        let mut events = self.events.lock();
-        let count = events.len().min(events_max);
-        let taken: Vec<_> = events.drain(..count).collect();
-        if events.is_empty() {
-            self.signalled.store(false, Ordering::Release);
-        }
-        taken
-    }
-
-    /// Whether events wait.
-    pub fn has_events(&self) -> bool {
-        !self.events.lock().is_empty()
-    }
-
-    /// Informing events that were dropped because the queue was full.
-    pub fn dropped(&self) -> u64 {
-        self.dropped.load(Ordering::Relaxed)
-    }
-
-    fn signal(&self) {
-        if !self.signalled.swap(true, Ordering::AcqRel)
-            && let Some(waker) = &*self.waker.lock()
-        {
-            waker.wake();
+            Self::Unsubscribe { filters, .. } => {
+                filters.iter().map(|filter| size_of::<String>() + filter.len()).sum()
+            }
+            Self::Publish { publish, .. } => {
+                size_of::<ControlPublish>() + publish.topic.len() + publish.payload.len()
+            }
+            Self::Notice { detail, .. } | Self::StoreFailed { detail } => detail.len(),
+            Self::Closed { peer, detail, .. } => peer.len() + detail.len(),
+            Self::SendDone { .. } | Self::UpstreamReady => 0,
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::sync::atomic::AtomicUsize;
-
-    #[derive(Default)]
-    struct Count(AtomicUsize);
-
-    impl Waker for Count {
-        fn wake(&self) {
-            self.0.fetch_add(1, Ordering::SeqCst);
-        }
+impl ConnectRequest {
+    fn bytes(&self) -> usize {
+        let texts = self.client_id.len() + self.username.as_ref().map_or(0, String::len);
+        let will = self.will.as_ref().map_or(0, WillMessage::bytes);
+        let certificates: usize = self.certificates.iter().map(|der| size_of::<Vec<u8>>() + der.len()).sum();
+        texts + self.password.as_ref().map_or(0, Vec::len) + will + certificates
     }
+}
 
-    #[test]
-    fn one_wake_per_emptying() {
-        let queue = ControlQueue::new(10);
-        let count = Arc::new(Count::default());
-        queue.set_waker(count.clone());
-        for _ in 0..3 {
-            queue.push(ControlEvent::UpstreamReady).unwrap();
-        }
-        assert_eq!(count.0.load(Ordering::SeqCst), 1);
-        assert_eq!(queue.take(2).len(), 2);
-        assert_eq!(queue.take(2).len(), 1);
-        queue.push(ControlEvent::UpstreamReady).unwrap();
-        assert_eq!(count.0.load(Ordering::SeqCst), 2);
-    }
-
-    #[test]
-    fn a_full_queue_gives_back_drops_or_makes_room_by_kind() {
-        let queue = ControlQueue::new(1);
-        queue.push(ControlEvent::UpstreamReady).unwrap();
-        assert_eq!(queue.push(ControlEvent::UpstreamReady), Err(ControlEvent::UpstreamReady));
-        queue.push_or_drop(ControlEvent::UpstreamReady);
-        assert_eq!(queue.dropped(), 1);
-        queue.push_always(ControlEvent::UpstreamReady);
-        assert_eq!(queue.take(9).len(), 2);
+impl WillMessage {
+    fn bytes(&self) -> usize {
+        self.topic.len() + self.payload.len()
     }
 }

@@ -58,6 +58,28 @@ impl Grants {
     }
 }
 
+/// A telemetry topic, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct SenderTopic<'a> {
+    pub device: &'a str,
+    /// Empty for a device.
+    pub module: &'a str,
+    pub bag: &'a str,
+}
+
+impl<'a> SenderTopic<'a> {
+    /// `None` when it names no sender.
+    pub fn parse(topic: &'a str) -> Option<Self> {
+        let (device, rest) = topic.strip_prefix("devices/")?.split_once('/')?;
+        let (module, rest) = match rest.strip_prefix("modules/") {
+            Some(rest) => rest.split_once('/').filter(|(module, _)| !module.is_empty())?,
+            None => ("", rest),
+        };
+        let bag = bag_after(rest, "messages/events")?;
+        (!device.is_empty()).then_some(Self { device, module, bag })
+    }
+}
+
 /// The bag of `topic` when it is `own`, `own/`, `own/{bag}`, `own/{bag}/` or `own//`.
 fn bag_after<'a>(topic: &'a str, own: &str) -> Option<&'a str> {
     let rest = topic.strip_prefix(own)?;

@@ -1,7 +1,7 @@
 //! What all shards share: routes, endpoints, the store, the way to the control plane and between threads.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use arc_swap::ArcSwap;
@@ -10,7 +10,8 @@ use edgehub_store::{LossCause, Queue, QueueId, QueueListener, Store, StoreError}
 use parking_lot::{Mutex, RwLock};
 
 use crate::config::EngineConfig;
-use crate::control::{ControlEvent, ControlQueue};
+use crate::control::ControlEvent;
+use crate::control_queue::ControlQueue;
 use crate::endpoint::{Endpoint, UPSTREAM_ID};
 use crate::ids::ConnId;
 use crate::mailbox::{Command, Mailbox};
@@ -73,6 +74,8 @@ pub struct Hub {
     pub(crate) control: ControlQueue,
     pub(crate) mailboxes: Vec<Mailbox>,
     pub(crate) stats: Stats,
+    /// Connections without session, of all shards.
+    pub(crate) unauthenticated: AtomicUsize,
     pub(crate) reclaim: Reclaim,
     upstream: Mutex<Dispatcher>,
     upstream_signalled: AtomicBool,
@@ -89,9 +92,10 @@ impl Hub {
         let upstream = Mutex::new(Dispatcher::new(config.upstream_window_msgs));
         let hub = Arc::new(Self {
             routing: ArcSwap::from_pointee(RoutingTable::default()),
-            control: ControlQueue::new(config.control_queue_max),
+            control: ControlQueue::new(config.control_queue_max, config.control_queue_bytes_max),
             mailboxes: (0..shards.max(1)).map(|_| Mailbox::default()).collect(),
             stats: Stats::default(),
+            unauthenticated: AtomicUsize::new(0),
             reclaim: Reclaim::new(shards.max(1)),
             upstream,
             upstream_signalled: AtomicBool::new(false),
@@ -126,6 +130,17 @@ impl Hub {
     /// Totals.
     pub fn stats(&self) -> &Stats {
         &self.stats
+    }
+
+    /// Connections without session, those in a TLS handshake included.
+    pub fn unauthenticated(&self) -> usize {
+        self.unauthenticated.load(Ordering::Relaxed)
+    }
+
+    /// Whether there may be one connection more without session. If not, the driver leaves new ones with the kernel
+    /// and asks again some time later. Threads that ask at once may go beyond the limit by one each.
+    pub fn may_accept(&self) -> bool {
+        self.unauthenticated() < self.config.unauthenticated_max
     }
 
     /// Memory that is kept for later use.

@@ -7,6 +7,7 @@
 mod bag;
 mod config;
 mod control;
+mod control_queue;
 mod endpoint;
 mod grants;
 mod hub;
@@ -21,8 +22,9 @@ mod upstream;
 pub use bag::{BagDecoder, BagError, encode_bag};
 pub use config::EngineConfig;
 pub use control::{
-    CloseReason, ConnectRequest, ControlEvent, ControlPublish, ControlQueue, NoticeKind, Waker, WillMessage,
+    CloseReason, ConnectRequest, ControlEvent, ControlPublish, NoticeKind, SendOutcome, WillMessage,
 };
+pub use control_queue::{ControlQueue, Waker};
 pub use endpoint::{Endpoint, UPSTREAM_ID};
 pub use grants::{Grants, Topic};
 pub use hub::{Hub, RoutesError};

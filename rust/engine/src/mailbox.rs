@@ -7,15 +7,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use edgehub_store::QueueId;
 use parking_lot::Mutex;
 
-use crate::control::Waker;
+use crate::control_queue::Waker;
 use crate::grants::Grants;
 use crate::ids::ConnId;
 
 /// Filters that a session has or gets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filters {
-    /// Filter and granted quality of service, 0 or 1.
-    pub added: Vec<(String, u8)>,
+    /// Filter, granted quality of service, 0 or 1, and wall-clock time of the first SUBSCRIBE in milliseconds.
+    pub added: Vec<(String, u8, u64)>,
     /// Whether the session now asks for module messages.
     pub inputs_active: bool,
 }
@@ -70,7 +70,12 @@ pub enum Command {
         /// Packet id.
         packet_id: u16,
     },
-    /// A publish of the control plane to one client.
+    /// A request without packet id is done.
+    RequestDone {
+        /// The connection.
+        conn: ConnId,
+    },
+    /// A publish of the control plane to one client, sent once, in the order of these commands.
     Send {
         /// The connection.
         conn: ConnId,
@@ -80,6 +85,11 @@ pub enum Command {
         payload: Vec<u8>,
         /// Quality of service bits.
         qos: u8,
+        /// Asks for [`ControlEvent::SendDone`](crate::ControlEvent::SendDone); then the acknowledgement is waited
+        /// for as long as the connection lasts.
+        token: Option<u64>,
+        /// Wall-clock time of its creation in milliseconds; `None` is now. Not sent to younger subscriptions.
+        created_ms: Option<u64>,
     },
     /// Close without will.
     Close {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use crate::control::Waker;
+use crate::control_queue::Waker;
 
 /// Kept and freed bytes of all shards. A shard tells at its own steps, every two seconds at most.
 #[derive(Default)]

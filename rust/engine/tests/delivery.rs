@@ -65,7 +65,8 @@ fn an_unacknowledged_answer_of_the_control_plane_does_not_repeat_messages_of_que
     let (device, module) = (world.device("d1"), world.module("m"));
     world.received(module);
     let topic = format!("devices/{EDGE}/modules/m/inputs/x");
-    world.command(module, Command::Send { conn: module, topic, payload: Vec::new(), qos: 1 });
+    let (payload, token, created_ms) = (Vec::new(), None, None);
+    world.command(module, Command::Send { conn: module, topic, payload, qos: 1, token, created_ms });
     assert_eq!(world.received(module).len(), 1);
     world.advance(29_000);
     world.publish(device, TOPIC, b"x", 1);

@@ -4,7 +4,7 @@
 mod common;
 
 use common::{Got, World, publish_bytes};
-use edgehub_engine::{Command, Filters};
+use edgehub_engine::{Command, ControlEvent, Filters, SendOutcome};
 use edgehub_mqtt::encode_pingreq;
 use edgehub_store::SyncPolicy;
 
@@ -53,9 +53,13 @@ fn a_client_that_does_not_read_its_answers_is_not_read_until_it_does() {
     let waiting = world.shard.out(id).unwrap().len();
     assert!((2 * OUT_BYTES_MAX..3 * OUT_BYTES_MAX).contains(&waiting), "{waiting}");
     let topic = "$iothub/methods/POST/m/?$rid=1".to_owned();
-    let filters = Filters { added: vec![("$iothub/methods/POST/#".to_owned(), 1)], inputs_active: false };
+    let filters = Filters { added: vec![("$iothub/methods/POST/#".to_owned(), 1, 0)], inputs_active: false };
     world.command(id, Command::SubAck { conn: id, packet_id: 1, codes: vec![1], filters });
-    world.command(id, Command::Send { conn: id, topic, payload: vec![0; 100], qos: 0 });
+    let (token, created_ms) = (Some(9), None);
+    world.events();
+    world.command(id, Command::Send { conn: id, topic, payload: vec![0; 100], qos: 0, token, created_ms });
+    let outcome = SendOutcome::Overflow;
+    assert_eq!(world.events(), [ControlEvent::SendDone { conn: id, token: 9, outcome }]);
     let mut answers = 0;
     while answers < sent + 1 {
         let got = world.received(id);

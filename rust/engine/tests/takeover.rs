@@ -59,7 +59,7 @@ impl Pair {
 }
 
 fn filters() -> Filters {
-    Filters { added: vec![(FILTER.to_owned(), 1)], inputs_active: true }
+    Filters { added: vec![(FILTER.to_owned(), 1, 0)], inputs_active: true }
 }
 
 #[test]

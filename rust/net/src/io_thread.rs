@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use edgehub_engine::{CloseReason, ConnId, Hub, IoStats, Shard};
+use edgehub_engine::{CloseReason, ConnId, Hub, Shard};
 use edgehub_types::{Clock, MonoTime};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token};
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use slab::Slab;
 
 use crate::gate::{ConnectRate, Pace};
-use crate::link::{Calls, Link, Progress};
+use crate::link::{Calls, End, Link, Progress};
 use crate::listener::Listener;
 use crate::runtime::NetConfig;
 use crate::stream::Stream;
@@ -27,9 +27,10 @@ pub(crate) const WAKE: Token = Token(usize::MAX);
 const EVENTS_MAX: usize = 1024;
 /// Connections accepted in one turn; the rest waits in the kernel so that clients are served meanwhile.
 const ACCEPTS_MAX: usize = 64;
-/// Wait before the next try when the system gives no socket, for instance for want of descriptors, or when there
-/// are too many strangers.
+/// Wait before the next try when the system gives no socket, for instance for want of descriptors.
 const ACCEPT_RETRY_MS: u64 = 100;
+/// Wait before the next look whether there is room for one more connection without session.
+const STRANGERS_RETRY_MS: u64 = 10;
 /// Sockets read in one turn before what they brought is committed and answered.
 const READS_MAX: usize = 256;
 /// Bytes staged in one turn before they are committed and delivered. Without it many busy publishers fill
@@ -79,7 +80,7 @@ pub(crate) struct IoThread {
     poll: Poll,
     inboxes: Vec<Arc<Inbox>>,
     index: usize,
-    totals: Arc<IoStats>,
+    hub: Arc<Hub>,
     calls: Calls,
     shard: Shard,
     links: Slab<Link>,
@@ -115,9 +116,9 @@ impl IoThread {
             poll,
             inboxes,
             index,
-            totals: hub.stats().io.clone(),
             calls: Calls::default(),
-            shard: Shard::new(hub, index),
+            shard: Shard::new(hub.clone(), index),
+            hub,
             links: Slab::new(),
             listeners: Slab::new(),
             rate: ConnectRate::new(config.connects_per_s, clock.mono()),
@@ -189,7 +190,7 @@ impl IoThread {
         self.read_ready(now.mono);
         self.shard.finish_turn();
         self.flush();
-        self.calls.flush(&self.totals);
+        self.calls.flush(&self.hub.stats().io);
         while let Some((key, id)) = self.shard.pop_resumed() {
             self.queue_read(key, id);
         }
@@ -209,7 +210,9 @@ impl IoThread {
         let id = link.id;
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             link.readable = true;
-            link.read_closed |= event.is_read_closed() || event.is_error();
+            if link.end == End::Open && (event.is_read_closed() || event.is_error()) {
+                link.end = End::Sent;
+            }
             self.queue_read(key, id);
             self.note_gone(key, id);
         }
@@ -237,7 +240,7 @@ impl IoThread {
 
     /// Tells the shard of a peer whose end is known although nothing of it is read now.
     fn note_gone(&mut self, key: usize, id: ConnId) {
-        if self.links.get(key).is_some_and(|link| link.id == id && link.read_closed && !link.queued) {
+        if self.links.get(key).is_some_and(|link| link.id == id && link.end != End::Open && !link.queued) {
             self.shard.peer_gone(id);
         }
     }
@@ -289,6 +292,11 @@ impl IoThread {
                 self.queue_read(key, id);
                 self.note_gone(key, id);
             }
+            // It is read again when nothing waits any more.
+            Progress::Ended(CloseReason::Eof, _) if self.shard.has_held_input(id) => {
+                link.end = End::Seen;
+                link.readable = true;
+            }
             Progress::Ended(reason, detail) => {
                 self.shard.eof(id, reason, &detail);
                 self.drop_link(key);
@@ -338,12 +346,12 @@ impl IoThread {
     fn accept(&mut self, key: usize) {
         let now = self.clock.mono();
         for _ in 0..ACCEPTS_MAX {
-            let Some(listener) = self.listeners.get(key) else { return };
-            let (id, tls) = (listener.id, listener.tls.clone());
-            if let Err(again) = self.rate.check(now) {
+            if let Err(again) = self.may_accept(now) {
                 self.hold_accepts(again);
                 return;
             }
+            let Some(listener) = self.listeners.get(key) else { return };
+            let (id, tls) = (listener.id, listener.tls.clone());
             match listener.socket.accept() {
                 Ok((stream, peer)) => {
                     self.rate.count();
@@ -363,9 +371,15 @@ impl IoThread {
         self.inboxes[self.index].post(NetCommand::AcceptAgain(key));
     }
 
+    /// Whether a connection may be taken now, or when to ask again. Those that are on their way to other threads are
+    /// not counted yet: a turn may go beyond the limit by what it accepts.
+    fn may_accept(&mut self, now: MonoTime) -> Result<(), MonoTime> {
+        if self.hub.may_accept() { self.rate.check(now) } else { Err(now.plus_ms(STRANGERS_RETRY_MS)) }
+    }
+
     /// Leaves all listeners alone until then.
     fn hold_accepts(&mut self, until: MonoTime) {
-        self.totals.accepts_held.fetch_add(1, Ordering::Relaxed);
+        self.hub.stats().io.accepts_held.fetch_add(1, Ordering::Relaxed);
         self.accept_again_at = Some(until);
     }
 

@@ -40,6 +40,17 @@ impl Calls {
     }
 }
 
+/// What is known of the end of a peer's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nothing.
+    Open,
+    /// It was sent: read on until it is seen, whatever a short read says.
+    Sent,
+    /// It was seen, but what came before it still waits for the control plane or the store.
+    Seen,
+}
+
 struct TlsSession {
     tls: ServerConnection,
     /// The client may have sent certificates; they are handed on when the handshake is done.
@@ -53,8 +64,7 @@ pub(crate) struct Link {
     pub id: ConnId,
     /// The socket may have bytes; an edge was seen and not yet read to its end.
     pub readable: bool,
-    /// The peer sent its last byte: read on until that is seen, whatever a short read says.
-    pub read_closed: bool,
+    pub end: End,
     /// Waits in the list of sockets to read.
     pub queued: bool,
 }
@@ -68,12 +78,17 @@ impl Link {
         id: ConnId,
     ) -> Result<Self, rustls::Error> {
         let tls = tls.map(|acceptor| TlsSession::new(acceptor, tls_out_bytes_max)).transpose()?.map(Box::new);
-        Ok(Self { stream, tls, id, readable: true, read_closed: false, queued: false })
+        Ok(Self { stream, tls, id, readable: true, end: End::Open, queued: false })
     }
 
-    /// Reads once, at most as much as `buffer` holds, and feeds it to the shard.
+    /// Reads once, at most as much as `buffer` holds and the shard takes, and feeds it to the shard.
     pub fn read(&mut self, shard: &mut Shard, buffer: &mut [u8], calls: &mut Calls) -> Progress {
+        if self.end == End::Seen {
+            return Progress::Ended(CloseReason::Eof, String::new());
+        }
         calls.reads += 1;
+        let bytes_max = shard.input_bytes_max(self.id).min(buffer.len());
+        let buffer = buffer.get_mut(..bytes_max).unwrap_or_default();
         let count = match self.stream.read(buffer) {
             Ok(0) => return Progress::Ended(CloseReason::Eof, String::new()),
             Ok(count) => count,
@@ -85,7 +100,7 @@ impl Link {
             Err(error) => return Progress::Ended(CloseReason::Reset, error.to_string()),
         };
         // With an edge-triggered poll a short read means the socket is empty: the next byte is a new edge.
-        let drained = count < buffer.len() && !self.read_closed;
+        let drained = count < buffer.len() && self.end == End::Open;
         let bytes = buffer.get(..count).unwrap_or_default();
         match &mut self.tls {
             None => shard.feed(self.id, bytes),

@@ -87,6 +87,7 @@ impl Waker for InboxWaker {
 
 /// The running I/O threads.
 pub struct IoThreads {
+    hub: Arc<Hub>,
     inboxes: Vec<Arc<Inbox>>,
     handles: Mutex<Vec<JoinHandle<()>>>,
     trimmer: Trimmer,
@@ -133,6 +134,7 @@ impl IoThreads {
         }
         let trimmer = Trimmer::start(hub, &clock)?;
         Ok(Self {
+            hub: hub.clone(),
             inboxes,
             handles: Mutex::new(handles),
             trimmer,
@@ -173,7 +175,7 @@ impl IoThreads {
 
     /// Drives one end of a connected pair of stream sockets as a plain MQTT connection. Whoever keeps the other
     /// end moves bytes and nothing else; the socket's own buffers hold it back. The connection counts for the
-    /// limits like any other; beyond them it is closed at once.
+    /// limits like any other; beyond them, that on connections without session included, it is closed at once.
     ///
     /// `peer` is the client's address for the log, `listener` what the control plane is told.
     ///
@@ -184,6 +186,10 @@ impl IoThreads {
             return Err(NetError::Stopped);
         }
         let stream = Stream::of_pair(stream).map_err(NetError::Adopt)?;
+        if !self.hub.may_accept() {
+            self.hub.stats().connections_refused.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
         let turn = self.next_adopted.fetch_add(1, Ordering::Relaxed);
         let target = &self.inboxes[turn % self.inboxes.len()];
         target.post(NetCommand::Adopt { stream, peer, listener, tls: None });

@@ -3,7 +3,9 @@
 
 mod common;
 
+use std::io::Read;
 use std::net::Shutdown;
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -88,5 +90,39 @@ fn what_a_session_sent_before_its_end_still_counts() {
     device.publish("d", b"last words", 2);
     device.stream.shutdown(Shutdown::Write).unwrap();
     assert_eq!(module.take(), b"last words");
+    server.stop();
+}
+
+/// Everybody who has a session works on, and whoever is silent makes room for those who wait.
+#[test]
+fn a_flood_of_silent_connections_holds_nobody_up_for_long() {
+    let server = Server::start(2, |config| {
+        config.unauthenticated_max = 20;
+        config.pressed_connect_timeout_ms = 300;
+    });
+    let mut before = server.client("d");
+    let flood: Vec<_> = (0..60).map(|_| Client::open(server.port)).collect();
+    wait_until(|| server.hub.unauthenticated() >= 20);
+    before.publish("d", b"x", 1);
+    assert_eq!(before.next(), Some(Got::PubAck(1)));
+    let mut late = server.client("late");
+    late.publish("late", b"x", 1);
+    assert_eq!(late.next(), Some(Got::PubAck(1)));
+    assert!(get(&server.hub.stats().io.accepts_held) > 0);
+    assert_eq!(get(&server.hub.stats().connections_refused), 0, "they wait, they are not turned away");
+    drop(flood);
+    let reasons = server.stop();
+    assert!(reasons.iter().filter(|reason| **reason == "connect_timeout").count() >= 20, "{reasons:?}");
+}
+
+#[test]
+fn a_pair_beyond_the_limit_without_session_is_closed_at_once() {
+    let server = Server::start(1, |config| config.unauthenticated_max = 1);
+    let _silent = Client::open(server.port);
+    wait_until(|| server.hub.unauthenticated() == 1);
+    let (mut own, engines) = UnixStream::pair().unwrap();
+    server.threads.adopt(engines, String::new(), 0).unwrap();
+    assert_eq!(own.read(&mut [0; 8]).unwrap(), 0);
+    assert_eq!(get(&server.hub.stats().connections_refused), 1);
     server.stop();
 }

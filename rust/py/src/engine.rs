@@ -42,8 +42,10 @@ impl Engine {
     #[pyo3(signature = (*, edge_device_id, storage_dir=None, sync="group", sync_interval_ms=1000,
         sync_min_interval_ms=0, spill_index_entries=None, io_threads=0, low_memory=false, pooled_buffers=true,
         packet_bytes_max=262_144, connect_timeout_ms=60_000, keep_alive_max_ms=600_000,
-        ack_timeout_ms=30_000, connections_max=4096, listen_backlog=200, connects_per_s=0, log_level=30))]
-    #[allow(clippy::too_many_arguments)] // one keyword per setting; Python has no other way
+        ack_timeout_ms=30_000, connections_max=4096, unauthenticated_max=None, listen_backlog=200,
+        connects_per_s=0, log_level=30, sender_of_topic=false, sent_renews_keep_alive=false))]
+    // One keyword per setting; Python has no other way.
+    #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
     fn py_new(
         py: Python<'_>,
         edge_device_id: String,
@@ -60,9 +62,12 @@ impl Engine {
         keep_alive_max_ms: u64,
         ack_timeout_ms: u64,
         connections_max: usize,
+        unauthenticated_max: Option<usize>,
         listen_backlog: u32,
         connects_per_s: u32,
         log_level: u32,
+        sender_of_topic: bool,
+        sent_renews_keep_alive: bool,
     ) -> PyResult<Self> {
         let mut profile = Profile::choose(low_memory, pooled_buffers);
         profile.store.sync = sync_policy(sync, sync_interval_ms)?;
@@ -78,6 +83,9 @@ impl Engine {
         config.keep_alive_max_ms = keep_alive_max_ms;
         config.ack_timeout_ms = ack_timeout_ms;
         config.connections_max = connections_max;
+        config.unauthenticated_max = unauthenticated_max.unwrap_or(config.unauthenticated_max);
+        config.sender_of_topic = sender_of_topic;
+        config.sent_renews_keep_alive = sent_renews_keep_alive;
         profile.net.listen_backlog = listen_backlog;
         profile.net.connects_per_s = connects_per_s;
         without_gil(py, || open(profile, storage_dir, io_threads, log_lines::filter(log_level)))
@@ -171,7 +179,7 @@ impl Engine {
         conn: u64,
         grants: &Bound<'_, Grants>,
         session_present: bool,
-        subscriptions: Vec<(String, u8)>,
+        subscriptions: Vec<(String, u8, u64)>,
         inputs_active: bool,
     ) {
         let grants = Box::new(grants.get().inner.clone());
@@ -191,7 +199,7 @@ impl Engine {
         conn: u64,
         packet_id: u16,
         codes: Vec<u8>,
-        added: Vec<(String, u8)>,
+        added: Vec<(String, u8, u64)>,
         inputs_active: bool,
     ) {
         let conn = ConnId(conn);
@@ -210,9 +218,23 @@ impl Engine {
         self.hub.command(conn, Command::PubAck { conn, packet_id });
     }
 
-    fn send(&self, conn: u64, topic: String, payload: Vec<u8>, qos: u8) {
+    fn request_done(&self, conn: u64) {
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::Send { conn, topic, payload, qos });
+        self.hub.command(conn, Command::RequestDone { conn });
+    }
+
+    #[pyo3(signature = (conn, topic, payload, qos, *, token=None, created_ms=None))]
+    fn send(
+        &self,
+        conn: u64,
+        topic: String,
+        payload: Vec<u8>,
+        qos: u8,
+        token: Option<u64>,
+        created_ms: Option<u64>,
+    ) {
+        let conn = ConnId(conn);
+        self.hub.command(conn, Command::Send { conn, topic, payload, qos, token, created_ms });
     }
 
     fn close(&self, conn: u64, reason: String) {

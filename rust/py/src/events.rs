@@ -58,6 +58,14 @@ pub(crate) struct PublishEvent {
     dup: bool,
 }
 
+/// A publish of the control plane ended.
+#[pyclass(frozen, get_all, module = "edgehub._core")]
+pub(crate) struct SendDoneEvent {
+    conn: u64,
+    token: u64,
+    outcome: &'static str,
+}
+
 /// Something worth one log line.
 #[pyclass(frozen, get_all, module = "edgehub._core")]
 pub(crate) struct NoticeEvent {
@@ -93,6 +101,7 @@ pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<SubscribeEvent>()?;
     module.add_class::<UnsubscribeEvent>()?;
     module.add_class::<PublishEvent>()?;
+    module.add_class::<SendDoneEvent>()?;
     module.add_class::<NoticeEvent>()?;
     module.add_class::<ClosedEvent>()?;
     module.add_class::<UpstreamReadyEvent>()?;
@@ -139,6 +148,9 @@ pub(crate) fn to_python(py: Python<'_>, event: ControlEvent) -> PyResult<Py<PyAn
                 dup: publish.dup,
             };
             Py::new(py, event)?.into_any()
+        }
+        ControlEvent::SendDone { conn, token, outcome } => {
+            Py::new(py, SendDoneEvent { conn: conn.0, token, outcome: outcome.name() })?.into_any()
         }
         ControlEvent::Notice { conn, kind, detail } => {
             Py::new(py, NoticeEvent { conn: conn.0, kind: kind.name(), detail })?.into_any()

@@ -119,6 +119,7 @@ fn connections<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> 
     ] {
         connections.set_item(name, counter.load(Ordering::Relaxed))?;
     }
+    connections.set_item("unauthenticated", hub.unauthenticated())?;
     Ok(connections)
 }
 

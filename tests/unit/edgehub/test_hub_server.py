@@ -215,6 +215,23 @@ async def test_the_memory_settings_reach_the_engine(
         assert (options["low_memory"], options["pooled_buffers"]) == (low_memory, pooled_buffers)
 
 
+@pytest.mark.parametrize(
+    ("setting", "option"),
+    [
+        ("mqttSettings__SenderOfTopic", "sender_of_topic"),
+        ("mqttSettings__SentRenewsKeepAlive", "sent_renews_keep_alive"),
+    ],
+)
+@pytest.mark.parametrize(("text", "value"), [(None, False), ("false", False), ("true", True)])
+async def test_the_switches_of_deviations_reach_the_engine(
+    alone: dict[str, str], engines: Engines, setting: str, option: str, text: str | None, value: bool
+) -> None:
+    hub = server(alone | ({setting: text} if text is not None else {}), engines)
+    async with running(hub):
+        assert engines.engine is not None
+        assert engines.engine.options[option] is value
+
+
 async def test_a_hub_alone_from_start_to_drain(
     alone: dict[str, str], engines: Engines, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:

@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
-use edgehub_mqtt::{
-    ConnectReturnCode, PacketId, QoS, SubAckCode, encode_publish_header, encode_suback, encode_unsuback,
-};
+use edgehub_mqtt::{ConnectReturnCode, PacketId, SubAckCode, encode_suback, encode_unsuback};
 use edgehub_store::{CommitWaiter, StoreError};
 
 use super::Shard;
-use super::conn::{Delivery, Phase, Session};
+use super::conn::{Phase, Session};
+use super::sends::Send;
 use crate::control::CloseReason;
 use crate::grants::Grants;
 use crate::hub::Hub;
@@ -82,7 +81,10 @@ impl Shard {
                 self.unsuback(conn, packet_id, &removed, inputs_active);
             }
             Command::PubAck { conn, packet_id } => self.control_puback(conn, packet_id),
-            Command::Send { conn, topic, payload, qos } => self.control_send(conn, &topic, &payload, qos),
+            Command::RequestDone { conn } => self.request_done(conn),
+            Command::Send { conn, topic, payload, qos, token, created_ms } => {
+                self.control_send(conn, &Send { topic, payload, qos, token, created_ms });
+            }
             Command::Close { conn, reason } => {
                 if self.conn(conn).is_some() {
                     self.begin_close(conn.slot(), CloseReason::Server, &reason);
@@ -101,6 +103,7 @@ impl Shard {
         session.add_filters(&filters.added);
         conn.phase = Phase::Active(Box::new(session));
         conn.pause.verdict = false;
+        self.leave_strangers(id.slot());
         self.write_connack(id, session_present, ConnectReturnCode::Accepted);
         self.set_inputs_active(id, filters.inputs_active);
         self.note_deadline(id.slot());
@@ -155,61 +158,17 @@ impl Shard {
         self.request_done(id);
     }
 
-    /// Answers of the control plane are not stored: they are sent once, to a filter that matches.
-    fn control_send(&mut self, id: ConnId, topic: &str, payload: &[u8], qos: u8) {
-        let now = self.now.mono;
-        let Some(conn) = self.conns.get_mut(id.slot()).filter(|conn| conn.id == id) else { return };
-        let Some(session) = conn.session() else { return };
-        let Some(granted) = session.granted(topic) else {
-            self.hub.stats.dropped.add(&["no_subscription", "", ""], 1);
-            return;
-        };
-        let qos = if qos == 0 { QoS::AtMostOnce } else { granted };
-        if conn.pause.output {
-            self.hub.stats.dropped.add(&["client_does_not_read", "", ""], 1);
-            return;
-        }
-        let Some(session) = conn.session() else { return };
-        let mut packet_id = None;
-        if qos == QoS::AtLeastOnce {
-            packet_id = session.in_flight.insert(Delivery::of_control_plane(now)).ok();
-            if packet_id.is_none() {
-                self.hub.stats.dropped.add(&["client_does_not_ack", "", ""], 1);
-                return;
-            }
-        }
-        self.write(id.slot(), |out| {
-            let header =
-                encode_publish_header(out, false, qos, false, &[topic.as_bytes()], packet_id, payload.len());
-            match header {
-                Ok(()) => out.extend_from_slice(payload),
-                Err(error) => log::error!("publish to {topic} cannot be written: {error}"),
-            }
-        });
-    }
-
-    /// One request less is outstanding: packets behind it go on.
-    fn request_done(&mut self, id: ConnId) {
-        let Some(conn) = self.conn_mut(id) else { return };
-        if let Some(session) = conn.session() {
-            session.control_pending = session.control_pending.saturating_sub(1);
-            if session.control_pending == 0 && std::mem::take(&mut conn.pause.control) {
-                self.resume(id.slot());
-            }
-        }
-    }
-
-    /// Works on kept bytes and lets the driver read again, unless something else still holds the input.
+    /// Works on kept bytes and lets the driver read again, as far as nothing else holds the input.
     pub(super) fn resume(&mut self, slot: usize) {
         let now = self.now.mono;
-        let Some(conn) = self.conns.get_mut(slot).filter(|conn| !conn.pause.any()) else { return };
+        let Some(conn) = self.conns.get_mut(slot) else { return };
+        let (id, is_free) = (conn.id, !conn.pause.any());
         conn.read_since = now;
-        let id = conn.id;
-        if !conn.leftover.is_empty() {
+        if is_free && !conn.leftover.is_empty() {
             self.process_leftover(id);
-            self.take_held_acks(id);
         }
-        if self.conn(id).is_some_and(|conn| !conn.pause.any()) {
+        self.sift(id);
+        if self.wants_input(id) {
             self.resumed.push(slot);
             self.note_deadline(slot);
         }

@@ -9,8 +9,10 @@ use edgehub_types::MonoTime;
 
 use crate::control::{CloseReason, ControlEvent, NoticeKind, WillMessage};
 use crate::endpoint::Endpoint;
-use crate::grants::Grants;
+use crate::grants::{Grants, SenderTopic};
 use crate::ids::ConnId;
+
+use super::requests::Requests;
 
 /// Where a connection is in its life.
 pub(super) enum Phase {
@@ -48,15 +50,25 @@ impl Pause {
         self != Self::default()
     }
 
-    /// Whether nothing but the store is in the way.
-    pub fn is_of_store_alone(self) -> bool {
-        self == Self { store: true, ..Self::default() }
+    /// Whether packets that have no order with what waits may be worked on: not before the session is open, and
+    /// not while their answers would find no room.
+    pub fn allows_sifting(self) -> bool {
+        self.any() && !self.verdict && !self.output
     }
 
     /// Whether the client could not do anything about it.
     fn is_of_server(self) -> bool {
         Self { output: false, ..self }.any()
     }
+}
+
+/// How far the bytes that wait were searched for what need not wait.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Sifted {
+    /// Length of the packets at the start that have to wait.
+    pub bytes: usize,
+    /// What follows ends the connection when its turn comes: nothing behind it counts.
+    pub to_end: bool,
 }
 
 /// One connection.
@@ -72,6 +84,7 @@ pub(super) struct Conn {
     pub pause: Pause,
     /// Bytes received that do not make a packet yet, or wait because of `pause`.
     pub leftover: Vec<u8>,
+    pub sifted: Sifted,
     /// Bytes to send.
     pub out: Vec<u8>,
     pub dirty: bool,
@@ -80,6 +93,10 @@ pub(super) struct Conn {
     /// Since when the input is read again: what waited unread before was not late.
     pub read_since: MonoTime,
     pub keep_alive_ms: u64,
+    /// Counts among those without session.
+    pub is_stranger: bool,
+    /// Bytes promised to its CONNECT.
+    pub promised_bytes: usize,
     /// An event that found the control queue full.
     pub pending_event: Option<ControlEvent>,
     pub close_reason: Option<CloseReason>,
@@ -97,12 +114,15 @@ impl Conn {
             phase: Phase::AwaitConnect,
             pause: Pause::default(),
             leftover: Vec::new(),
+            sifted: Sifted::default(),
             out: Vec::new(),
             dirty: false,
             opened: now,
             last_activity: now,
             read_since: now,
             keep_alive_ms: 0,
+            is_stranger: true,
+            promised_bytes: 0,
             pending_event: None,
             close_reason: None,
             notices: 0,
@@ -116,10 +136,20 @@ impl Conn {
         }
     }
 
+    /// How many more bytes may be read although packets wait: none when nothing behind them could be worked on.
+    pub fn held_room(&self, held_bytes_max: usize) -> usize {
+        let is_sifted = matches!(self.phase, Phase::Active(_)) && self.pause.allows_sifting();
+        if !is_sifted || self.sifted.to_end {
+            return 0;
+        }
+        held_bytes_max.saturating_sub(self.leftover.len())
+    }
+
     /// From when the time counts in which the client has to send something, `None` while its input waits
-    /// for the server.
-    pub fn listening_since(&self, from: MonoTime) -> Option<MonoTime> {
-        (!self.pause.is_of_server()).then(|| from.max(self.read_since))
+    /// unread for the server.
+    pub fn listening_since(&self, from: MonoTime, held_bytes_max: usize) -> Option<MonoTime> {
+        let is_read = !self.pause.is_of_server() || self.held_room(held_bytes_max) > 0;
+        is_read.then(|| from.max(self.read_since))
     }
 
     pub fn is_closing(&self) -> bool {
@@ -134,8 +164,8 @@ impl Conn {
     }
 }
 
-/// Packet ids of a session that are kept for answers of the control plane. When a client has that many
-/// unacknowledged, further ones are dropped and counted.
+/// Packet ids of a session that deliveries leave to the control plane, and how many messages with a token may be in
+/// flight. Without an id, or with that many tokens open, further messages are dropped and counted.
 pub(super) const CONTROL_IDS: u16 = 64;
 /// In place of a queue: the message came from the control plane.
 const NO_QUEUE: u16 = u16::MAX;
@@ -151,13 +181,19 @@ pub(super) struct Delivery {
 }
 
 impl Delivery {
-    pub fn of_control_plane(sent: MonoTime) -> Self {
-        Self { queue: NO_QUEUE, seq: 0, epoch: 0, sent }
+    /// Sent once only: it is not kept for another attempt.
+    pub fn of_control_plane(sent: MonoTime, token: Option<u64>) -> Self {
+        // In place of number and epoch, which only messages of queues have.
+        Self { queue: NO_QUEUE, seq: token.unwrap_or(0), epoch: token.is_some().into(), sent }
     }
 
-    /// Sent once only: it is not kept for another attempt.
     pub fn is_of_control_plane(&self) -> bool {
         self.queue == NO_QUEUE
+    }
+
+    /// Under which the control plane wants to know what became of it.
+    pub fn token(&self) -> Option<u64> {
+        (self.is_of_control_plane() && self.epoch != 0).then_some(self.seq)
     }
 }
 
@@ -179,12 +215,23 @@ pub(super) struct InputBinding {
     pub qos: Option<QoS>,
 }
 
+/// A subscription.
+pub(super) struct Filter {
+    pub topics: TopicFilter<'static>,
+    /// Granted quality of service.
+    pub qos: QoS,
+    /// Wall-clock time of the first SUBSCRIBE in milliseconds.
+    pub created_ms: u64,
+}
+
 /// The state of an accepted client.
 pub(super) struct Session {
     pub grants: Grants,
     pub identity: String,
+    /// Of the sender that the latest telemetry topic named, where that may be another (DEV-6).
+    other: Option<Box<Grants>>,
     pub will: Option<WillMessage>,
-    pub filters: Vec<(TopicFilter<'static>, QoS)>,
+    pub filters: Vec<Filter>,
     pub inputs_active: bool,
     pub bindings: Vec<InputBinding>,
     /// Binding that is served first next time, the one behind the last that was: a busy input leaves room
@@ -193,8 +240,9 @@ pub(super) struct Session {
     /// Queues of the bindings; grows only, so that an index stays valid.
     pub queues: Vec<Queue>,
     pub in_flight: InFlight<Delivery>,
-    /// Requests that the control plane has not answered.
-    pub control_pending: u32,
+    /// How many of these have a token.
+    pub tokens_in_flight: u16,
+    pub requests: Requests,
     /// The limit of this connection at which deliveries stopped; `None` when the queues were empty.
     pub delivery_blocked: Option<Blocked>,
     /// After a missed acknowledgement: no delivery before this time.
@@ -206,6 +254,7 @@ impl Session {
     pub fn new(grants: Grants, will: Option<WillMessage>, packet_ids: NonZeroU16) -> Self {
         Self {
             identity: grants.identity(),
+            other: None,
             grants,
             will,
             filters: Vec::new(),
@@ -214,54 +263,31 @@ impl Session {
             next_binding: 0,
             queues: Vec::new(),
             in_flight: InFlight::new(packet_ids),
-            control_pending: 0,
+            tokens_in_flight: 0,
+            requests: Requests::default(),
             delivery_blocked: None,
             retry_at: None,
             retries: 0,
         }
     }
 
-    /// Whether a message has waited for its acknowledgement for `ack_ms`. Answers of the control plane are given up then,
-    /// they are not sent again.
-    pub fn has_overdue(&mut self, now: MonoTime, ack_ms: u64) -> bool {
-        while let Some((id, delivery)) =
-            self.in_flight.oldest().filter(|(_, d)| now >= d.sent.plus_ms(ack_ms))
-        {
-            if !delivery.is_of_control_plane() {
-                return true;
-            }
-            self.in_flight.ack(id);
+    /// Rights as if the session were the sender's that a topic names.
+    pub fn grants_of(&mut self, topic: &SenderTopic<'_>) -> &Grants {
+        let other = self.other.get_or_insert_default();
+        if (other.device_id.as_str(), other.module_id.as_str()) != (topic.device, topic.module) {
+            **other = Grants {
+                device_id: topic.device.to_owned(),
+                module_id: topic.module.to_owned(),
+                ..Grants::default()
+            };
         }
-        false
+        other
     }
 
     /// How many more messages of queues may be sent.
     pub fn delivery_room(&self) -> usize {
-        self.in_flight.room().saturating_sub(usize::from(CONTROL_IDS))
-    }
-
-    /// Adds or changes filters; one that cannot be parsed was refused by the codec before.
-    pub fn add_filters(&mut self, added: &[(String, u8)]) {
-        for (text, qos) in added {
-            let qos = if *qos == 0 { QoS::AtMostOnce } else { QoS::AtLeastOnce };
-            match self.filters.iter_mut().find(|(filter, _)| filter.as_str() == text) {
-                Some(entry) => entry.1 = qos,
-                None => {
-                    if let Ok(filter) = TopicFilter::parse(text) {
-                        self.filters.push((filter.into_owned(), qos));
-                    }
-                }
-            }
-        }
-    }
-
-    pub fn remove_filters(&mut self, removed: &[String]) {
-        self.filters.retain(|(filter, _)| !removed.iter().any(|text| text == filter.as_str()));
-    }
-
-    /// The quality of service of the best matching filter.
-    pub fn granted(&self, topic: &str) -> Option<QoS> {
-        self.filters.iter().filter(|(filter, _)| filter.matches(topic)).map(|(_, qos)| *qos).max()
+        let kept = CONTROL_IDS.saturating_sub(self.tokens_in_flight);
+        self.in_flight.room().saturating_sub(usize::from(kept))
     }
 
     /// The index of a queue, which is remembered.

@@ -34,7 +34,7 @@ impl Shard {
         } else if std::mem::take(&mut session.inputs_active) {
             let bound: Vec<_> = session.bindings.drain(..).map(|binding| binding.endpoint).collect();
             let prefix = session.grants.inputs_endpoint_prefix.clone();
-            session.in_flight.drain();
+            session.release_deliveries();
             hub.detach(&prefix, id, &bound);
         }
     }
@@ -84,7 +84,11 @@ impl Shard {
             now: now.mono,
             out_bytes_max: self.hub.config.out_bytes_max,
         };
+        let unsent = conn.out.len();
         let result = run.drain(conn, now.store);
+        if conn.out.len() > unsent {
+            self.note_sent(slot);
+        }
         if let Err(error) = result {
             log::error!("cannot read messages for {}: {error}", self.conns[slot].peer);
             self.hub.tell_store_failed(&error);
@@ -103,7 +107,7 @@ impl Shard {
         let id = conn.id;
         let Some(session) = conn.session() else { return };
         bump(&self.hub.stats.redeliveries);
-        session.in_flight.drain();
+        session.release_deliveries();
         let wait_ms = RETRY_MIN_MS.saturating_mul(1 << session.retries.min(6)).min(RETRY_MAX_MS);
         session.retries += 1;
         session.retry_at = Some(now.plus_ms(wait_ms));

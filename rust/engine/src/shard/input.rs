@@ -6,9 +6,9 @@ use edgehub_mqtt::{
 };
 
 use super::Shard;
-use super::conn::Phase;
-use crate::control::{CloseReason, NoticeKind};
-use crate::grants::Topic;
+use super::conn::{Conn, Phase};
+use crate::control::{CloseReason, ControlEvent, NoticeKind, SendOutcome};
+use crate::grants::{SenderTopic, Topic};
 use crate::ids::ConnId;
 
 /// A consumer is prompt when it acknowledged something within this time.
@@ -40,7 +40,8 @@ impl Shard {
                 self.process_leftover(id);
             }
         }
-        self.take_held_acks(id);
+        self.sift(id);
+        self.ask_for_room(id);
     }
 
     /// Works on the bytes that were kept.
@@ -48,6 +49,9 @@ impl Shard {
         let Some(conn) = self.conn_mut(id) else { return };
         let mut bytes = std::mem::take(&mut conn.leftover);
         let used = self.process(id, &bytes);
+        if let Some(conn) = self.conn_mut(id) {
+            conn.sifted.bytes = conn.sifted.bytes.saturating_sub(used);
+        }
         if used >= bytes.len() {
             self.pool.give(bytes);
             return;
@@ -148,8 +152,11 @@ impl Shard {
             Packet::Subscribe(subscribe) => self.request_subscribe(id, &subscribe),
             Packet::Unsubscribe(unsubscribe) => self.request_unsubscribe(id, &unsubscribe),
             Packet::Disconnect => Step::Close(CloseReason::Disconnect, String::new()),
-            // Answers to a QoS 2 message that was never sent (section 1.1): ignored.
-            Packet::PubRec(_) | Packet::PubComp(_) => Step::Done,
+            Packet::PubRec(_) | Packet::PubComp(_) => {
+                let detail = format!("{} ignored: nothing is sent with QoS 2", packet.packet_type());
+                self.notice(id, NoticeKind::UnexpectedAck, detail);
+                Step::Done
+            }
             other => protocol_error(format!("unexpected {}", other.packet_type())),
         }
     }
@@ -159,27 +166,23 @@ impl Shard {
             return protocol_error("PUBLISH with QoS 2; at most QoS 1 is supported".to_owned());
         }
         let slot = id.slot();
-        let blocked = self.ingress.is_blocked();
         let Some(conn) = self.conns.get_mut(slot) else { return Step::Wait };
         let Phase::Active(session) = &mut conn.phase else { return Step::Wait };
-        if session.control_pending > 0 {
+        let kind = session.grants.classify(publish.topic);
+        let waits_for_room_alone = matches!(kind, Topic::Control) && publish.packet_id.is_none();
+        if session.requests.any() && !waits_for_room_alone {
             // Publishes of one connection are worked on one after the other (section 1.3).
             conn.pause.control = true;
             return Step::Wait;
         }
-        let notice = match session.grants.classify(publish.topic) {
-            Topic::Control => return self.request_publish(id, publish),
-            Topic::Telemetry { .. } if blocked => {
-                conn.pause.store = true;
-                self.waiting.push(slot);
-                return Step::Wait;
-            }
-            Topic::Telemetry { bag } => {
-                self.ingress.stage(&self.hub, self.now, &session.grants, publish, bag).err()
-            }
-            Topic::Foreign => Some((NoticeKind::ForeignTopic, foreign(publish.topic))),
-            Topic::Unknown => Some((NoticeKind::UnknownTopic, foreign(publish.topic))),
-        };
+        if matches!(kind, Topic::Control) {
+            return self.request_publish(id, publish);
+        }
+        let other = self.named_sender(kind, publish.topic);
+        if self.ingress.is_blocked() && (other.is_some() || matches!(kind, Topic::Telemetry { .. })) {
+            return self.wait_for_store(slot);
+        }
+        let notice = self.stage(slot, publish, kind, other.as_ref()).err();
         if let Some((kind, detail)) = notice {
             self.drop_publish(id, kind, detail);
         }
@@ -192,12 +195,49 @@ impl Shard {
         Step::Done
     }
 
+    /// Whom a topic of another identity names, if that counts (DEV-6).
+    fn named_sender<'a>(&self, kind: Topic<'_>, topic: &'a str) -> Option<SenderTopic<'a>> {
+        let counts = self.hub.config.sender_of_topic && kind == Topic::Foreign;
+        if counts { SenderTopic::parse(topic) } else { None }
+    }
+
+    fn wait_for_store(&mut self, slot: usize) -> Step {
+        if let Some(conn) = self.conns.get_mut(slot) {
+            conn.pause.store = true;
+            self.waiting.push(slot);
+        }
+        Step::Wait
+    }
+
+    /// Stages telemetry; why anything is dropped.
+    fn stage(
+        &mut self,
+        slot: usize,
+        publish: &Publish<'_>,
+        kind: Topic<'_>,
+        other: Option<&SenderTopic<'_>>,
+    ) -> Result<(), (NoticeKind, String)> {
+        let Some(session) = self.conns.get_mut(slot).and_then(Conn::session) else { return Ok(()) };
+        let (grants, bag) = match (kind, other) {
+            (Topic::Telemetry { bag }, _) => (&session.grants, bag),
+            (_, Some(sender)) => (session.grants_of(sender), sender.bag),
+            (Topic::Foreign, None) => return Err((NoticeKind::ForeignTopic, foreign(publish.topic))),
+            _ => return Err((NoticeKind::UnknownTopic, foreign(publish.topic))),
+        };
+        self.ingress.stage(&self.hub, self.now, grants, publish, bag)
+    }
+
     fn drop_publish(&mut self, id: ConnId, kind: NoticeKind, detail: String) {
         let Some(conn) = self.conns.get_mut(id.slot()) else { return };
         let identity = conn.session().map(|session| session.identity.clone()).unwrap_or_default();
         self.hub.stats.dropped.add(&[kind.name(), &identity, ""], 1);
-        if conn.first_notice(kind) {
-            self.hub.control.push_or_drop(crate::control::ControlEvent::Notice { conn: id, kind, detail });
+        self.notice(id, kind, detail);
+    }
+
+    /// Tells the first of its kind.
+    fn notice(&mut self, id: ConnId, kind: NoticeKind, detail: String) {
+        if self.conn_mut(id).is_some_and(|conn| conn.first_notice(kind)) {
+            self.hub.control.push_or_drop(ControlEvent::Notice { conn: id, kind, detail });
         }
     }
 
@@ -205,7 +245,7 @@ impl Shard {
         let slot = id.slot();
         let Some(session) = self.conns.get_mut(slot).and_then(|conn| conn.session()) else { return };
         // An unexpected acknowledgement is ignored (section 1.3).
-        let Some(delivery) = session.in_flight.ack(packet_id) else { return };
+        let Some(delivery) = session.settle(packet_id) else { return };
         if let Some(queue) = session.queues.get(usize::from(delivery.queue)) {
             queue.ack(delivery.seq, delivery.epoch);
         }
@@ -214,6 +254,7 @@ impl Shard {
             self.behind_until = self.now.mono.plus_ms(PROMPT_MS);
             self.mark_drain(slot);
         }
+        self.tell_sent(id, delivery.token(), SendOutcome::Acked);
     }
 }
 

@@ -15,11 +15,14 @@ mod acks;
 mod commands;
 mod conn;
 mod delivery;
+mod filters;
 mod held;
 mod idle;
 mod ingress;
 mod input;
 mod requests;
+mod sends;
+mod strangers;
 mod timers;
 
 pub(crate) use delivery::priority_label;
@@ -33,7 +36,7 @@ use edgehub_store::CommitWaiter;
 use edgehub_types::{Clock, MonoTime, UnixMs};
 use slab::Slab;
 
-use crate::control::{CloseReason, ControlEvent};
+use crate::control::{CloseReason, ControlEvent, SendOutcome};
 use crate::hub::Hub;
 use crate::ids::{ConnId, SLOTS_MAX};
 use crate::mailbox::Mail;
@@ -43,6 +46,7 @@ use acks::AckQueue;
 use commands::ShardWaiter;
 use conn::{Blocked, Conn, Phase};
 use ingress::Ingress;
+use strangers::Strangers;
 
 /// The time of a turn, read once.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,6 +70,7 @@ pub struct Shard {
     ingress: Ingress,
     acks: AckQueue,
     pool: BufferPool,
+    strangers: Strangers,
     mail: Mail,
     now: Now,
     /// Slots with bytes to write or an end to carry out.
@@ -94,6 +99,7 @@ impl Shard {
             ingress: Ingress::new(&hub),
             acks: AckQueue::default(),
             pool: BufferPool::new(config.pool_bytes_max),
+            strangers: Strangers::default(),
             index,
             conns: Slab::new(),
             serial: 0,
@@ -145,7 +151,8 @@ impl Shard {
         let entry = self.conns.vacant_entry();
         let id = ConnId::new(self.index, entry.key(), self.serial);
         entry.insert(Conn::new(id, driver_key, peer, listener, self.now.mono));
-        self.next_scan = self.next_scan.min(self.now.mono.plus_ms(self.hub.config.connect_timeout_ms));
+        self.join_strangers();
+        self.next_scan = self.next_scan.min(self.now.mono.plus_ms(self.pressed_connect_ms()));
         Some(id)
     }
 
@@ -186,7 +193,7 @@ impl Shard {
     pub fn pop_resumed(&mut self) -> Option<(usize, ConnId)> {
         while let Some(slot) = self.resumed.pop() {
             if let Some(conn) = self.conns.get(slot)
-                && !conn.pause.any()
+                && self.wants_input(conn.id)
             {
                 return Some((conn.driver_key, conn.id));
             }
@@ -219,8 +226,18 @@ impl Shard {
 
     /// Whether more input of this connection may be read now.
     pub fn wants_input(&self, id: ConnId) -> bool {
-        let is_free = self.conn(id).is_some_and(|conn| !conn.pause.any() && !conn.is_closing());
-        is_free || self.reads_while_held(id)
+        self.input_bytes_max(id) > 0
+    }
+
+    /// How much of it at most, in one read; zero when none may be.
+    pub fn input_bytes_max(&self, id: ConnId) -> usize {
+        let Some(conn) = self.conn(id) else { return 0 };
+        match conn.phase {
+            Phase::Closing => 0,
+            Phase::AwaitConnect => self.connect_room(conn),
+            _ if conn.pause.any() => conn.held_room(self.hub.config.held_bytes_max),
+            _ => usize::MAX,
+        }
     }
 
     /// Whether the connection takes messages of queues: its acknowledgements make room for more.
@@ -252,6 +269,13 @@ impl Shard {
         }
     }
 
+    /// Whether packets of a session wait that came before its end: the driver tells the end when they do not any more.
+    pub fn has_held_input(&self, id: ConnId) -> bool {
+        self.conn(id).is_some_and(|conn| {
+            matches!(conn.phase, Phase::Active(_)) && conn.pause.any() && !conn.leftover.is_empty()
+        })
+    }
+
     /// The peer will send nothing more, and what it sent is not read now. A client that waits for its verdict gets
     /// none then: it could do nothing with it, and others may wait for its place. Whoever has a session is read
     /// to the end first.
@@ -264,6 +288,7 @@ impl Shard {
     /// Frees the slot of a connection whose socket is closed.
     pub fn forget(&mut self, id: ConnId) {
         if self.conn(id).is_some() {
+            self.leave_strangers(id.slot());
             let conn = self.conns.remove(id.slot());
             self.pool.give(conn.out);
             self.pool.give(conn.leftover);
@@ -348,13 +373,9 @@ impl Shard {
         conn.close_reason = Some(reason);
         self.pool.give(std::mem::take(&mut conn.leftover));
         let (id, accepted) = (conn.id, matches!(phase, Phase::Active(_)));
-        let event = ControlEvent::Closed {
-            conn: id,
-            peer: conn.peer.clone(),
-            accepted,
-            reason,
-            detail: detail.to_owned(),
-        };
+        let peer = conn.peer.clone();
+        self.leave_strangers(slot);
+        let event = ControlEvent::Closed { conn: id, peer, accepted, reason, detail: detail.to_owned() };
         let known = accepted || matches!(phase, Phase::AwaitVerdict { .. });
         if let Phase::Active(session) = phase {
             self.end_session(id, *session, reason);
@@ -368,6 +389,9 @@ impl Shard {
     }
 
     fn end_session(&mut self, id: ConnId, mut session: conn::Session, reason: CloseReason) {
+        for token in session.tokens() {
+            self.tell_sent(id, Some(token), SendOutcome::Closed);
+        }
         if let Some(will) = session.will.take()
             && reason.publishes_will()
         {

@@ -48,10 +48,16 @@ impl Shard {
     }
 
     fn scan(&mut self) {
+        // Once for all: those that go would relieve the others.
+        let connect_ms = if self.hub.may_accept() {
+            self.hub.config.connect_timeout_ms
+        } else {
+            self.pressed_connect_ms()
+        };
         self.next_scan = MonoTime(u64::MAX);
         let slots: Vec<usize> = self.conns.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
-            match self.due(slot) {
+            match self.due(slot, connect_ms) {
                 Due::Nothing => {}
                 Due::Close(reason, detail) => self.begin_close(slot, reason, &detail),
                 Due::Redeliver => self.redeliver(slot),
@@ -70,15 +76,21 @@ impl Shard {
         }
     }
 
-    fn due(&mut self, slot: usize) -> Due {
+    pub(super) fn pressed_connect_ms(&self) -> u64 {
+        self.hub.config.pressed_connect_timeout_ms.min(self.hub.config.connect_timeout_ms)
+    }
+
+    fn due(&mut self, slot: usize, connect_ms: u64) -> Due {
         let now = self.now.mono;
-        let (connect_ms, ack_ms) = (self.hub.config.connect_timeout_ms, self.hub.config.ack_timeout_ms);
+        let ack_ms = self.hub.config.ack_timeout_ms;
+        let held_bytes_max = self.hub.config.held_bytes_max;
         let Some(conn) = self.conns.get_mut(slot) else { return Due::Nothing };
         let opened = conn.opened;
-        let listening_since = conn.listening_since(conn.last_activity);
+        let listening_since = conn.listening_since(conn.last_activity, held_bytes_max);
         let is_silent = listening_since.is_some_and(|since| now >= since.plus_ms(conn.keep_alive_ms));
         // What is in flight is late only if its acknowledgement could have been read.
-        let may_be_late = conn.listening_since(conn.opened).is_some_and(|since| now >= since.plus_ms(ack_ms));
+        let listening = conn.listening_since(conn.opened, held_bytes_max);
+        let may_be_late = listening.is_some_and(|since| now >= since.plus_ms(ack_ms));
         match &mut conn.phase {
             Phase::AwaitConnect if now >= opened.plus_ms(connect_ms) => {
                 Due::Close(CloseReason::ConnectTimeout, format!("no CONNECT within {connect_ms} ms"))
@@ -104,12 +116,17 @@ impl Shard {
         let config = &self.hub.config;
         let conn: &Conn = self.conns.get(slot)?;
         match &conn.phase {
-            Phase::AwaitConnect => Some(conn.opened.plus_ms(config.connect_timeout_ms)),
+            Phase::AwaitConnect => {
+                let pressed = conn.opened.plus_ms(self.pressed_connect_ms());
+                let last = conn.opened.plus_ms(config.connect_timeout_ms);
+                Some(if self.now.mono < pressed { pressed } else { last })
+            }
             Phase::Active(session) => {
-                let from = |from, ms| conn.listening_since(from).map(|since| since.plus_ms(ms));
+                let held_bytes_max = config.held_bytes_max;
+                let from =
+                    |from, ms| conn.listening_since(from, held_bytes_max).map(|since| since.plus_ms(ms));
                 let idle = from(conn.last_activity, conn.keep_alive_ms);
-                let oldest = session.in_flight.oldest();
-                let ack = oldest.and_then(|(_, d)| from(d.sent, config.ack_timeout_ms));
+                let ack = session.oldest_timed().and_then(|(_, d)| from(d.sent, config.ack_timeout_ms));
                 [idle, ack, session.retry_at].into_iter().flatten().min()
             }
             _ => None,

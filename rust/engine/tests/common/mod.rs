@@ -169,7 +169,7 @@ impl World {
         self.feed(id, &bytes);
         let events = self.events();
         assert!(matches!(events[..], [ControlEvent::Subscribe { .. }]), "{events:?}");
-        let filters = Filters { added: vec![(filter, 1)], inputs_active: true };
+        let filters = Filters { added: vec![(filter, 1, 0)], inputs_active: true };
         self.command(id, Command::SubAck { conn: id, packet_id: 9, codes: vec![1], filters });
     }
 

@@ -166,7 +166,8 @@ fn control_plane(hub: &Hub, stop: &AtomicBool, shown: &Shown) -> Vec<&'static st
                     }
                 }
                 ControlEvent::Subscribe { conn, packet_id, filters } => {
-                    let filters = Filters { added: filters, inputs_active: true };
+                    let added = filters.into_iter().map(|(filter, qos)| (filter, qos, 0)).collect();
+                    let filters = Filters { added, inputs_active: true };
                     hub.command(conn, Command::SubAck { conn, packet_id, codes: vec![1], filters });
                 }
                 ControlEvent::Closed { reason, .. } => reasons.push(reason.name()),

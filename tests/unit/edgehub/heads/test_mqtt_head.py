@@ -360,7 +360,8 @@ async def test_twin_requests_are_answered_with_501(bench: HeadBench) -> None:
         "puback 1 9",
     ]
     assert bench.feed(PublishEvent(1, 0, "$iothub/twin/PATCH/properties/reported/?$rid=r2", b"{}")) == [
-        "send 1 $iothub/twin/res/501/?$rid=r2 b'' qos1"
+        "send 1 $iothub/twin/res/501/?$rid=r2 b'' qos1",
+        "request_done 1",
     ]
 
 
@@ -384,7 +385,7 @@ async def test_bad_twin_requests_close(bench: HeadBench, topic: str) -> None:
 async def test_other_control_topics_are_acknowledged(bench: HeadBench, topic: str) -> None:
     bench.connect(1, "leaf")
     assert bench.feed(PublishEvent(1, 3, topic, b"", 1)) == ["puback 1 3"]
-    assert bench.feed(PublishEvent(1, 0, topic)) == []
+    assert bench.feed(PublishEvent(1, 0, topic)) == ["request_done 1"]
 
 
 async def test_control_topics_before_connect_are_ignored(bench: HeadBench) -> None:

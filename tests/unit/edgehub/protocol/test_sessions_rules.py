@@ -42,7 +42,7 @@ def test_clean_session_without_stored_one() -> None:
 def test_stored_session_is_restored() -> None:
     opening = open_session(clean=False, stored=stored_session())
     assert (opening.present, opening.forget_stored) == (True, False)
-    assert opening.session.granted() == [("a", 1)]
+    assert opening.session.granted() == [("a", 1, 5)]
 
 
 def test_new_durable_session() -> None:
@@ -54,7 +54,7 @@ def test_grants_at_most_one_for_any_filter() -> None:
     session = Session(durable=False)
     outcome = session.subscribe([("a", 0), ("b", 1), ("c", 2), ("nobody/serves/this", 2)], 1)
     assert outcome.codes == bytes([0, 1, 1, 1])
-    assert outcome.added == (("a", 0), ("b", 1), ("c", 1), ("nobody/serves/this", 1))
+    assert outcome.added == (("a", 0, 1), ("b", 1, 1), ("c", 1, 1), ("nobody/serves/this", 1, 1))
 
 
 def test_subscribing_again_changes_the_quality_and_keeps_the_time() -> None:
@@ -62,6 +62,7 @@ def test_subscribing_again_changes_the_quality_and_keeps_the_time() -> None:
     session.subscribe([("a", 0)], 1)
     outcome = session.subscribe([("a", 1)], 9)
     assert outcome.changed
+    assert outcome.added == (("a", 1, 1),)
     assert session.subscriptions["a"] == Subscription(1, 1)
 
 
@@ -75,7 +76,7 @@ def test_subscribing_the_same_again_changes_nothing() -> None:
 
 def test_the_same_filter_twice_in_one_packet_gets_two_codes_and_the_last_grant() -> None:
     outcome = Session(durable=False).subscribe([("a", 0), ("a", 1)], 1)
-    assert (outcome.codes, outcome.added) == (b"\x00\x01", (("a", 1),))
+    assert (outcome.codes, outcome.added) == (b"\x00\x01", (("a", 1, 1),))
 
 
 def test_the_number_of_filters_is_bounded() -> None:
@@ -83,7 +84,7 @@ def test_the_number_of_filters_is_bounded() -> None:
     session.subscribe([(f"f{number}", 0) for number in range(FILTERS_MAX - 1)], 1)
     outcome = session.subscribe([("last", 1), ("over", 1), ("f0", 1)], 2)
     assert outcome.codes == bytes([1, 0x80, 1])
-    assert outcome.added == (("last", 1), ("f0", 1))
+    assert outcome.added == (("last", 1, 2), ("f0", 1, 1))
     assert len(session.subscriptions) == FILTERS_MAX
 
 
@@ -151,15 +152,17 @@ def test_what_is_stored_is_read_back(filters: list[tuple[str, int]], now_ms: int
     )
 )
 def test_subscriptions_follow_a_plain_dictionary(steps: list[tuple[bool, list[tuple[str, int]]]]) -> None:
-    session, model = Session(durable=True), dict[str, int]()
+    session, model = Session(durable=True), dict[str, tuple[int, int]]()
     for number, (adds, filters) in enumerate(steps):
         if adds:
             outcome = session.subscribe(filters, number)
-            model.update({name: min(qos, 1) for name, qos in filters})
+            for name, qos in filters:
+                _, created_ms = model.get(name, (0, number))
+                model[name] = (min(qos, 1), created_ms)
             assert outcome.codes == bytes(min(qos, 1) for _, qos in filters)
         else:
             names = [name for name, _ in filters]
             assert session.unsubscribe(names) == any(name in model for name in names)
             for name in names:
                 model.pop(name, None)
-        assert dict(session.granted()) == model
+        assert {name: (qos, created_ms) for name, qos, created_ms in session.granted()} == model
