@@ -296,8 +296,8 @@ class Engine:
         :param io_threads: 0 chooses by the number of usable cores.
         :param low_memory: smaller buffers, caches and segments; docs/memory.md.
         :param pooled_buffers: whether emptied buffers are kept for some seconds; whatever `low_memory` is.
-        :param unauthenticated_max: connections without session; the others wait in the kernel. None chooses by
-            `low_memory`.
+        :param unauthenticated_max: connections without session; the others wait in the kernel. None chooses
+            by `low_memory`.
         :param connects_per_s: connections that listeners take in a second; 0 for any number. The others wait
             in the kernel.
         :param log_level: of Python's `logging`: lines of less come not as `LogEvent`. For the whole process.
