@@ -272,7 +272,7 @@ class Engine:
         sync_interval_ms: int = 1000,
         sync_min_interval_ms: int = 0,
         spill_index_entries: int | None = None,
-        io_threads: int = 0,
+        io_threads: int | None = ...,
         low_memory: bool = False,
         pooled_buffers: bool = True,
         packet_bytes_max: int = 262144,
@@ -293,7 +293,8 @@ class Engine:
         :param sync: `group`, `interval` or `none`.
         :param spill_index_entries: with more queued messages, old ones go to compressed files; None chooses
             by `low_memory`.
-        :param io_threads: 0 chooses by the number of usable cores.
+        :param io_threads: 0, the default, chooses by the number of usable cores. None: nobody is served,
+            `start` starts no thread and `listen` fails; routes, the store and the way upstream work.
         :param low_memory: smaller buffers, caches and segments; docs/memory.md.
         :param pooled_buffers: whether emptied buffers are kept for some seconds; whatever `low_memory` is.
         :param unauthenticated_max: connections without session; the others wait in the kernel. None chooses

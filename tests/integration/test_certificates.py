@@ -216,11 +216,10 @@ def test_the_core_adopts_one_end_of_a_pair_and_copies_the_descriptor(core: Core)
     own, engines = socket.socketpair()
     with own, engines:
         core.engine.adopt(engines.fileno(), "192.0.2.7:4711")
-    client = object.__new__(WireClient)
     own, engines = socket.socketpair()
     core.engine.adopt(engines.fileno(), "192.0.2.7:4712")
     engines.close()
-    client.socket, client._buffer = own, b""
+    client = WireClient.over(own)
     client.send(connect_packet("leaf", "name", "secret"))
     event = core.connect_event()
     assert (event.peer, event.listener, event.certificates) == ("192.0.2.7:4712", 0, ())

@@ -203,10 +203,11 @@ class Engine:
         self.totals: dict[str, object] = {}
         self.batches: list[UpstreamBatch] = []
         self.listeners: dict[int, tuple[str, int, bytes | None]] = {}
-        self.adopted: list[socket.socket] = []
         self.started = False
         self.stopped = False
+        self.adopted: list[socket.socket] = []
         self.fail_listen: str | None = None
+        self.fail_adopt: str | None = None
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     # For tests
@@ -234,6 +235,8 @@ class Engine:
     def stop(self, drain_ms: int) -> None:
         self._record("stop", drain_ms=drain_ms)
         self.stopped = True
+        for end in self.adopted:
+            end.close()
 
     def listen(
         self,
@@ -264,13 +267,15 @@ class Engine:
             raise ListenError(self.fail_listen)
         self._record("set_tls", listener=listener, chain_pem=chain_pem)
 
-    def adopt(self, fd: int, peer: str) -> None:
-        self.adopted.append(socket.socket(fileno=os.dup(fd)))
-        self._record("adopt", peer=peer)
-
     def close_listener(self, listener: int) -> None:
         del self.listeners[listener]
         self._record("close_listener", listener=listener)
+
+    def adopt(self, fd: int, peer: str) -> None:
+        if self.fail_adopt is not None:
+            raise CoreError(self.fail_adopt)
+        self.adopted.append(socket.socket(fileno=os.dup(fd)))
+        self._record("adopt", peer=peer)
 
     def event_fd(self) -> int:
         return self._fd

@@ -51,7 +51,7 @@ INACTIVE: tuple[Inactive, ...] = (
     Inactive("TwinManagerVersion", f"Twins of clients are {_NOT_YET}.", ("v2",)),
     Inactive("AuthenticationMode", f"`Cloud` and `CloudAndScope` are {_NOT_YET}.", ("scope",)),
     Inactive("TrackDeviceState", f"Re-checking identities before each upstream send is {_NOT_YET}.", ("*",)),
-    Inactive("ApiProxyModuleId", f"The HTTP head is {_NOT_YET}."),
+    Inactive("ApiProxyModuleId", f"Certificates that a proxy forwards are {_NOT_YET}."),
     Inactive("MaxCheckCertExpiryInMs", "Expiry is checked at least hourly.", ("*",)),
     Inactive("ModuleRequestThrottleTimeout", "Documented by the reference, read by nothing.", ("*",)),
     Inactive(
@@ -73,8 +73,6 @@ INACTIVE: tuple[Inactive, ...] = (
     Inactive("amqpSettings__scheme", f"The AMQP head is {_NOT_YET}.", ("amqps",)),
     Inactive("amqpSettings__port", f"The AMQP head is {_NOT_YET}."),
     Inactive("amqpSettings__delayedBatchingEnabled", f"The AMQP head is {_NOT_YET}.", ("false",)),
-    Inactive("httpSettings__enabled", f"The HTTP head is {_NOT_YET}.", ("false",)),
-    Inactive("httpSettings__port", f"The HTTP head is {_NOT_YET}."),
     Inactive("protocolTimeoutInSecs", "`ShutdownWaitPeriod` bounds the whole shutdown.", ("*",)),
     Inactive("EnableRoutingLogging", f"Separate routing log; {_NOTHING}.", ("false",)),
     Inactive("EnableSdkDebugLogs", f"Separate SDK log; {_NOTHING}.", ("false",)),

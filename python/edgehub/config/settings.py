@@ -391,6 +391,26 @@ class MqttSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """HTTP head"""
+
+    enabled: bool = setting(
+        "httpSettings__enabled",
+        BOOL,
+        True,
+        "Turns the HTTP head on, which carries MQTT over WebSocket. It needs a server certificate.",
+    )
+    host: str = setting(
+        "httpSettings__host",
+        TEXT,
+        "",
+        "Address to listen on. Empty: all addresses, IPv6 and IPv4.",
+        own=True,
+    )
+    port: int = setting("httpSettings__port", PORT, 443, "TLS port; 0: any free port, printed at start.")
+
+
+@dataclass(frozen=True, slots=True)
 class ProcessSettings:
     """Metrics, logging and the process"""
 
@@ -420,6 +440,15 @@ class ProcessSettings:
         9600,
         "Plain HTTP port of `/metrics` and `/healthz`; 0: any free port, printed at start.",
     )
+    control_nice: int = setting(
+        "ControlPlaneNice",
+        integer(0, 19),
+        5,
+        "Nice value of the threads that answer for clients (CONNECT, subscriptions, metrics, the link to the "
+        "parent hub). Those that carry messages keep the nice value of the process, so that a busy control "
+        "plane does not delay messages where both share a core.",
+        own=True,
+    )
     shutdown_wait_s: int = setting(
         "ShutdownWaitPeriod",
         integer(1, 3600),
@@ -438,6 +467,7 @@ class Settings:
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
     clients: ClientSettings = field(default_factory=ClientSettings)
     mqtt: MqttSettings = field(default_factory=MqttSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
     process: ProcessSettings = field(default_factory=ProcessSettings)
     local_routes: tuple[tuple[str, str], ...] = ()
     """Name and text of `routes__<name>`, for `configSource=local`."""
@@ -455,5 +485,6 @@ SECTIONS = {
     "upstream": UpstreamSettings,
     "clients": ClientSettings,
     "mqtt": MqttSettings,
+    "http": HttpSettings,
     "process": ProcessSettings,
 }

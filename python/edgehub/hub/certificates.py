@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgehub.config.load import SettingsError
+from edgehub.errors import EdgehubError
 from edgehub.hub.renewal import renewal_due_s
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ VALIDITY_DAYS = 90
 """Validity asked of the workload API; it may issue a shorter one."""
 
 log = logging.getLogger(__name__)
+
+
+class CertificateError(EdgehubError):
+    """A server certificate or its key that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)

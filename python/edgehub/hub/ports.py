@@ -119,7 +119,7 @@ class EngineFactory(Protocol):
         sync_interval_ms: int = 1000,
         sync_min_interval_ms: int = 0,
         spill_index_entries: int | None = None,
-        io_threads: int = 0,
+        io_threads: int | None = 0,
         low_memory: bool = False,
         pooled_buffers: bool = True,
         packet_bytes_max: int = 262144,

@@ -6,8 +6,8 @@ belongs to the authenticator.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from edgehub.common.ids import IdentityId
@@ -46,8 +46,7 @@ class UsernameError(EdgehubError):
     """A user name outside the grammar."""
 
 
-@dataclass(frozen=True, slots=True)
-class Username:
+class Username(NamedTuple):
     """The parts of a user name that are used; the host is not looked at (M-011)."""
 
     identity: IdentityId
@@ -56,8 +55,7 @@ class Username:
     auth_chain: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectRequest:
+class ConnectRequest(NamedTuple):
     """A well-formed CONNECT, not yet authenticated.
 
     :param token: the SAS token, exactly as sent; empty when the certificate is the credential.

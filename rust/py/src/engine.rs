@@ -40,7 +40,7 @@ pub(crate) struct Engine {
 impl Engine {
     #[new]
     #[pyo3(signature = (*, edge_device_id, storage_dir=None, sync="group", sync_interval_ms=1000,
-        sync_min_interval_ms=0, spill_index_entries=None, io_threads=0, low_memory=false, pooled_buffers=true,
+        sync_min_interval_ms=0, spill_index_entries=None, io_threads=Some(0), low_memory=false, pooled_buffers=true,
         packet_bytes_max=262_144, connect_timeout_ms=60_000, keep_alive_max_ms=600_000,
         ack_timeout_ms=30_000, connections_max=4096, unauthenticated_max=None, listen_backlog=200,
         connects_per_s=0, log_level=30, sender_of_topic=false, sent_renews_keep_alive=false))]
@@ -54,7 +54,7 @@ impl Engine {
         sync_interval_ms: u64,
         sync_min_interval_ms: u64,
         spill_index_entries: Option<usize>,
-        io_threads: usize,
+        io_threads: Option<usize>,
         low_memory: bool,
         pooled_buffers: bool,
         packet_bytes_max: usize,
@@ -93,7 +93,7 @@ impl Engine {
 
     fn start(&self) -> PyResult<()> {
         let mut threads = self.threads.lock();
-        if threads.is_none() {
+        if threads.is_none() && self.serves() {
             let started = IoThreads::start(&self.hub, self.profile.net.clone(), self.clock.clone());
             *threads = Some(Arc::new(started.map_err(Failure::from)?));
         }
@@ -307,7 +307,18 @@ impl Engine {
 impl Engine {
     fn running(&self) -> PyResult<Arc<IoThreads>> {
         let threads = self.threads.lock().clone();
-        threads.ok_or_else(|| CoreError::new_err("the engine does not run; call start() first"))
+        threads.ok_or_else(|| {
+            CoreError::new_err(if self.serves() {
+                "the engine does not run; call start() first"
+            } else {
+                "the engine serves no clients: io_threads is None"
+            })
+        })
+    }
+
+    /// Whether there is a shard for clients; without one no thread is needed.
+    fn serves(&self) -> bool {
+        self.hub.mailbox(0).is_some()
     }
 }
 
@@ -336,7 +347,7 @@ fn versions_of(names: &[String]) -> PyResult<TlsVersions> {
 fn open(
     profile: Profile,
     storage_dir: Option<PathBuf>,
-    io_threads: usize,
+    io_threads: Option<usize>,
     log_level: LevelFilter,
 ) -> Result<Engine, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
@@ -349,7 +360,7 @@ fn open(
         None => Media::Memory,
     };
     let (store, _recovery) = Store::open(media, profile.store.clone(), clock.clone())?;
-    let hub = Hub::new(profile.engine.clone(), store, IoThreads::shards_for(io_threads));
+    let hub = Hub::new(profile.engine.clone(), store, io_threads.map_or(0, IoThreads::shards_for));
     hub.control().set_waker(events.clone());
     Ok(Engine { hub, clock, events, profile, threads: Mutex::new(None) })
 }

@@ -10,6 +10,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ from edgehub.identity.scope_wire import encode_identity
 from edgehub.upstream_parts import ParentHub
 from testkit import fake_core
 from testkit.clock import ManualClock
+from testkit.https import HOST, TrustedServer
 from testkit.identities import (
     EDGE_ID,
     HUB_HOST,
@@ -144,9 +146,11 @@ def alone(tmp_path: Path) -> dict[str, str]:
         "RoutesFile": str(tmp_path / "routes.json"),
         "StorageFolder": str(tmp_path),
         "mqttSettings__plain_port": "0",
+        "httpSettings__enabled": "false",
         "httpSettings__metrics_port": "0",
         "httpSettings__metrics_host": "127.0.0.1",
         "ShutdownWaitPeriod": "5",
+        "ControlPlaneNice": "0",
         "ReportedPropertiesSyncFrequencySecs": "0",
     }
 
@@ -244,7 +248,7 @@ async def test_a_hub_alone_from_start_to_drain(
         assert engine.options["storage_dir"] == str(tmp_path / "edgeHub/messages")
         assert engine.options["edge_device_id"] == EDGE_ID
         assert await health(hub) == (200, "ok")
-        assert hub.mqtt_plain_port == 40_001
+        assert hub.ports.mqtt_plain == 40_001
         token = token_for("leaf", ManualClock(SystemClock().wall_s()))
         engine.push(fake_core.ConnectEvent(1, "leaf", username_for("leaf"), token.encode()))
         await until(lambda: any(call.name == "accept" for call in engine.calls))
@@ -305,6 +309,26 @@ async def test_a_hub_that_was_once_online_starts_offline(connected: dict[str, st
         assert hub.services is not None
         assert hub.services.knows_identities
         assert hub.services.routes.configured
+
+
+async def test_clients_connect_and_subscribe_while_the_parent_hub_is_away(
+    connected: dict[str, str], engines: Engines
+) -> None:
+    """T-017: SUBACK does not wait for the parent hub's side of the subscription."""
+    async with running(server(connected, engines)):
+        pass
+    async with running(server(connected, engines, FakeParent(online=False))):
+        engine = engines.engine
+        assert engine is not None
+        token = token_for("leaf", ManualClock(SystemClock().wall_s()))
+        filters = [("$iothub/methods/POST/#", 1), ("devices/leaf/messages/devicebound/#", 1)]
+        engine.push(
+            fake_core.ConnectEvent(1, "leaf", username_for("leaf"), token.encode()),
+            fake_core.SubscribeEvent(1, 7, filters),
+        )
+        await until(lambda: any(call.name == "suback" for call in engine.calls))
+        (call,) = [call for call in engine.calls if call.name == "suback"]
+        assert (call.packet_id, call.codes) == (7, b"\x01\x01")
 
 
 async def test_without_any_configuration_the_start_fails(
@@ -420,6 +444,75 @@ async def test_a_failed_background_job_ends_the_hub_with_1(
 
         hub._spawn_all({"test": fail()})
         assert await task == 1
+
+
+async def test_without_the_mqtt_head_nobody_is_served(
+    alone: dict[str, str], engines: Engines, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M-002; what a process loads then is seen by the integration tests."""
+    caplog.set_level("INFO")
+    async with running(server(alone | {"mqttSettings__enabled": "false"}, engines)):
+        engine = engines.engine
+        assert engine is not None
+        assert engine.options["io_threads"] is None
+        assert [call.name for call in engine.calls] == ["set_routes"]
+    assert "The MQTT head is disabled" in caplog.text
+
+
+async def test_the_http_head_serves_and_stops(
+    alone: dict[str, str], engines: Engines, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    https = TrustedServer(tmp_path / "certificates")
+    settings = {
+        "EdgeHubDevServerCertificateFile": str(https.files.chain),
+        "EdgeHubDevServerPrivateKeyFile": str(https.files.key),
+        "httpSettings__enabled": "true",
+        "httpSettings__host": HOST,
+        "httpSettings__port": "0",
+    }
+    hub = server(alone | settings, engines)
+    async with running(hub) as task, https.session() as session:
+        url = f"https://{HOST}:{hub.ports.http}"
+        assert f"HTTP head is listening on port {hub.ports.http} (TLS)" in caplog.text
+        client = await session.ws_connect(url, protocols=("mqtt",))
+        engine = engines.engine
+        assert engine is not None
+        await until(lambda: bool(engine.adopted))
+        hub.stop()
+        message = await client.receive()
+        assert message.type is aiohttp.WSMsgType.CLOSE
+        await client.close()
+        assert await task == 0
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get(url)
+    engine.dispose()
+
+
+async def test_an_http_head_without_a_certificate_is_told(
+    alone: dict[str, str], engines: Engines, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = server(alone | {"httpSettings__enabled": "true", "httpSettings__port": "0"}, engines)
+    async with running(hub):
+        assert hub.ports.http == 0
+    assert "The HTTP head does not listen: there is no server certificate" in caplog.text
+
+
+async def test_an_http_port_that_is_taken_fails_the_start(
+    alone: dict[str, str], engines: Engines, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    https = TrustedServer(tmp_path / "certificates")
+    with socket.create_server((HOST, 0)) as taken:
+        settings = {
+            "EdgeHubDevServerCertificateFile": str(https.files.chain),
+            "EdgeHubDevServerPrivateKeyFile": str(https.files.key),
+            "httpSettings__enabled": "true",
+            "httpSettings__host": HOST,
+            "httpSettings__port": str(taken.getsockname()[1]),
+        }
+        assert await server(alone | settings, engines).serve() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Address already in use; choose another port with httpSettings__port" in line
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -21,7 +21,11 @@ VECTORS = json.loads((Path(__file__).parents[3] / "vectors/connect/usernames.jso
 NAME = "hub/dev/?api-version=2021-04-12"
 
 
-@pytest.mark.parametrize("vector", VECTORS["accept"], ids=lambda vector: vector["text"])
+@pytest.mark.parametrize(
+    "vector",
+    VECTORS["accept"] + VECTORS["sdks"],
+    ids=lambda vector: vector.get("sdk", vector["text"]),
+)
 def test_accepted_user_names(vector: dict[str, str | None]) -> None:
     parsed = parse_username(vector["text"] or "")
     assert (parsed.identity.device_id, parsed.identity.module_id) == (vector["device"], vector["module"])
