@@ -40,7 +40,7 @@ pub struct EngineConfig {
     /// Bytes of these requests. Full: the same; one of any size is always taken.
     pub requests_bytes_max: usize,
     /// Bytes kept of a client whose packets wait for the control plane or the store, so that its pings and
-    /// acknowledgements behind them are worked on. Full: it is not read any more.
+    /// acknowledgements behind them are worked on; and up to 4 KiB more. Full: it is not read any more.
     pub held_bytes_max: usize,
     /// Bytes that every connection without session may keep. Full: a longer CONNECT needs a promise out of
     /// `connect_bytes_max`.

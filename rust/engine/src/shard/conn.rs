@@ -62,6 +62,9 @@ impl Pause {
     }
 }
 
+/// Least read of a client whose packets wait: many acknowledgements are not read a few at a time.
+const HELD_READ_BYTES_MIN: usize = 4096;
+
 /// How far the bytes that wait were searched for what need not wait.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sifted {
@@ -142,7 +145,10 @@ impl Conn {
         if !is_sifted || self.sifted.to_end {
             return 0;
         }
-        held_bytes_max.saturating_sub(self.leftover.len())
+        match held_bytes_max.saturating_sub(self.leftover.len()) {
+            0 => 0,
+            room => room.max(HELD_READ_BYTES_MIN),
+        }
     }
 
     /// From when the time counts in which the client has to send something, `None` while its input waits
@@ -275,11 +281,7 @@ impl Session {
     pub fn grants_of(&mut self, topic: &SenderTopic<'_>) -> &Grants {
         let other = self.other.get_or_insert_default();
         if (other.device_id.as_str(), other.module_id.as_str()) != (topic.device, topic.module) {
-            **other = Grants {
-                device_id: topic.device.to_owned(),
-                module_id: topic.module.to_owned(),
-                ..Grants::default()
-            };
+            **other = topic.grants();
         }
         other
     }

@@ -196,7 +196,7 @@ impl Shard {
     }
 
     /// Whom a topic of another identity names, if that counts (DEV-6).
-    fn named_sender<'a>(&self, kind: Topic<'_>, topic: &'a str) -> Option<SenderTopic<'a>> {
+    pub(super) fn named_sender<'a>(&self, kind: Topic<'_>, topic: &'a str) -> Option<SenderTopic<'a>> {
         let counts = self.hub.config.sender_of_topic && kind == Topic::Foreign;
         if counts { SenderTopic::parse(topic) } else { None }
     }

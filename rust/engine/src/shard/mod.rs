@@ -395,7 +395,11 @@ impl Shard {
         if let Some(will) = session.will.take()
             && reason.publishes_will()
         {
-            self.publish_will(&session.grants, &will);
+            let foreign = session.grants.classify(&will.topic);
+            match self.named_sender(foreign, &will.topic) {
+                Some(sender) => self.publish_will(&sender.grants(), &will),
+                None => self.publish_will(&session.grants, &will),
+            }
         }
         if session.inputs_active {
             let bound: Vec<_> = session.bindings.iter().map(|binding| binding.endpoint.clone()).collect();

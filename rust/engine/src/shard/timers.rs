@@ -57,6 +57,7 @@ impl Shard {
         self.next_scan = MonoTime(u64::MAX);
         let slots: Vec<usize> = self.conns.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
+            self.release_window(slot);
             match self.due(slot, connect_ms) {
                 Due::Nothing => {}
                 Due::Close(reason, detail) => self.begin_close(slot, reason, &detail),
@@ -66,6 +67,13 @@ impl Shard {
             if let Some(next) = self.next_deadline(slot) {
                 self.next_scan = self.next_scan.min(next);
             }
+        }
+    }
+
+    /// The table of what is in flight grows with a burst; nobody needs it while nothing is.
+    fn release_window(&mut self, slot: usize) {
+        if let Some(session) = self.conns.get_mut(slot).and_then(Conn::session) {
+            session.in_flight.release_memory();
         }
     }
 
