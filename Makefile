@@ -15,7 +15,7 @@ MEMORY_ARGS ?=
 SOAK_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python test-bench crash bench bench-router bench-store bench-hub bench-memory memory soak performance load lock settings conformance fuzz clean
+.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python test-bench crash bench bench-router bench-store bench-hub bench-memory bench-connects memory soak performance load lock settings conformance fuzz clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -106,6 +106,9 @@ bench-hub: $(STAMPS)/peers load ## Compare with mosquitto and other brokers in o
 
 bench-memory: $(STAMPS)/core load ## Memory and CPU time with each pair of the memory settings; results to bench/results (MEMORY_ARGS="--repeats 3")
 	$(BIN)/python bench/load/memory_settings.py $(MEMORY_ARGS)
+
+bench-connects: $(STAMPS)/venv ## CPU time of Python for each CONNECT and each end of a connection, and its memory for each idle client
+	@PYTHONPATH=python:tests $(BIN)/python bench/connect_path.py
 
 memory: $(STAMPS)/core ## Resident memory of an idle hub with its parent hub connected
 	@$(BIN)/python bench/memory.py

@@ -21,6 +21,7 @@ __all__ = [
     "Explanation",
     "Grants",
     "ListenError",
+    "LogEvent",
     "MessageError",
     "NoticeEvent",
     "PublishEvent",
@@ -114,12 +115,16 @@ class ConnectEvent:
     peer: str
     """Address and port of the client."""
     listener: int
+    """The listener it came through, 0 for an adopted connection."""
     client_id: str
     username: str | None
     password: bytes | None
     clean_session: bool
     keep_alive_secs: int
     will: Will | None
+    certificates: tuple[bytes, ...]
+    """What the client showed in its TLS handshake, DER, its own first: at most 9, of 32 KiB together. It has
+    the key of the first; nothing else was checked."""
 
 @final
 class SubscribeEvent:
@@ -184,8 +189,9 @@ class ClosedEvent:
     """Whether the session had been accepted."""
     reason: str
     """`disconnect` (by the client's DISCONNECT), `eof`, `reset`, `protocol_error`, `packet_too_large`,
-    `connect_timeout`, `keep_alive_timeout`, `tls_error`, `refused`, `unsupported_protocol_level`,
-    `server` (by `Engine.close`; `detail` is its reason), `store_error`, `shutdown`."""
+    `connect_timeout`, `keep_alive_timeout`, `ack_timeout`, `tls_error`, `refused`,
+    `unsupported_protocol_level`, `server` (by `Engine.close`; `detail` is its reason), `store_error`,
+    `shutdown`."""
     detail: str
 
 @final
@@ -199,6 +205,17 @@ class StoreFailedEvent:
 
     detail: str
 
+@final
+class LogEvent:
+    """The core has something for the log. At most 256 lines wait; what is lost then is told in one more."""
+
+    level: int
+    """Of Python's `logging`."""
+    source: str
+    """The part that says it: `net`, `engine`, `store`, `core`."""
+    text: str
+    """At most 500 bytes."""
+
 Event = (
     ConnectEvent
     | SubscribeEvent
@@ -209,6 +226,7 @@ Event = (
     | ClosedEvent
     | UpstreamReadyEvent
     | StoreFailedEvent
+    | LogEvent
 )
 
 @final
@@ -222,14 +240,15 @@ class Grants:
         module_id: str | None = None,
         telemetry_topics: Sequence[str],
         inputs_endpoint_prefix: str | None = None,
-        inputs_topic_prefix: str | None = None,
+        inputs_topic_prefixes: Sequence[str] = ...,
         model_id: str | None = None,
     ) -> Grants:
         """
         :param telemetry_topics: topics without trailing slash that carry telemetry of this identity, e.g.
             `devices/d1/messages/events`; the rest of a published topic is its property bag.
         :param inputs_endpoint_prefix: endpoints whose messages this session receives, e.g. `edge1/mod1/`.
-        :param inputs_topic_prefix: e.g. `devices/edge1/modules/mod1/inputs/`.
+        :param inputs_topic_prefixes: e.g. `devices/edge1/modules/mod1/inputs/`, for each spelling of the ids;
+            the first that a filter of the client matches is used.
         """
 
 @final
@@ -255,7 +274,7 @@ class Engine:
         sync_interval_ms: int = 1000,
         sync_min_interval_ms: int = 0,
         spill_index_entries: int | None = None,
-        io_threads: int = 0,
+        io_threads: int | None = ...,
         low_memory: bool = False,
         pooled_buffers: bool = True,
         packet_bytes_max: int = 262144,
@@ -263,7 +282,17 @@ class Engine:
         keep_alive_max_ms: int = 600000,
         ack_timeout_ms: int = 30000,
         connections_max: int = 4096,
+        unauthenticated_max: int | None = None,
         listen_backlog: int = 200,
+        retransmissions_max: int | None = None,
+        abort_on_bad_puback: bool = False,
+        retain_property: str = "mqtt-retain",
+        dup_property: str = "mqtt-dup",
+        qos_property: str = "mqtt-qos",
+        delivery_qos: int = 1,
+        will_property: str = "MessageType",
+        connects_per_s: int = 0,
+        log_level: int = 30,
         sender_of_topic: bool = False,
         sent_renews_keep_alive: bool = False,
     ) -> Engine:
@@ -273,9 +302,22 @@ class Engine:
         :param sync: `group`, `interval` or `none`.
         :param spill_index_entries: with more queued messages, old ones go to compressed files; None chooses
             by `low_memory`.
-        :param io_threads: 0 chooses by the number of usable cores.
+        :param io_threads: 0, the default, chooses by the number of usable cores. None: nobody is served,
+            `start` starts no thread and `listen` fails; routes, the store and the way upstream work.
         :param low_memory: smaller buffers, caches and segments; docs/memory.md.
         :param pooled_buffers: whether emptied buffers are kept for some seconds; whatever `low_memory` is.
+        :param retransmissions_max: how often in a row a client may let `ack_timeout_ms` pass before it is
+            closed; None: for ever.
+        :param abort_on_bad_puback: a PUBACK that is not for the message sent first ends the connection.
+        :param retain_property: property that a RETAIN flag becomes; `dup_property` for DUP.
+        :param qos_property: property of a message that limits the QoS of its delivery; without it
+            `delivery_qos`, 0 to 2, does.
+        :param will_property: property that has the value `Will` in a will.
+        :param unauthenticated_max: connections without session; the others wait in the kernel. None chooses
+            by `low_memory`.
+        :param connects_per_s: connections that listeners take in a second; 0 for any number. The others wait
+            in the kernel.
+        :param log_level: of Python's `logging`: lines of less come not as `LogEvent`. For the whole process.
         :param sender_of_topic: takes telemetry under another identity's topic as that of the other.
         :param sent_renews_keep_alive: what is sent to a client counts as a sign of its life.
         :raises ConfigError: an option is out of range.
@@ -293,13 +335,41 @@ class Engine:
         """
 
     def listen(
-        self, host: str, port: int, tls_chain_pem: bytes | None = None, tls_key_pem: bytes | None = None
+        self,
+        host: str,
+        port: int,
+        tls_chain_pem: bytes | None = None,
+        tls_key_pem: bytes | None = None,
+        *,
+        tls_versions: Sequence[str] | None = None,
+        client_certificates: bool = False,
     ) -> tuple[int, int]:
         """Opens an MQTT listener; TLS when a certificate is given.
 
         :param port: 0 for any free port.
+        :param tls_versions: `1.2`, `1.3` or both; None means both.
+        :param client_certificates: asks clients for a certificate. They need not have one; any is taken, of
+            which they prove to have the key: `ConnectEvent.certificates`.
         :returns: listener id and port.
         :raises ListenError:
+        """
+
+    def set_tls(self, listener: int, chain_pem: bytes, key_pem: bytes) -> None:
+        """Replaces the certificate of a TLS listener; connections stay. Releases the GIL.
+
+        :raises ListenError: chain and key cannot be used; the old ones stay.
+        :raises ConfigError: there is no such listener, or it has no TLS.
+        """
+
+    def adopt(self, fd: int, peer: str) -> None:
+        """Serves one end of a connected pair of stream sockets as a plain MQTT connection.
+
+        The engine takes a copy of the descriptor; the caller closes its own. Whoever keeps the other end
+        moves bytes between it and the client. The connection counts for the limits like any other; beyond
+        them it is closed at once. `ConnectEvent.listener` is 0.
+
+        :param peer: address of the client, for the log.
+        :raises ConfigError: the descriptor is no end of such a pair.
         """
 
     def close_listener(self, listener: int) -> None: ...
@@ -307,6 +377,12 @@ class Engine:
         """File descriptor that is readable while events wait; drained by `next_events`."""
 
     def next_events(self, events_max: int = 256) -> list[Event]: ...
+    def hold(self) -> None:
+        """Keeps the answers below until `flush`, so that I/O threads are woken once for all of them."""
+
+    def flush(self) -> None:
+        """Passes on, in order, what was kept since `hold`; from then on answers pass at once again."""
+
     def accept(
         self,
         conn: int,

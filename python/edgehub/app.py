@@ -18,6 +18,7 @@ from edgehub.common.limits import raise_file_limit
 from edgehub.common.logs import configure_logging
 from edgehub.config.load import Loaded, SettingsError, load_settings
 from edgehub.errors import EdgehubError
+from edgehub.listeners import Ports
 from edgehub.services import Services, StartError
 
 if TYPE_CHECKING:
@@ -52,8 +53,7 @@ class HubServer:
         self._tasks: list[asyncio.Task[None]] = []
         self.services: Services | None = None
         self.metrics_port = 0
-        self.mqtt_port = 0
-        self.mqtt_plain_port = 0
+        self.ports = Ports()
 
     async def serve(self) -> int:
         """Runs until a signal or a failure; returns the exit code of the process."""
@@ -93,7 +93,7 @@ class HubServer:
     async def _startup(self) -> None:
         self._announce()
         services = self.services = Services(
-            self._settings, self._core, self.store_failed, self._connect_parent, self.stop
+            self._settings, self._core, self.store_failed, self._connect_parent
         )
         self.metrics_port = await services.start_metrics()
         log.info("Metrics and health on port %d", self.metrics_port)
@@ -147,15 +147,10 @@ class HubServer:
     async def _listen(self, services: Services) -> None:
         if not self._settings.mqtt.enabled:
             log.info("The MQTT head is disabled")
-            return
-        self.mqtt_port, self.mqtt_plain_port = await services.listen()
-        renewal = services.renewal()
-        if renewal is not None:
-            self._spawn_all({"certificate renewal": renewal})
-        if self.mqtt_port:
-            log.info("MQTT head is listening on port %d (TLS)", self.mqtt_port)
-        if self.mqtt_plain_port:
-            log.warning("MQTT head is listening on 127.0.0.1:%d without TLS", self.mqtt_plain_port)
+        self.ports = await services.listen()
+        certificate = services.keep_certificate()
+        if certificate is not None:
+            self._spawn_all({"server certificate": certificate})
 
     # Failures while running
 
@@ -184,6 +179,13 @@ class HubServer:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+
+    def _on_hangup(self) -> None:
+        """The usual sign to read again what may have changed: here the server certificate."""
+        if self.services is not None and not self._stop.is_set():
+            log.info("SIGHUP: renewing the server certificate")
+            self.services.renew_certificate()
 
     def _on_signal(self) -> None:
         if self._stop.is_set():

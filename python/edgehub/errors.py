@@ -23,9 +23,13 @@ EdgehubError
 ├── ClientLimitError          hub.connections: `MaxConnectedClients` is reached
 ├── DesiredFileError          hub.desired_files: a file without desired properties
 ├── FolderError               hub.folders: the data folder cannot be used
+├── CertificateError          hub.certificates: a server certificate or its key that cannot be used
+├── ListenError               heads.tls_listener: the port cannot be opened
+├── HttpStartError            heads.http: the HTTP head cannot start
 ├── MetricsFormatError        metrics.core_totals: totals of the core in another layout
 ├── MetricsListenError        metrics.server: the metrics port cannot be opened
 ├── SpillFileError            store_files.spill: a spill file, or a block of one, that cannot be read
+├── CertificateError          services: a server certificate that cannot be used
 ├── StartError                services: the hub cannot start
 ├── UpstreamError             upstream: an operation with the parent hub failed
 │   ├── UpstreamOffline       upstream: there is no working connection

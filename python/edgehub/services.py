@@ -9,30 +9,29 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgehub.common.clock import SystemClock
 from edgehub.common.ids import IdentityId
+from edgehub.common.logs import core_log_level
+from edgehub.common.priority import lower_python_threads
 from edgehub.common.state import MemoryState, SqliteState, StateStore
 from edgehub.config.desired import DesiredConfigError, RouteSpec, StoreLimits
 from edgehub.config.load import SettingsError
 from edgehub.errors import EdgehubError
 from edgehub.heads.base import EventPump
 from edgehub.heads.dispatch import event_handler
-from edgehub.heads.mqtt import ClientObserver, MqttHead
-from edgehub.hub.addresses import any_host
+from edgehub.heads.observers import Observers
 from edgehub.hub.certificates import Certificates
 from edgehub.hub.connections import Connections
 from edgehub.hub.desired_files import read_desired_file
 from edgehub.hub.folders import DataFolder, choose_base, open_data_folder
 from edgehub.hub.own_identity import HubIdentity, resolve_identity
 from edgehub.hub.own_key import LocalKey, OwnKey, WorkloadKey
-from edgehub.hub.reauthentication import Reauthenticator
-from edgehub.hub.renewal import wait_for_renewal
 from edgehub.hub.routes import STATUS_OK, RoutesService
-from edgehub.hub.session_store import SessionStore
 from edgehub.identity.authenticator import Authenticator
 from edgehub.identity.identities_file import IdentitiesFile
 from edgehub.identity.refresher import ScopeApi, ScopeRefresher
 from edgehub.identity.scope import RefreshPolicy, ScopeCache, ScopeDiff
 from edgehub.identity.sealing import SEALING_CONTEXT, Sealer
 from edgehub.identity.workload import WorkloadClient
+from edgehub.listeners import Listeners, Ports
 from edgehub.metrics.health import Health
 from edgehub.metrics.page import MetricsPage
 from edgehub.metrics.server import MetricsServer
@@ -42,6 +41,7 @@ from edgehub.upstream_parts import ParentContext, ParentHub, UpstreamParts
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from edgehub.client_parts import ClientParts
     from edgehub.config.settings import Settings
     from edgehub.hub.ports import CoreModule, HubCore
 
@@ -67,9 +67,7 @@ class Services:
         core: CoreModule,
         store_failed: Callable[[str], None],
         connect_parent: ParentFactory,
-        restart: Callable[[], None],
     ) -> None:
-        self._restart = restart
         self._connect_parent = connect_parent
         self._settings = settings
         self._core_module = core
@@ -82,13 +80,13 @@ class Services:
         self._workload = _workload_client(self.identity)
         self._own_key = _own_key(self.identity, self._workload)
         self._certificates = Certificates(settings.identity, self._workload, self.identity.edge_host)
-        self._listeners: list[int] = []
-        self._renewal_due_s: float | None = None
+        self._listeners: Listeners | None = None
         self._folder: DataFolder | None = None
         self._state: StateStore | None = None
         self._core: HubCore | None = None
         self._pump: EventPump | None = None
         self._metrics_server: MetricsServer | None = None
+        self._clients: ClientParts | None = None
         self._upstream: UpstreamParts | None = None
         self._check_certificate_source()
 
@@ -161,7 +159,9 @@ class Services:
         stored = self._refresher.load_stored()
         if stored:
             log.info("Loaded %d identities of the last device scope", stored)
-        self._build_head(core, state)
+        self._refresher.on_diff = self._scope_changed
+        if settings.mqtt.enabled:
+            self._clients = self._make_clients(core, state)
 
     def load_configuration(self) -> None:
         """Applies the configuration that is at hand: of a file, of the settings, or the last good one.
@@ -180,18 +180,23 @@ class Services:
             self.routes.load_last_good()
 
     def start_core(self) -> None:
-        """Starts the I/O threads and listens to their events; no listener is open yet."""
+        """Starts the core's threads and listens to its events; no listener is open yet."""
         core = self._need_core()
         core.start()
+        # Not before: a new thread begins with the nice value of the one that starts it.
+        lower_python_threads(self._settings.process.control_nice)
+        head = self._clients.head if self._clients is not None else None
         self._pump = EventPump(
             core,
-            event_handler(self.head, upstream_ready=self._messages_ready, store_failed=self._store_failed),
+            event_handler(head, upstream_ready=self._messages_ready, store_failed=self._store_failed),
         )
         self._pump.start()
 
     def background(self) -> dict[str, Coroutine[Any, Any, None]]:
         """Jobs that run until the hub stops, by name."""
-        jobs = {"device scope": self._refresher.run(), "reauthentication": self._reauthenticator.run()}
+        jobs: dict[str, Coroutine[Any, Any, None]] = {"device scope": self._refresher.run()}
+        if self._clients is not None:
+            jobs.update(self._clients.background())
         if self._upstream is not None:
             jobs.update(self._upstream.background())
         return jobs
@@ -215,38 +220,30 @@ class Services:
             raise StartError("there is no configuration and no parent hub to get one from")
         await self._upstream.first_configuration()
 
-    async def listen(self) -> tuple[int, int]:
-        """Opens the MQTT listeners; returns the TLS port and the plain port, 0 for none."""
-        mqtt, core = self._settings.mqtt, self._need_core()
-        certificate = await self._certificates.server(
-            self.clock, self._settings.clients.certificate_renew_after_ms
+    async def listen(self) -> Ports:
+        """Opens the ports of all enabled heads."""
+        listeners = self._listeners = Listeners(
+            self._settings, self._need_core(), self._core_module.CoreError, self._certificates, self.clock
         )
-        port = plain_port = 0
-        if certificate is not None:
-            host = mqtt.host or any_host()
-            listener, port = core.listen(host, mqtt.port, certificate.chain_pem, certificate.key_pem)
-            self._listeners.append(listener)
-            self._renewal_due_s = certificate.renewal_due_s
-        if mqtt.plain_port is not None:
-            listener, plain_port = core.listen("127.0.0.1", mqtt.plain_port)
-            self._listeners.append(listener)
-        return port, plain_port
+        return await listeners.open()
 
-    def renewal(self) -> Coroutine[Any, Any, None] | None:
-        """The job that restarts the hub for a new server certificate, if that will ever be needed."""
-        if self._renewal_due_s is None:
-            return None
-        return wait_for_renewal(self._renewal_due_s, self.clock, self._restart)
+    def keep_certificate(self) -> Coroutine[Any, Any, None] | None:
+        """The job that keeps the server certificate up to date, if there is one."""
+        return self._listeners.keep_certificate() if self._listeners is not None else None
+
+    def renew_certificate(self) -> None:
+        """Reads or issues the server certificate anew."""
+        if self._listeners is not None:
+            self._listeners.renew_certificate()
 
     # Stop
 
     async def stop_clients(self) -> None:
         """Lets no new client in, and finishes what the parent hub has in hand."""
-        if self._core is not None:
-            for listener in self._listeners:
-                self._core.close_listener(listener)
-        if self._pump is not None:
-            await self.head.drain()
+        if self._listeners is not None:
+            await self._listeners.stop_accepting()
+        if self._clients is not None:
+            await self._clients.head.drain()
         if self._upstream is not None:
             await self._upstream.stop()
 
@@ -258,9 +255,13 @@ class Services:
         if self._pump is not None:
             self._pump.drain()
             self._pump.stop()
+        if self._listeners is not None:
+            await self._listeners.close()
 
     async def close(self) -> None:
         """Closes what is left. Safe after a failed start."""
+        if self._listeners is not None:
+            await self._listeners.close()
         if self._upstream is not None:
             await self._upstream.close()
         if self._state is not None:
@@ -289,48 +290,55 @@ class Services:
             sync_interval_ms=storage.sync_interval_ms,
             sync_min_interval_ms=storage.sync_min_interval_ms,
             spill_index_entries=storage.spill_index_entries,
-            io_threads=mqtt.io_threads,
+            io_threads=mqtt.io_threads if mqtt.enabled else None,
             low_memory=not storage.optimize_for_performance,
             pooled_buffers=self._settings.pools_buffers,
             packet_bytes_max=mqtt.packet_bytes_max,
             connect_timeout_ms=mqtt.connect_timeout_ms,
             keep_alive_max_ms=mqtt.keep_alive_max_ms,
-            ack_timeout_ms=clients.ack_timeout_s * 1000,
+            ack_timeout_ms=self._settings.puback_timeout_ms,
             connections_max=clients.clients_max + CONNECTIONS_SPARE,
+            unauthenticated_max=mqtt.unauthenticated_max,
             listen_backlog=mqtt.listen_backlog,
+            retransmissions_max=self._settings.retransmissions_max,
+            abort_on_bad_puback=mqtt.abort_on_bad_puback,
+            retain_property=mqtt.retain_property,
+            dup_property=mqtt.dup_property,
+            qos_property=mqtt.qos_property,
+            delivery_qos=mqtt.delivery_qos,
+            will_property=f"{mqtt.service_prefix}MessageType",
+            connects_per_s=mqtt.connects_per_s,
+            log_level=core_log_level(),
             sender_of_topic=mqtt.sender_of_topic,
             sent_renews_keep_alive=mqtt.sent_renews_keep_alive,
         )
 
-    def _build_head(self, core: HubCore, state: StateStore) -> None:
-        self._authenticator = Authenticator(
+    def _make_clients(self, core: HubCore, state: StateStore) -> ClientParts:
+        from edgehub.client_parts import ClientParts  # noqa: PLC0415 - only with the MQTT head
+
+        authenticator = Authenticator(
             self._cache,
             self._refresher,
             self.clock,
             hosts=self.identity.token_hosts,
             nested=self._settings.clients.nested_edge,
+            certificates=self._settings.clients.client_certificates,
         )
-        self._sessions = SessionStore(state)
-        observers: list[ClientObserver] = [self.totals]
-        if self._upstream is not None:
-            observers.append(self._upstream.twin)
-        self.head = MqttHead(
+        upstream = () if self._upstream is None else (self._upstream.twin,)
+        return ClientParts(
             core,
             self._core_module.Grants,
-            self._authenticator,
+            authenticator,
             self.connections,
-            self._sessions,
+            state,
             self.clock,
             edge_device_id=self.identity.device_id,
-            observers=observers,
+            observers=Observers((self.totals, *upstream)),
         )
-        self._reauthenticator = Reauthenticator(self.connections, self._authenticator, self.head.disconnect)
-        self._refresher.on_diff = self._scope_changed
 
     def _scope_changed(self, diff: ScopeDiff) -> None:
-        self._reauthenticator.scope_changed(diff)
-        for gone in diff.removed:
-            self._sessions.drop(gone)
+        if self._clients is not None:
+            self._clients.scope_changed(diff)
         if self._upstream is not None:
             self._upstream.scope_changed()
 

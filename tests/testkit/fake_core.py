@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import socket
 import sys
 from collections import deque
 from dataclasses import dataclass, field
@@ -82,6 +83,7 @@ class ConnectEvent:
     clean_session: bool = False
     keep_alive_secs: int = 60
     will: Will | None = None
+    certificates: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -142,13 +144,20 @@ class StoreFailedEvent:
     detail: str
 
 
+@dataclass(frozen=True)
+class LogEvent:
+    level: int
+    source: str
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grants:
     device_id: str
     module_id: str | None = None
     telemetry_topics: Sequence[str]
     inputs_endpoint_prefix: str | None = None
-    inputs_topic_prefix: str | None = None
+    inputs_topic_prefixes: Sequence[str] = ()
     model_id: str | None = None
 
 
@@ -195,8 +204,11 @@ class Engine:
         self.batches: list[UpstreamBatch] = []
         self.listeners: dict[int, tuple[str, int, bytes | None]] = {}
         self.started = False
+        self.held = False
         self.stopped = False
+        self.adopted: list[socket.socket] = []
         self.fail_listen: str | None = None
+        self.fail_adopt: str | None = None
         self._fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
 
     # For tests
@@ -213,6 +225,8 @@ class Engine:
 
     def dispose(self) -> None:
         os.close(self._fd)
+        for end in self.adopted:
+            end.close()
 
     # The core's surface
 
@@ -222,20 +236,47 @@ class Engine:
     def stop(self, drain_ms: int) -> None:
         self._record("stop", drain_ms=drain_ms)
         self.stopped = True
+        for end in self.adopted:
+            end.close()
 
     def listen(
-        self, host: str, port: int, tls_chain_pem: bytes | None = None, tls_key_pem: bytes | None = None
+        self,
+        host: str,
+        port: int,
+        tls_chain_pem: bytes | None = None,
+        tls_key_pem: bytes | None = None,
+        *,
+        tls_versions: Sequence[str] | None = None,
+        client_certificates: bool = False,
     ) -> tuple[int, int]:
         if self.fail_listen is not None:
             raise ListenError(self.fail_listen)
         listener = len(self.listeners) + 1
         self.listeners[listener] = (host, port, tls_chain_pem)
-        self._record("listen", host=host, port=port, tls=tls_chain_pem is not None)
+        self._record(
+            "listen",
+            host=host,
+            port=port,
+            tls=tls_chain_pem is not None,
+            tls_versions=tls_versions,
+            client_certificates=client_certificates,
+        )
         return listener, port or 40_000 + listener
+
+    def set_tls(self, listener: int, chain_pem: bytes, key_pem: bytes) -> None:
+        if self.fail_listen is not None:
+            raise ListenError(self.fail_listen)
+        self._record("set_tls", listener=listener, chain_pem=chain_pem)
 
     def close_listener(self, listener: int) -> None:
         del self.listeners[listener]
         self._record("close_listener", listener=listener)
+
+    def adopt(self, fd: int, peer: str) -> None:
+        if self.fail_adopt is not None:
+            raise CoreError(self.fail_adopt)
+        self.adopted.append(socket.socket(fileno=os.dup(fd)))
+        self._record("adopt", peer=peer)
 
     def event_fd(self) -> int:
         return self._fd
@@ -246,6 +287,12 @@ class Engine:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._fd)
         return taken
+
+    def hold(self) -> None:
+        self.held = True
+
+    def flush(self) -> None:
+        self.held = False
 
     def accept(
         self,

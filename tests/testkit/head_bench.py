@@ -9,6 +9,7 @@ from edgehub.common.state import MemoryState
 from edgehub.heads.base import EventPump
 from edgehub.heads.dispatch import event_handler
 from edgehub.heads.mqtt import MqttHead
+from edgehub.heads.observers import Observers
 from edgehub.hub.connections import Connections
 from edgehub.hub.reauthentication import Reauthenticator
 from edgehub.hub.session_store import SessionStore
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from edgehub.common.ids import IdentityId
     from edgehub.common.state import StateStore
+    from edgehub.protocol.topics import SubscriptionKind
 
 
 class Observer:
@@ -40,6 +42,7 @@ class Observer:
 
     def __init__(self) -> None:
         self.told: list[str] = []
+        self.subscribed: list[str] = []
 
     def connected(self, identity: IdentityId) -> None:
         self.told.append(f"+{identity}")
@@ -49,6 +52,14 @@ class Observer:
 
     def refused(self, claimed: str, *, not_authenticated: bool) -> None:
         self.told.append(f"!{claimed}" if not_authenticated else f"?{claimed}")
+
+    def subscriptions(self, identity: IdentityId, kinds: frozenset[SubscriptionKind]) -> None:
+        names = " ".join(sorted(kind.name.lower() for kind in kinds)) or "nothing"
+        self.subscribed.append(f"{identity}: {names}")
+
+    def take_subscriptions(self) -> list[str]:
+        told, self.subscribed = self.subscribed, []
+        return told
 
     def take(self) -> list[str]:
         told, self.told = self.told, []
@@ -65,6 +76,7 @@ class HeadBench:
         clients_max: int = 100,
         state: StateStore | None = None,
         now_s: float = 1_700_000_000.0,
+        observers: Observers | None = None,
     ) -> None:
         self.clock = ManualClock(now_s)
         self.core = Engine()
@@ -95,7 +107,7 @@ class HeadBench:
             SessionStore(self.state),
             self.clock,
             edge_device_id=EDGE_ID,
-            observers=(self.observer,),
+            observers=observers or Observers((self.observer,), (self.observer,)),
         )
         self.reauthenticator = Reauthenticator(self.connections, authenticator, self.head.disconnect)
         self.refresher.on_diff = self.reauthenticator.scope_changed

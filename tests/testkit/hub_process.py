@@ -96,11 +96,12 @@ class HubProcess:
             "mqttSettings__host": "127.0.0.1",
             "mqttSettings__port": "0",
             "mqttSettings__plain_port": "0",
+            "httpSettings__enabled": "false",
             "httpSettings__metrics_port": "0",
             **(settings or {}),
         }
         self._process: subprocess.Popen[bytes] | None = None
-        self.plain_port = self.tls_port = self.metrics_port = 0
+        self.plain_port = self.tls_port = self.https_port = self.metrics_port = 0
 
     def __enter__(self) -> Self:
         self.start()
@@ -136,6 +137,7 @@ class HubProcess:
         ports = {
             "metrics_port": r"Metrics and health on port (\d+)",
             "tls_port": r"listening on port (\d+) \(TLS\)",
+            "https_port": r"HTTP head is listening on port (\d+)",
             "plain_port": r"listening on 127\.0\.0\.1:(\d+) without TLS",
         }
         for name, pattern in ports.items():
@@ -177,8 +179,8 @@ class HubProcess:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=5) as answer:
             return bytes(answer.read()).decode()
 
-    def client(self, identity: str) -> WireClient:
+    def client(self, identity: str, *, clean: bool = True) -> WireClient:
         """An accepted client over the plain listener."""
         client = WireClient(self.plain_port)
-        assert client.connect(identity, username(identity), token(identity)) == 0
+        assert client.connect(identity, username(identity), token(identity), clean=clean) == 0
         return client

@@ -34,11 +34,19 @@ def packet(kind: int, body: bytes, flags: int = 0) -> bytes:
 
 
 def connect_packet(
-    client_id: str, username: str | None, password: str | None, *, level: int = 4, clean: bool = True
+    client_id: str,
+    username: str | None,
+    password: str | None,
+    *,
+    level: int = 4,
+    clean: bool = True,
+    will: tuple[str, bytes] | None = None,
 ) -> bytes:
-    """CONNECT with a keep alive of a minute."""
+    """CONNECT with a keep alive of a minute; a will has QoS 1."""
     flags = (2 if clean else 0) | (128 if username is not None else 0) | (64 if password is not None else 0)
+    flags |= 4 | 8 if will is not None else 0
     body = field("MQTT") + bytes([level, flags]) + struct.pack(">H", 60) + field(client_id)
+    body += b"".join(field(part) for part in will or ())
     return packet(1, body + b"".join(field(item) for item in (username, password) if item is not None))
 
 
@@ -71,6 +79,11 @@ class Received:
         return self.body[1]
 
     @property
+    def session_present(self) -> bool:
+        """Flag of a CONNACK."""
+        return self.body[0] == 1
+
+    @property
     def acked(self) -> int:
         """Packet id of a PUBACK."""
         return int.from_bytes(self.body[:2])
@@ -82,6 +95,32 @@ class Received:
         return (topic, int.from_bytes(rest[:2]), rest[2:]) if self.flags & 6 else (topic, 0, rest)
 
 
+class PacketReader:
+    """Cuts what was received into packets."""
+
+    def __init__(self) -> None:
+        self._buffer = b""
+
+    def feed(self, data: bytes) -> None:
+        """Takes what was received."""
+        self._buffer += data
+
+    def take(self) -> Received | None:
+        """The next whole packet."""
+        length, shift = 0, 0
+        for index, byte in enumerate(self._buffer[1:5], start=1):
+            length |= (byte & 127) << shift
+            shift += 7
+            if byte < 128:
+                end = index + 1 + length
+                if len(self._buffer) < end:
+                    return None
+                head, body = self._buffer[0], self._buffer[index + 1 : end]
+                self._buffer = self._buffer[end:]
+                return Received(head >> 4, head & 15, body)
+        return None
+
+
 class WireClient:
     """A connection."""
 
@@ -90,7 +129,15 @@ class WireClient:
         if ca is not None:
             context = ssl.create_default_context(cafile=str(ca))
             self.socket = context.wrap_socket(self.socket, server_hostname="localhost")
-        self._buffer = b""
+        self._packets = PacketReader()
+        self.session_present = False
+
+    @classmethod
+    def over(cls, connected: socket.socket) -> Self:
+        """A client over a socket that is connected already."""
+        client = cls.__new__(cls)
+        client.socket, client._packets, client.session_present = connected, PacketReader(), False
+        return client
 
     def __enter__(self) -> Self:
         return self
@@ -106,29 +153,15 @@ class WireClient:
 
     def receive(self) -> Received | None:
         """The next packet; None when the server closed the connection."""
-        while (found := self._cut()) is None:
+        while (found := self._packets.take()) is None:
             try:
                 data = self.socket.recv(65536)
             except (ConnectionError, ssl.SSLEOFError):
                 return None
             if not data:
                 return None
-            self._buffer += data
+            self._packets.feed(data)
         return found
-
-    def _cut(self) -> Received | None:
-        length, shift = 0, 0
-        for index, byte in enumerate(self._buffer[1:5], start=1):
-            length |= (byte & 127) << shift
-            shift += 7
-            if byte < 128:
-                end = index + 1 + length
-                if len(self._buffer) < end:
-                    return None
-                head, body = self._buffer[0], self._buffer[index + 1 : end]
-                self._buffer = self._buffer[end:]
-                return Received(head >> 4, head & 15, body)
-        return None
 
     def expect(self, kind: int) -> Received:
         """The next packet, which must be of this kind."""
@@ -141,7 +174,17 @@ class WireClient:
         """The server must close without a further packet."""
         assert self.receive() is None
 
-    def connect(self, client_id: str, username: str | None, password: str | None, *, level: int = 4) -> int:
+    def connect(
+        self,
+        client_id: str,
+        username: str | None,
+        password: str | None,
+        *,
+        level: int = 4,
+        clean: bool = True,
+    ) -> int:
         """Sends CONNECT; the return code of the CONNACK."""
-        self.send(connect_packet(client_id, username, password, level=level))
-        return self.expect(CONNACK).code
+        self.send(connect_packet(client_id, username, password, level=level, clean=clean))
+        answer = self.expect(CONNACK)
+        self.session_present = answer.session_present
+        return answer.code

@@ -129,6 +129,7 @@ def own_recipe(python: str) -> HubRecipe:
             "StorageFolder": "{work_dir}/store",
             "MaxConnectedClients": str(CONNECTED_CLIENTS_MAX),
             "mqttSettings__host": "127.0.0.1",
+            "httpSettings__enabled": "false",
         },
         plain_port=0,
         tls_port=0,

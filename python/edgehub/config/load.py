@@ -59,6 +59,9 @@ def _load_section(section: type[T], environment: Environment, warnings: list[str
 
 
 def _read(row: Row, spelling: str, text: str, warnings: list[str]) -> object:
+    remark = row.reader.remark(text)
+    if remark:
+        warnings.append(f"{spelling}={text!r}: {remark}")
     try:
         return row.reader.read(text)
     except ValueError as wanted:

@@ -11,7 +11,21 @@ from dataclasses import dataclass, field
 
 from edgehub.config.desired import OVERFLOW_POLICIES
 from edgehub.config.rows import setting
-from edgehub.config.values import BOOL, COUNT, INT, PORT, SECS, TEXT, TIME_SPAN_MS, choice, integer, optional
+from edgehub.config.ssl_protocols import ALL_VERSIONS
+from edgehub.config.values import (
+    BOOL,
+    COUNT,
+    INT,
+    PORT,
+    SECS,
+    TEXT,
+    TIME_SPAN_MS,
+    TLS_VERSIONS,
+    choice,
+    integer,
+    optional,
+    property_name,
+)
 
 STORE_BYTES_LEAST = 256 * 1024
 """Less makes no sense as a limit of the store: its files have this size at least."""
@@ -266,6 +280,20 @@ class ClientSettings:
         "Forces the renewal of a server certificate from the workload API after this time.",
         unit="ms",
     )
+    client_certificates: bool = setting(
+        "ClientCertAuthEnabled",
+        BOOL,
+        True,
+        "Asks clients for a certificate in the TLS handshake; they need not have one. A client that shows a "
+        "certificate and no password is refused in this version.",
+    )
+    tls_versions: tuple[str, ...] = setting(
+        "SslProtocols",
+        TLS_VERSIONS,
+        ALL_VERSIONS,
+        "TLS versions to offer, as a list. Unknown names are left out with a warning; if none is known, all "
+        "versions are offered.",
+    )
     nested_edge: bool = setting(
         "NestedEdgeEnabled", BOOL, True, "Accepts child edge devices that connect on behalf of their clients."
     )
@@ -345,6 +373,94 @@ class MqttSettings:
     listen_backlog: int = setting(
         "mqttSettings__ListenBacklogSize", integer(1, 65_535), 200, "Connections waiting to be accepted."
     )
+    retain_property: str = setting(
+        "mqttSettings__RetainPropertyName",
+        property_name(),
+        "mqtt-retain",
+        "Property with the value `true` that the RETAIN flag of a publish or a will becomes.",
+    )
+    dup_property: str = setting(
+        "mqttSettings__DupPropertyName",
+        property_name(),
+        "mqtt-dup",
+        "Property with the value `true` that the DUP flag of a publish becomes.",
+    )
+    qos_property: str = setting(
+        "mqttSettings__QoSPropertyName",
+        property_name(),
+        "mqtt-qos",
+        "Property of a message, 0 or 1, that limits the QoS of its delivery.",
+    )
+    delivery_qos: int = setting(
+        "mqttSettings__DefaultPublishToClientQoS",
+        integer(0, 2),
+        1,
+        "Limits the QoS of the delivery of messages without that property; QoS 2 is never used.",
+        aliases=("mqttSettings__IotHubClient.DefaultPublishToClientQoS",),
+    )
+    service_prefix: str = setting(
+        "mqttSettings__ServicePropertyPrefix",
+        property_name(0),
+        "",
+        "Prefix of the name of the property `MessageType=Will` of wills.",
+    )
+    receive_ack_timeout_ms: int = setting(
+        "mqttSettings__DeviceReceiveAckTimeout",
+        TIME_SPAN_MS,
+        0,
+        "Time a client has to acknowledge a message before it is sent again, where that is shorter than "
+        "`MessageAckTimeoutSecs`; zero: that alone counts.",
+    )
+    retransmissions_max: int = setting(
+        "mqttSettings__MaxOutboundRetransmissionCount",
+        integer(-1, 1_000_000),
+        -1,
+        "How often in a row a client may miss that time before it is disconnected; its messages stay. "
+        "Negative, or without `mqttSettings__DeviceReceiveAckTimeout`: for ever.",
+        aliases=("mqttSettings__IotHubClient.MaxOutboundRetransmissionCount",),
+    )
+    abort_on_bad_puback: bool = setting(
+        "mqttSettings__AbortOnOutOfOrderPubAck",
+        BOOL,
+        False,
+        "`true` disconnects a client whose PUBACK is not for the message that was sent to it first.",
+    )
+    unauthenticated_max: int | None = setting(
+        "MaxUnauthenticatedConnections",
+        optional(integer(1, 1_000_000)),
+        None,
+        "Connections that may be open without an accepted CONNECT; further ones wait in the kernel. Unset: "
+        "1,000, or 200 with `OptimizeForPerformance=false`.",
+        own=True,
+    )
+    connects_per_s: int = setting(
+        "MaxConnectsPerSecond",
+        integer(0, 1_000_000),
+        0,
+        "New connections that are taken in a second, before their TLS handshake; the others wait in the "
+        "kernel for their turn. 0: any number.",
+        own=True,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class HttpSettings:
+    """HTTP head"""
+
+    enabled: bool = setting(
+        "httpSettings__enabled",
+        BOOL,
+        True,
+        "Turns the HTTP head on, which carries MQTT over WebSocket. It needs a server certificate.",
+    )
+    host: str = setting(
+        "httpSettings__host",
+        TEXT,
+        "",
+        "Address to listen on. Empty: all addresses, IPv6 and IPv4.",
+        own=True,
+    )
+    port: int = setting("httpSettings__port", PORT, 443, "TLS port; 0: any free port, printed at start.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,6 +493,15 @@ class ProcessSettings:
         9600,
         "Plain HTTP port of `/metrics` and `/healthz`; 0: any free port, printed at start.",
     )
+    control_nice: int = setting(
+        "ControlPlaneNice",
+        integer(0, 19),
+        5,
+        "Nice value of the threads that answer for clients (CONNECT, subscriptions, metrics, the link to the "
+        "parent hub). Those that carry messages keep the nice value of the process, so that a busy control "
+        "plane does not delay messages where both share a core.",
+        own=True,
+    )
     shutdown_wait_s: int = setting(
         "ShutdownWaitPeriod",
         integer(1, 3600),
@@ -395,6 +520,7 @@ class Settings:
     upstream: UpstreamSettings = field(default_factory=UpstreamSettings)
     clients: ClientSettings = field(default_factory=ClientSettings)
     mqtt: MqttSettings = field(default_factory=MqttSettings)
+    http: HttpSettings = field(default_factory=HttpSettings)
     process: ProcessSettings = field(default_factory=ProcessSettings)
     local_routes: tuple[tuple[str, str], ...] = ()
     """Name and text of `routes__<name>`, for `configSource=local`."""
@@ -405,6 +531,19 @@ class Settings:
         chosen = self.mqtt.pooled_buffers
         return self.storage.optimize_for_performance if chosen is None else chosen
 
+    @property
+    def puback_timeout_ms(self) -> int:
+        """What a client has to acknowledge a message: the shorter of its two settings, milliseconds."""
+        own_ms = self.mqtt.receive_ack_timeout_ms
+        message_ms = self.clients.ack_timeout_s * 1000
+        return min(own_ms, message_ms) if own_ms else message_ms
+
+    @property
+    def retransmissions_max(self) -> int | None:
+        """How often in a row a client may miss that time; `None`: for ever."""
+        limited = self.mqtt.receive_ack_timeout_ms > 0 and self.mqtt.retransmissions_max >= 0
+        return self.mqtt.retransmissions_max if limited else None
+
 
 SECTIONS = {
     "identity": IdentitySettings,
@@ -412,5 +551,6 @@ SECTIONS = {
     "upstream": UpstreamSettings,
     "clients": ClientSettings,
     "mqtt": MqttSettings,
+    "http": HttpSettings,
     "process": ProcessSettings,
 }

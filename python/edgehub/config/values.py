@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from edgehub.common.timespan import format_time_span, parse_time_span_ms
+from edgehub.config.ssl_protocols import read_ssl_protocols, remark_of, write_ssl_protocols
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,15 +15,21 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 INT32_MAX = 2**31 - 1
+PROPERTY_NAME_MAX = 128
+"""Characters of the name of a property that settings choose."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reader(Generic[T]):
-    """A type of setting: its name in the documentation and how it is read and written."""
+    """A type of setting: its name in the documentation and how it is read and written.
+
+    :param remark: what to warn about in a text that can be read; empty for nothing.
+    """
 
     name: str
     read: Callable[[str], T]
     write: Callable[[T], str] = str
+    remark: Callable[[str], str] = lambda text: ""
 
 
 def _read_bool(text: str) -> bool:
@@ -71,6 +78,21 @@ def choice(*names: str) -> Reader[str]:
     return Reader(" / ".join(names), read)
 
 
+def property_name(least: int = 1) -> Reader[str]:
+    """A name, or the start of one, of a property of messages: so many characters or more. `$` begins the
+    names of system properties."""
+
+    def read(text: str) -> str:
+        name = text.strip()
+        if not (least <= len(name) <= PROPERTY_NAME_MAX and name.isprintable()) or name.startswith("$"):
+            raise ValueError(
+                f"{least} to {PROPERTY_NAME_MAX} printable characters that do not begin with `$`"
+            )
+        return name
+
+    return Reader("string", read)
+
+
 def optional(reader: Reader[T]) -> Reader[T | None]:
     """The same reader for a setting without default."""
     return Reader(reader.name, reader.read, lambda value: "unset" if value is None else reader.write(value))
@@ -83,4 +105,7 @@ PORT: Reader[int] = integer(0, 65535)
 SECS: Reader[int] = integer(0)
 COUNT: Reader[int] = integer(1)
 TIME_SPAN_MS: Reader[int] = Reader("time span", parse_time_span_ms, format_time_span)
+TLS_VERSIONS: Reader[tuple[str, ...]] = Reader(
+    "list", lambda text: read_ssl_protocols(text).versions, write_ssl_protocols, remark_of
+)
 CSV: Reader[tuple[str, ...]] = Reader("list", _read_csv, ",".join)

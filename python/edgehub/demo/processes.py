@@ -72,6 +72,10 @@ class Child:
         """Of the last run; negative is a signal. None before the first end."""
         return self._process.returncode if self._process is not None else None
 
+    def change_environment(self, changes: Mapping[str, str]) -> None:
+        """Sets variables for the starts to come."""
+        self._environment |= changes
+
     async def start(self) -> None:
         """Starts the process and waits until it is ready.
 

@@ -253,6 +253,7 @@ class Stack:
             "StorageFolder": str(self.folder / "hub"),
             "mqttSettings__host": self.places.hub_host,
             "mqttSettings__port": str(self.places.mqtt_port),
+            "httpSettings__enabled": "false",
             "httpSettings__metrics_host": self.places.hub_host,
             "httpSettings__metrics_port": str(self.places.metrics_port),
             **self.options.hub_settings,

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from edgehub.common.state import StateError
 from edgehub.heads.base import Lanes, Step
-from edgehub.heads.refusals import RefusalLog
+from edgehub.heads.connection_log import ConnectionLog
 from edgehub.heads.sends import Sends
 from edgehub.hub.connections import Client, ClientLimitError, Connections
-from edgehub.identity.authenticator import Authenticator, AuthRequest
+from edgehub.identity.authenticator import Authenticator, AuthRequest, Credential
 from edgehub.protocol.connect import ConnectCode, ConnectRefusedError, ConnectRequest, read_connect
 from edgehub.protocol.sessions import SUBACK_FAILURE, SessionOpening, SubscribeOutcome, open_session
 from edgehub.protocol.topics import (
@@ -32,8 +32,6 @@ from edgehub.protocol.topics import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from edgehub._core import (
         ClosedEvent,
         ConnectEvent,
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
         UnsubscribeEvent,
     )
     from edgehub.common.clock import Clock
-    from edgehub.common.ids import IdentityId
+    from edgehub.heads.observers import Observers
     from edgehub.hub.ports import GrantsFactory, SessionCore
     from edgehub.hub.session_store import SessionStore
 
@@ -55,16 +53,6 @@ CONTROL_QOS = 1
 """Quality of service of answers, capped by the client's subscription."""
 
 log = logging.getLogger(__name__)
-
-
-class ClientObserver(Protocol):
-    """Learns about clients; for counters and for the `clients` section of the `$edgeHub` twin."""
-
-    def connected(self, identity: IdentityId) -> None: ...
-    def disconnected(self, identity: IdentityId) -> None: ...
-    def refused(self, claimed: str, *, not_authenticated: bool) -> None:
-        """A CONNECT was refused. `claimed` is the client's word, not checked."""
-        ...
 
 
 class MqttHead:
@@ -83,7 +71,7 @@ class MqttHead:
         clock: Clock,
         *,
         edge_device_id: str,
-        observers: Sequence[ClientObserver] = (),
+        observers: Observers,
     ) -> None:
         self._core = core
         self._grants = grants
@@ -92,11 +80,12 @@ class MqttHead:
         self._sessions = sessions
         self._clock = clock
         self._edge_device_id = edge_device_id
-        self._observers = observers
+        self._observers = observers.clients
+        self._subscription_observers = observers.subscriptions
         self._lanes = Lanes(self._failed)
         self._undecided: set[int] = set()
         self._auth_waits: set[int] = set()
-        self._refusals = RefusalLog(log, clock)
+        self._connection_log = ConnectionLog(log, clock)
         self._accepting = True
         self.sends = Sends(core)
         """Publishes to clients whose end somebody waits for."""
@@ -152,13 +141,13 @@ class MqttHead:
 
     def _connect(self, event: ConnectEvent) -> Step:
         try:
-            request = read_connect(event.client_id, event.username, event.password)
+            request = read_connect(event.client_id, event.username, event.password, event.certificates)
             if not self._accepting:
                 raise ConnectRefusedError(ConnectCode.SERVER_UNAVAILABLE, "shutting down", event.client_id)
-            auth = AuthRequest(request.identity, request.token, request.auth_chain)
+            auth = AuthRequest(request.identity, request.token, request.auth_chain, request.certificates)
             verdict = self._authenticator.check(auth)
-            if verdict.accepted:
-                return self._open(event, request, auth)
+            if verdict.credential is not None:
+                return self._open(event, request, verdict.credential)
             if not self._authenticator.may_refresh(verdict):
                 raise ConnectRefusedError(ConnectCode.NOT_AUTHORIZED, verdict.reason, event.client_id)
             if len(self._auth_waits) >= AUTH_WAITS_MAX:
@@ -178,8 +167,8 @@ class MqttHead:
             verdict = await self._authenticator.authenticate(auth)
         finally:
             self._auth_waits.discard(event.conn)
-        if verdict.accepted:
-            step = self._open(event, request, auth)
+        if verdict.credential is not None:
+            step = self._open(event, request, verdict.credential)
             if step is not None:
                 await step
         else:
@@ -187,7 +176,7 @@ class MqttHead:
                 event, ConnectRefusedError(ConnectCode.NOT_AUTHORIZED, verdict.reason, event.client_id)
             )
 
-    def _open(self, event: ConnectEvent, request: ConnectRequest, auth: AuthRequest) -> Step:
+    def _open(self, event: ConnectEvent, request: ConnectRequest, credential: Credential) -> Step:
         """Opens the session of an authenticated client; waits only to delete a stored one."""
         try:
             self._connections.check_room(request.identity)
@@ -197,8 +186,8 @@ class MqttHead:
             self._refuse_unavailable(event, str(error))
             return None
         if forgotten is not None:
-            return self._accept_after(forgotten, event, request, auth, opening)
-        self._accept(event, request, auth, opening)
+            return self._accept_after(forgotten, event, request, credential, opening)
+        self._accept(event, request, credential, opening)
         return None
 
     async def _accept_after(
@@ -206,7 +195,7 @@ class MqttHead:
         forgotten: asyncio.Future[None],
         event: ConnectEvent,
         request: ConnectRequest,
-        auth: AuthRequest,
+        credential: Credential,
         opening: SessionOpening,
     ) -> None:
         try:
@@ -215,10 +204,10 @@ class MqttHead:
         except (ClientLimitError, StateError) as error:
             self._refuse_unavailable(event, str(error))
             return
-        self._accept(event, request, auth, opening)
+        self._accept(event, request, credential, opening)
 
     def _accept(
-        self, event: ConnectEvent, request: ConnectRequest, auth: AuthRequest, opening: SessionOpening
+        self, event: ConnectEvent, request: ConnectRequest, credential: Credential, opening: SessionOpening
     ) -> None:
         """CONNACK 0, then the takeover: the new connection is in place before the old one is closed."""
         spec = grants_for(request.identity, self._edge_device_id, request.model_id)
@@ -227,11 +216,11 @@ class MqttHead:
             module_id=spec.module_id,
             telemetry_topics=spec.telemetry_topics,
             inputs_endpoint_prefix=spec.inputs_endpoint_prefix,
-            inputs_topic_prefix=spec.inputs_topic_prefix,
+            inputs_topic_prefixes=spec.inputs_topic_prefixes,
             model_id=spec.model_id,
         )
         session = opening.session
-        client = Client(event.conn, auth, session, event.peer, request.client_type)
+        client = Client(event.conn, credential, session, request.client_type)
         self._undecided.discard(event.conn)
         self._core.accept(
             event.conn,
@@ -243,14 +232,21 @@ class MqttHead:
         superseded = self._connections.register(client)
         if superseded is not None:
             self._core.close(superseded.conn, f"taken over by {event.peer}")
-        self._log_accepted(client, opening.present, superseded)
+        self._connection_log.connected(
+            client.identity, event.peer, restored=opening.present, superseded=superseded is not None
+        )
         for observer in self._observers:
             observer.connected(client.identity)
+        if session.subscriptions:
+            self._tell_subscriptions(client)
 
-    def _log_accepted(self, client: Client, session_present: bool, superseded: Client | None) -> None:
-        instead = f", in place of {superseded.peer}" if superseded is not None else ""
-        session = "session restored" if session_present else "new session"
-        log.info("Client %s connected from %s (%s%s)", client.identity, client.peer, session, instead)
+    def _tell_subscriptions(self, client: Client) -> None:
+        """Not for a client that was taken over meanwhile: that of its identity is another now."""
+        if not self._subscription_observers or self._connections.by_conn(client.conn) is not client:
+            return
+        kinds = client.session.kinds()
+        for observer in self._subscription_observers:
+            observer.subscriptions(client.identity, kinds)
 
     def _refuse_unavailable(self, event: ConnectEvent, reason: str) -> None:
         self._refuse(event, ConnectRefusedError(ConnectCode.SERVER_UNAVAILABLE, reason, event.client_id))
@@ -258,7 +254,7 @@ class MqttHead:
     def _refuse(self, event: ConnectEvent, refusal: ConnectRefusedError) -> None:
         self._undecided.discard(event.conn)
         self._core.refuse(event.conn, refusal.code)
-        self._refusals.refused(event.peer, event.client_id, refusal)
+        self._connection_log.refused(event.peer, event.client_id, refusal)
         for observer in self._observers:
             observer.refused(refusal.claimed, not_authenticated=refusal.code == ConnectCode.NOT_AUTHORIZED)
 
@@ -287,6 +283,7 @@ class MqttHead:
         self._core.suback(
             client.conn, packet_id, outcome.codes, outcome.added, inputs_active=client.session.inputs_active
         )
+        self._tell_subscriptions(client)
 
     def _unsubscribe(self, event: UnsubscribeEvent) -> Step:
         client = self._connections.by_conn(event.conn)
@@ -309,6 +306,7 @@ class MqttHead:
         self._core.unsuback(
             event.conn, event.packet_id, event.filters, inputs_active=client.session.inputs_active
         )
+        self._tell_subscriptions(client)
 
     def _store(self, client: Client, *, changed: bool) -> asyncio.Future[None] | None:
         """Starts storing the session if it has to be; a session that cannot be stored ends the connection."""
@@ -381,10 +379,9 @@ class MqttHead:
     def _closed(self, event: ClosedEvent) -> Step:
         client = self._connections.unregister(event.conn)
         if client is None:
-            self._refusals.closed(event)
+            self._connection_log.closed(event)
             return None
-        detail = f": {event.detail}" if event.detail else ""
-        log.info("Client %s from %s disconnected (%s%s)", client.identity, event.peer, event.reason, detail)
+        self._connection_log.disconnected(client.identity, event)
         for observer in self._observers:
             observer.disconnected(client.identity)
         return None

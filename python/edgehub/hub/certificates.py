@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgehub.config.load import SettingsError
+from edgehub.errors import EdgehubError
 from edgehub.hub.renewal import renewal_due_s
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ VALIDITY_DAYS = 90
 """Validity asked of the workload API; it may issue a shorter one."""
 
 log = logging.getLogger(__name__)
+
+
+class CertificateError(EdgehubError):
+    """A server certificate or its key that cannot be used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Certificates:
     """
 
     def __init__(self, settings: IdentitySettings, workload: WorkloadClient | None, host: str) -> None:
-        self._from_files = read_server_certificate(settings)
+        self._has_files = read_server_certificate(settings) is not None
         self._settings = settings
         self._workload = workload
         self._host = host or socket.gethostname()
@@ -53,17 +58,28 @@ class Certificates:
     @property
     def available(self) -> bool:
         """Whether there is any source of a server certificate."""
-        return self._from_files is not None or self._workload is not None
+        return self._has_files or self._workload is not None
 
     async def server(self, clock: Clock, renew_after_ms: int) -> ServerCertificate | None:
-        """The server certificate, issued now unless it comes from files; None without a source."""
-        if self._from_files is not None or self._workload is None:
-            return self._from_files
+        """The server certificate, issued or read now; None without a source.
+
+        :raises EdgehubError: the files cannot be used any more, or the workload API does not issue.
+        """
+        if self._has_files or self._workload is None:
+            return read_server_certificate(self._settings)
         expires = (datetime.fromtimestamp(clock.wall_s(), UTC) + timedelta(days=VALIDITY_DAYS)).isoformat()
         issued = await self._workload.server_certificate(self._host, expires)
         log.info("Loaded server certificate with expiration date of %s", issued.expires)
         due_s = renewal_due_s(issued.expires, renew_after_ms, clock.wall_s())
         return ServerCertificate(issued.chain_pem, issued.key_pem, due_s)
+
+    def file_marks(self) -> tuple[object, ...]:
+        """Something that differs once the files are others; empty without files."""
+        if not self._has_files:
+            return ()
+        return tuple(
+            _mark(name) for name in (self._settings.server_certificate_file, self._settings.server_key_file)
+        )
 
     async def trust_bundle(self) -> bytes | None:
         """PEM text of the certificates to trust beside the system's, None without a source."""
@@ -97,6 +113,15 @@ def read_trust_bundle(settings: IdentitySettings) -> bytes | None:
     if not settings.trust_bundle_file:
         return None
     return _read_pem("EdgeHubDevTrustBundleFile", settings.trust_bundle_file)
+
+
+def _mark(name: str) -> tuple[int, int, int] | None:
+    """Changes with every way of replacing a file; None when it is gone."""
+    try:
+        status = Path(name).stat()
+    except OSError:
+        return None
+    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _read_pem(variable: str, name: str) -> bytes:

@@ -2,40 +2,52 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
 from typing import TYPE_CHECKING
 
 from edgehub.common.ids import EDGE_HUB_MODULE_ID, IdentityId
 from edgehub.errors import EdgehubError
+from edgehub.protocol.sessions import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from edgehub.identity.authenticator import AuthRequest
-    from edgehub.protocol.sessions import Session
+    from edgehub.identity.authenticator import Credential
 
 
 class ClientLimitError(EdgehubError):
     """As many clients are connected as `MaxConnectedClients` allows."""
 
 
-@dataclass(slots=True)
 class Client:
-    """An accepted connection.
+    """An accepted connection. There may be thousands that do nothing, so each is small (docs/memory.md).
 
-    :param conn: number of the connection in the core.
-    :param auth: what the client presented, for re-authentication.
+    :ivar conn: number of the connection in the core.
+    :ivar credential: what the client presented, for re-authentication.
+    :ivar client_type: name and version of the SDK, as it says.
     """
 
-    conn: int
-    auth: AuthRequest
-    session: Session
-    peer: str
-    client_type: str = ""
+    __slots__ = ("_session", "client_type", "conn", "credential")
+
+    def __init__(self, conn: int, credential: Credential, session: Session, client_type: str = "") -> None:
+        self.conn = conn
+        self.credential = credential
+        # Thousands of devices have one of a few SDKs.
+        self.client_type = sys.intern(client_type)
+        self._session: Session | bool = (
+            session if session.subscriptions or session.stored else session.durable
+        )
 
     @property
     def identity(self) -> IdentityId:
-        return self.auth.identity
+        return self.credential.identity
+
+    @property
+    def session(self) -> Session:
+        """The client's session; one without any subscription comes into being when it is asked for."""
+        if isinstance(self._session, bool):
+            self._session = Session(durable=self._session)
+        return self._session
 
 
 class Connections:

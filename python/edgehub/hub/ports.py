@@ -61,6 +61,8 @@ class EventCore(Protocol):
 
     def event_fd(self) -> int: ...
     def next_events(self, events_max: int = 256) -> list[Event]: ...
+    def hold(self) -> None: ...
+    def flush(self) -> None: ...
 
 
 class RoutesCore(Protocol):
@@ -93,8 +95,17 @@ class HubCore(SessionCore, EventCore, RoutesCore, MetricsCore, UpstreamCore, Pro
     def start(self) -> None: ...
     def stop(self, drain_ms: int) -> None: ...
     def listen(
-        self, host: str, port: int, tls_chain_pem: bytes | None = None, tls_key_pem: bytes | None = None
+        self,
+        host: str,
+        port: int,
+        tls_chain_pem: bytes | None = None,
+        tls_key_pem: bytes | None = None,
+        *,
+        tls_versions: Sequence[str] | None = None,
+        client_certificates: bool = False,
     ) -> tuple[int, int]: ...
+    def set_tls(self, listener: int, chain_pem: bytes, key_pem: bytes) -> None: ...
+    def adopt(self, fd: int, peer: str) -> None: ...
     def close_listener(self, listener: int) -> None: ...
 
 
@@ -110,7 +121,7 @@ class EngineFactory(Protocol):
         sync_interval_ms: int = 1000,
         sync_min_interval_ms: int = 0,
         spill_index_entries: int | None = None,
-        io_threads: int = 0,
+        io_threads: int | None = 0,
         low_memory: bool = False,
         pooled_buffers: bool = True,
         packet_bytes_max: int = 262144,
@@ -118,7 +129,17 @@ class EngineFactory(Protocol):
         keep_alive_max_ms: int = 600000,
         ack_timeout_ms: int = 30000,
         connections_max: int = 4096,
+        unauthenticated_max: int | None = None,
         listen_backlog: int = 200,
+        retransmissions_max: int | None = None,
+        abort_on_bad_puback: bool = False,
+        retain_property: str = "mqtt-retain",
+        dup_property: str = "mqtt-dup",
+        qos_property: str = "mqtt-qos",
+        delivery_qos: int = 1,
+        will_property: str = "MessageType",
+        connects_per_s: int = 0,
+        log_level: int = 30,
         sender_of_topic: bool = False,
         sent_renews_keep_alive: bool = False,
     ) -> HubCore: ...
@@ -147,7 +168,7 @@ class GrantsFactory(Protocol):
         module_id: str | None = None,
         telemetry_topics: Sequence[str],
         inputs_endpoint_prefix: str | None = None,
-        inputs_topic_prefix: str | None = None,
+        inputs_topic_prefixes: Sequence[str] = (),
         model_id: str | None = None,
     ) -> Grants: ...
 

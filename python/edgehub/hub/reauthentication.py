@@ -59,7 +59,10 @@ class Reauthenticator:
         for client in self._connections:
             if client.identity in removed:
                 self._disconnect(client, "identity removed")
-            elif client.auth.auth_chain is not None or {client.identity, client.identity.device} & touched:
+            elif (
+                client.credential.auth_chain is not None
+                or {client.identity, client.identity.device} & touched
+            ):
                 self._recheck(client)
 
     def _recheck(self, client: Client) -> None:
@@ -68,6 +71,6 @@ class Reauthenticator:
         # The sweep may run over a list that is older than the last turn of the loop.
         if self._connections.by_conn(client.conn) is not client:
             return
-        verdict = self._authenticator.check(client.auth)
+        verdict = self._authenticator.check_again(client.credential)
         if not verdict.accepted:
             self._disconnect(client, f"reauthentication failed: {verdict.reason}")

@@ -23,13 +23,16 @@ class SessionStore:
 
     def __init__(self, state: StateStore) -> None:
         self._state = state
+        # Most clients have none: for them nothing is looked up.
+        self._known = {key for key, _ in state.items(BUCKET)}
 
     def load(self, identity: IdentityId) -> Session | None:
         """The stored session; one that cannot be read counts as absent, with a warning.
 
         :raises StateError: the state cannot be read.
         """
-        data = self._state.get(BUCKET, str(identity))
+        key = str(identity)
+        data = self._state.get(BUCKET, key) if key in self._known else None
         if data is None:
             return None
         try:
@@ -40,13 +43,26 @@ class SessionStore:
 
     def save(self, identity: IdentityId, session: Session) -> asyncio.Future[None] | None:
         """Stores the session as it is now."""
-        return self._state.write([(BUCKET, str(identity), encode_session(session))])
+        key = str(identity)
+        self._known.add(key)
+        return self._state.write([(BUCKET, key, encode_session(session))])
 
     def forget(self, identity: IdentityId) -> asyncio.Future[None] | None:
         """Deletes the stored session, if there is one."""
-        if self._state.get(BUCKET, str(identity)) is None:
+        key = str(identity)
+        if key not in self._known:
             return None
-        return self._state.write([(BUCKET, str(identity), None)])
+        written = self._state.write([(BUCKET, key, None)])
+        if written is None:
+            self._known.discard(key)
+        else:
+            written.add_done_callback(lambda done: self._forgotten(key, done))
+        return written
+
+    def _forgotten(self, key: str, done: asyncio.Future[None]) -> None:
+        """A client may have come back meanwhile, and its session may be stored again."""
+        if not done.cancelled() and done.exception() is None and self._state.get(BUCKET, key) is None:
+            self._known.discard(key)
 
     def drop(self, identity: IdentityId) -> None:
         """Deletes the session of an identity that no longer exists; nobody waits for it."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import logging
-import socket
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
+from edgehub.common.listening import listen_on
 from edgehub.errors import EdgehubError
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ class MetricsServer:
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await self._runner.setup()
         try:
-            listener = _listen(host, port)
+            listener = listen_on(host, port)
         except OSError as error:
             await self.stop()
             shown = f"{host or '*'}:{port}"
@@ -77,18 +76,3 @@ class MetricsServer:
             log.error("Metrics cannot be read: %s", error)
             return web.Response(status=500, text=f"{error}\n")
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE})
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """One socket for IPv6 and IPv4 where the system has both, so that port 0 gives a single number."""
-    if host:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        return socket.create_server((host, port), family=family)
-    if socket.has_dualstack_ipv6():
-        try:
-            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
-        except OSError as error:
-            # A system can know IPv6 and yet have it switched off.
-            if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
-                raise
-    return socket.create_server(("", port))

@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edgehub.common.clock import Clock
     from edgehub.common.ids import IdentityId
 
 IDS_MAX = 10_000
 """Distinct ids of one counter; later ones are counted together as `other`. Ids of refused clients are
 whatever an outsider writes."""
+OTHER = "other"
 WINDOW_S = 600.0
 SAMPLES_MAX = 1000
 QUANTILES = (0.1, 0.5, 0.9, 0.99)
 
 
 class IdCounter:
-    """A counter per id with bounded memory."""
+    """A counter per id with bounded memory.
 
-    def __init__(self, ids_max: int = IDS_MAX) -> None:
-        self._counts: Counter[str] = Counter()
+    :param label_of: text of an id; asked for when the counters are read, which is seldom.
+    """
+
+    def __init__(self, ids_max: int = IDS_MAX, label_of: Callable[[IdentityId], str] = str) -> None:
+        self._counts: Counter[IdentityId | str] = Counter()
         self._ids_max = ids_max
+        self._label_of = label_of
 
-    def add(self, label: str) -> None:
-        if label not in self._counts and len(self._counts) >= self._ids_max:
-            label = "other"
-        self._counts[label] += 1
+    def add(self, counted: IdentityId | str) -> None:
+        """One more; a text is a label already."""
+        if counted not in self._counts and len(self._counts) >= self._ids_max:
+            counted = OTHER
+        self._counts[counted] += 1
 
     def items(self) -> list[tuple[str, int]]:
-        return sorted(self._counts.items())
+        """Labels and counts, sorted."""
+        rows = self._counts.items()
+        return sorted((key if isinstance(key, str) else self._label_of(key), count) for key, count in rows)
 
 
 class Summary:
@@ -59,19 +70,19 @@ class HubTotals:
 
     def __init__(self, clock: Clock, hub_host: str) -> None:
         self._clock = clock
-        self._hub_host = hub_host
-        self.connect_success = IdCounter()
+        label_of = partial(long_id, hub_host=hub_host)
+        self.connect_success = IdCounter(label_of=label_of)
         self.connect_failed = IdCounter()
-        self.disconnect = IdCounter()
+        self.disconnect = IdCounter(label_of=label_of)
         self.offline_count = 0
         self.offline_duration_s = Summary()
         self._offline_since_s: float | None = clock.monotonic_s()
 
     def connected(self, identity: IdentityId) -> None:
-        self.connect_success.add(long_id(identity, self._hub_host))
+        self.connect_success.add(identity)
 
     def disconnected(self, identity: IdentityId) -> None:
-        self.disconnect.add(long_id(identity, self._hub_host))
+        self.disconnect.add(identity)
 
     def refused(self, claimed: str, *, not_authenticated: bool) -> None:
         if not_authenticated:

@@ -6,8 +6,8 @@ belongs to the authenticator.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from edgehub.common.ids import IdentityId
@@ -46,8 +46,7 @@ class UsernameError(EdgehubError):
     """A user name outside the grammar."""
 
 
-@dataclass(frozen=True, slots=True)
-class Username:
+class Username(NamedTuple):
     """The parts of a user name that are used; the host is not looked at (M-011)."""
 
     identity: IdentityId
@@ -56,12 +55,12 @@ class Username:
     auth_chain: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ConnectRequest:
+class ConnectRequest(NamedTuple):
     """A well-formed CONNECT, not yet authenticated.
 
-    :param token: the SAS token, exactly as sent.
+    :param token: the SAS token, exactly as sent; empty when the certificate is the credential.
     :param auth_chain: text of an on-behalf-of chain with two or more ids, else None.
+    :param certificates: the credential of a client without password, DER, its own first.
     """
 
     identity: IdentityId
@@ -69,6 +68,7 @@ class ConnectRequest:
     client_type: str
     model_id: str | None
     auth_chain: str | None
+    certificates: tuple[bytes, ...] = ()
 
 
 def parse_username(text: str) -> Username:
@@ -113,9 +113,12 @@ def _properties(text: str) -> dict[str, str]:
     return values
 
 
-def read_connect(client_id: str, username: str | None, password: bytes | None) -> ConnectRequest:
+def read_connect(
+    client_id: str, username: str | None, password: bytes | None, certificates: tuple[bytes, ...] = ()
+) -> ConnectRequest:
     """Steps 1 to 6 of the order in heads spec 1.2.2; the first failure decides.
 
+    :param certificates: what the client showed in its TLS handshake; a password wins over it (M-018).
     :raises ConnectRefusedError: with the code to answer.
     """
     if not client_id.strip() or username is None or not username.strip():
@@ -129,14 +132,15 @@ def read_connect(client_id: str, username: str | None, password: bytes | None) -
             ConnectCode.SERVER_UNAVAILABLE, f"bad user name: {error}", client_id
         ) from None
     claimed = str(parsed.identity)
-    if not password:
-        raise ConnectRefusedError(
-            ConnectCode.NOT_AUTHORIZED, "no password and no usable certificate", claimed
-        )
+    if not password and not certificates:
+        raise ConnectRefusedError(ConnectCode.NOT_AUTHORIZED, "no password and no certificate", claimed)
     if client_id != claimed:
         raise ConnectRefusedError(
             ConnectCode.NOT_AUTHORIZED, f"client id {client_id!r} is not the identity {claimed!r}", claimed
         )
+    if not password:
+        # The chain is for tokens only.
+        return ConnectRequest(parsed.identity, "", parsed.client_type, parsed.model_id, None, certificates)
     try:
         token = password.decode()
     except UnicodeDecodeError:

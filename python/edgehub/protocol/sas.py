@@ -82,14 +82,18 @@ class SasToken:
         return self.expires_at + skew_secs < now
 
     def is_signed_with(self, keys: Sequence[str]) -> bool:
-        """Whether one of the base64 keys made the signature; constant time per key, undecodable keys do not
-        match."""
-        matched = False
+        """Whether one of the base64 keys made the signature."""
+        return self.signing_key(keys) is not None
+
+    def signing_key(self, keys: Sequence[str]) -> str | None:
+        """The first of the base64 keys that made the signature; constant time per key, undecodable keys do
+        not match."""
         signed = f"{self.resource}\n{self.expiry_text}"
         for key in keys:
             expected = _sign(key, signed)
-            matched |= expected is not None and hmac.compare_digest(expected, self.signature)
-        return matched
+            if expected is not None and hmac.compare_digest(expected, self.signature):
+                return key
+        return None
 
 
 def _sign(key_base64: str, text: str) -> bytes | None:

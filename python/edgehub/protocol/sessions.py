@@ -75,9 +75,9 @@ class Session:
         """Whether any filter asks for module messages."""
         return SubscriptionKind.MODULE_MESSAGES in self.kinds()
 
-    def kinds(self) -> set[SubscriptionKind]:
+    def kinds(self) -> frozenset[SubscriptionKind]:
         """Kinds of all filters."""
-        return {classify_filter(topic_filter) for topic_filter in self.subscriptions}
+        return frozenset(classify_filter(topic_filter) for topic_filter in self.subscriptions)
 
     def granted(self) -> list[tuple[str, int, int]]:
         """All filters with their granted quality of service and time of creation."""

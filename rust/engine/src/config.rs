@@ -1,5 +1,7 @@
 //! Limits and times of the data plane. Every queue and buffer of the engine has its bound here.
 
+use edgehub_mqtt::QoS;
+
 /// Options of the engine; defaults are those of the reference where it has them.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
@@ -11,6 +13,8 @@ pub struct EngineConfig {
     pub message_bytes_max: usize,
     /// Wait for CONNECT after accept (`ConnectArrivalTimeout`). Passed: close.
     pub connect_timeout_ms: u64,
+    /// The same wait while there are as many connections without session as there may be: whoever is silent makes room.
+    pub pressed_connect_timeout_ms: u64,
     /// Cap of 1.5 times the client's keep alive; also used when that is 0 (`MaxKeepAliveTimeout`).
     pub keep_alive_max_ms: u64,
     /// Whether what the hub sends renews the keep alive of a client, as with the reference (DEV-20).
@@ -20,6 +24,21 @@ pub struct EngineConfig {
     pub sender_of_topic: bool,
     /// Wait for a client's PUBACK (`MessageAckTimeoutSecs`). Passed: everything in flight is sent again.
     pub ack_timeout_ms: u64,
+    /// How often in a row a client may let that wait pass before it is closed (`MaxOutboundRetransmissionCount`). Its
+    /// messages stay. `None`: for ever.
+    pub retransmissions_max: Option<u32>,
+    /// Whether a PUBACK that is not for the message sent first ends the connection (`AbortOnOutOfOrderPubAck`).
+    pub abort_on_bad_puback: bool,
+    /// Names of the properties that a RETAIN and a DUP flag of a client become.
+    pub retain_property: String,
+    /// See [`EngineConfig::retain_property`].
+    pub dup_property: String,
+    /// Name of the property of a message that limits the quality of service of its delivery.
+    pub qos_property: String,
+    /// Quality of service of the delivery of messages without it (`DefaultPublishToClientQoS`).
+    pub delivery_qos: QoS,
+    /// Name of the property that tells a will from other messages.
+    pub will_property: String,
     /// Messages in flight to one client. Full: its queues wait.
     pub delivery_window: u16,
     /// Bytes waiting to be written to one client. Full: its queues wait. Twice as much, with answers to what it
@@ -38,7 +57,7 @@ pub struct EngineConfig {
     /// Bytes of these requests. Full: the same; one of any size is always taken.
     pub requests_bytes_max: usize,
     /// Bytes kept of a client whose packets wait for the control plane or the store, so that its pings and
-    /// acknowledgements behind them are worked on. Full: it is not read any more.
+    /// acknowledgements behind them are worked on; and up to 4 KiB more. Full: it is not read any more.
     pub held_bytes_max: usize,
     /// Bytes that every connection without session may keep. Full: a longer CONNECT needs a promise out of
     /// `connect_bytes_max`.
@@ -49,7 +68,7 @@ pub struct EngineConfig {
     /// Connections without session, of all I/O threads. Full: [`Hub::may_accept`](crate::Hub::may_accept) says so
     /// and new ones stay with the kernel.
     pub unauthenticated_max: usize,
-    /// Connections of one I/O thread. Full: accepted and closed at once, counted.
+    /// Connections of all I/O threads. Full: accepted and closed at once, counted.
     pub connections_max: usize,
     /// Messages that the upstream dispatcher may hold leased. Full: the queue waits.
     pub upstream_window_msgs: usize,
@@ -67,10 +86,18 @@ impl Default for EngineConfig {
             packet_bytes_max: 262_144,
             message_bytes_max: 262_144,
             connect_timeout_ms: 60_000,
+            pressed_connect_timeout_ms: 5_000,
             keep_alive_max_ms: 600_000,
             sent_renews_keep_alive: false,
             sender_of_topic: false,
             ack_timeout_ms: 30_000,
+            retransmissions_max: None,
+            abort_on_bad_puback: false,
+            retain_property: "mqtt-retain".to_owned(),
+            dup_property: "mqtt-dup".to_owned(),
+            qos_property: "mqtt-qos".to_owned(),
+            delivery_qos: QoS::AtLeastOnce,
+            will_property: "MessageType".to_owned(),
             delivery_window: 1000,
             out_bytes_max: 512 * 1024,
             batch_bytes_max: 256 * 1024,

@@ -30,6 +30,8 @@ pub struct ConnectRequest {
     pub keep_alive_secs: u16,
     /// Last will.
     pub will: Option<WillMessage>,
+    /// Certificates that the client proved to have the key of, DER, its own first. Not verified otherwise.
+    pub certificates: Box<[Vec<u8>]>,
 }
 
 /// A publish to a control topic.
@@ -202,6 +204,7 @@ pub enum CloseReason {
     PacketTooLarge,
     ConnectTimeout,
     KeepAliveTimeout,
+    AckTimeout,
     TlsError,
     Refused,
     UnsupportedProtocolLevel,
@@ -221,6 +224,7 @@ impl CloseReason {
             Self::PacketTooLarge => "packet_too_large",
             Self::ConnectTimeout => "connect_timeout",
             Self::KeepAliveTimeout => "keep_alive_timeout",
+            Self::AckTimeout => "ack_timeout",
             Self::TlsError => "tls_error",
             Self::Refused => "refused",
             Self::UnsupportedProtocolLevel => "unsupported_protocol_level",
@@ -239,6 +243,7 @@ impl CloseReason {
                 | Self::ProtocolError
                 | Self::PacketTooLarge
                 | Self::KeepAliveTimeout
+                | Self::AckTimeout
                 | Self::TlsError
         )
     }
@@ -273,7 +278,8 @@ impl ConnectRequest {
     fn bytes(&self) -> usize {
         let texts = self.client_id.len() + self.username.as_ref().map_or(0, String::len);
         let will = self.will.as_ref().map_or(0, WillMessage::bytes);
-        texts + self.password.as_ref().map_or(0, Vec::len) + will
+        let certificates: usize = self.certificates.iter().map(|der| size_of::<Vec<u8>>() + der.len()).sum();
+        texts + self.password.as_ref().map_or(0, Vec::len) + will + certificates
     }
 }
 

@@ -11,8 +11,9 @@ pub struct Grants {
     pub telemetry_topics: Vec<String>,
     /// Endpoints whose messages go to this session, e.g. `edge1/mod1/`; empty for none.
     pub inputs_endpoint_prefix: String,
-    /// Start of the topics of those messages, e.g. `devices/edge1/modules/mod1/inputs/`.
-    pub inputs_topic_prefix: String,
+    /// Starts of the topics of those messages, e.g. `devices/edge1/modules/mod1/inputs/`: one for each spelling of the
+    /// ids. The first that a filter of the client matches is used.
+    pub inputs_topic_prefixes: Vec<String>,
     /// Model id of the connection.
     pub model_id: Option<String>,
 }
@@ -78,6 +79,22 @@ impl<'a> SenderTopic<'a> {
         let bag = bag_after(rest, "messages/events")?;
         (!device.is_empty()).then_some(Self { device, module, bag })
     }
+
+    /// The topic without its bag.
+    fn plain(&self) -> String {
+        let module = if self.module.is_empty() { String::new() } else { format!("modules/{}/", self.module) };
+        format!("devices/{}/{module}messages/events", self.device)
+    }
+
+    /// What this sender may publish.
+    pub fn grants(&self) -> Grants {
+        Grants {
+            device_id: self.device.to_owned(),
+            module_id: self.module.to_owned(),
+            telemetry_topics: vec![self.plain()],
+            ..Grants::default()
+        }
+    }
 }
 
 /// The bag of `topic` when it is `own`, `own/`, `own/{bag}`, `own/{bag}/` or `own//`.
@@ -113,6 +130,27 @@ mod tests {
             ("devices/d1/messages/events/a=b/", "a=b"),
         ] {
             assert_eq!(device().classify(topic), Topic::Telemetry { bag }, "{topic}");
+        }
+    }
+
+    #[test]
+    fn the_sender_that_a_topic_names_may_publish_to_it() {
+        for (topic, want) in [
+            ("devices/d2/messages/events", Some(("d2", "", ""))),
+            ("devices/d2/messages/events/a=b/", Some(("d2", "", "a=b"))),
+            ("devices/d2/modules/m/messages/events/a=b", Some(("d2", "m", "a=b"))),
+            ("devices//messages/events/", None),
+            ("devices/d2/modules//messages/events/", None),
+            ("devices/d2/modules/m", None),
+            ("devices/d2/messages/eventsx", None),
+            ("devices/d2/messages/events/a/b", None),
+            ("x/devices/d2/messages/events", None),
+        ] {
+            let found = SenderTopic::parse(topic);
+            assert_eq!(found.map(|sender| (sender.device, sender.module, sender.bag)), want, "{topic}");
+            if let Some(sender) = found {
+                assert_eq!(sender.grants().classify(topic), Topic::Telemetry { bag: sender.bag });
+            }
         }
     }
 

@@ -87,13 +87,14 @@ pub struct Hub {
 }
 
 impl Hub {
-    /// Takes over an opened store and the queues it recovered.
+    /// Takes over an opened store and the queues it recovered. Without shards nobody can connect; routes, the
+    /// store and the way upstream work.
     pub fn new(config: EngineConfig, store: Store, shards: usize) -> Arc<Self> {
         let upstream = Mutex::new(Dispatcher::new(config.upstream_window_msgs));
         let hub = Arc::new(Self {
             routing: ArcSwap::from_pointee(RoutingTable::default()),
             control: ControlQueue::new(config.control_queue_max, config.control_queue_bytes_max),
-            mailboxes: (0..shards.max(1)).map(|_| Mailbox::default()).collect(),
+            mailboxes: (0..shards).map(|_| Mailbox::default()).collect(),
             stats: Stats::default(),
             unauthenticated: AtomicUsize::new(0),
             reclaim: Reclaim::new(shards.max(1)),
@@ -160,6 +161,19 @@ impl Hub {
         }
     }
 
+    /// Sends requests to the shards that own their connections, in order, and wakes each shard once at most.
+    pub fn commands(&self, commands: Vec<(ConnId, Command)>) {
+        let mut by_shard: Vec<Vec<Command>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
+        for (conn, command) in commands {
+            if let Some(own) = by_shard.get_mut(conn.shard()) {
+                own.push(command);
+            }
+        }
+        for (mailbox, mut own) in self.mailboxes.iter().zip(by_shard).filter(|(_, own)| !own.is_empty()) {
+            mailbox.post(|mail| mail.commands.append(&mut own));
+        }
+    }
+
     /// Sends a request to every shard.
     pub fn command_all(&self, make: impl Fn() -> Command) {
         for mailbox in &self.mailboxes {
@@ -187,6 +201,13 @@ impl Hub {
         })?;
         let unused = self.unused_endpoints(&table);
         self.routing.store(Arc::new(table));
+        if self.mailboxes.is_empty() {
+            // Nobody works with the old routes.
+            for id in &unused {
+                self.remove_endpoint(id);
+            }
+            return Ok(());
+        }
         *removal = Some(Removal { version, endpoints: unused, shards_left: self.mailboxes.len() });
         drop(removal);
         self.command_all(|| Command::RoutesChanged);

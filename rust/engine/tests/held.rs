@@ -1,10 +1,10 @@
-//! Packets that wait for the control plane or the store, and what is worked on behind them (M-058, M-061, M-062).
+//! Packets that wait for the control plane or the store, and what is worked on behind them (M-061).
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
 mod common;
 
 use common::{EDGE, Got, World, bodies, ids, puback_bytes, publish_bytes};
-use edgehub_engine::{CloseReason, Command, ConnId, ControlEvent, Filters};
+use edgehub_engine::{CloseReason, Command, ConnId, ControlEvent};
 use edgehub_mqtt::{Publish, QoS, encode_disconnect, encode_pingreq, encode_publish};
 use edgehub_store::{Media, StoreConfig, SyncPolicy};
 
@@ -22,21 +22,6 @@ fn request(topic: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     encode_publish(&mut bytes, &Publish::new(topic, QoS::AtMostOnce, body)).unwrap();
     bytes
-}
-
-fn answer_of_method(n: u32) -> Vec<u8> {
-    request(&format!("$iothub/methods/res/200/?$rid={n}"), b"{}")
-}
-
-/// Topics of the requests that the control plane got, with their packet ids.
-fn requests(world: &mut World) -> Vec<(String, Option<u16>)> {
-    let mut all = Vec::new();
-    for event in world.events() {
-        if let ControlEvent::Publish { publish, .. } = event {
-            all.push((publish.topic, publish.packet_id));
-        }
-    }
-    all
 }
 
 fn close_reason(world: &mut World) -> Option<CloseReason> {
@@ -234,7 +219,7 @@ fn what_is_kept_of_a_client_that_waits_is_bounded() {
         world.feed(id, piece);
         fed += piece.len();
     }
-    assert_eq!(fed, max);
+    assert!((max..max + 4096).contains(&fed), "{fed}");
     world.command(id, Command::PubAck { conn: id, packet_id: 1 });
     assert!(world.shard.wants_input(id));
     assert!(world.shard.pop_resumed().is_some());
@@ -257,95 +242,4 @@ fn pings_that_stop_for_want_of_room_go_on_when_there_is_some() {
         answers += got.len();
     }
     assert!(world.shard.wants_input(id) && world.shard.pop_resumed().is_some());
-}
-
-#[test]
-fn m_062_a_request_without_packet_id_reaches_the_control_plane_and_needs_no_acknowledgement() {
-    let mut world = plain();
-    let id = world.device("d1");
-    world.feed(id, &answer_of_method(7));
-    assert_eq!(requests(&mut world), [("$iothub/methods/res/200/?$rid=7".to_owned(), None)]);
-    world.command(id, Command::RequestDone { conn: id });
-    assert_eq!(world.received(id), []);
-}
-
-#[test]
-fn m_058_requests_without_packet_id_wait_at_the_limit_and_come_in_order() {
-    let mut world = plain();
-    let id = world.device("d1");
-    let max = world.hub.config().requests_max;
-    let all: Vec<u8> = (0..1000).flat_map(answer_of_method).chain(ping()).collect();
-    world.feed(id, &all);
-    assert_eq!(world.received(id), [Got::PingResp]);
-    let mut seen = Vec::new();
-    let mut open = 0;
-    while seen.len() < 1000 {
-        let new = requests(&mut world);
-        open += new.len();
-        assert!(open <= max as usize, "{open}");
-        seen.extend(new.into_iter().map(|(topic, _)| topic));
-        world.command(id, Command::RequestDone { conn: id });
-        open -= 1;
-    }
-    let want: Vec<_> = (0..1000).map(|n| format!("$iothub/methods/res/200/?$rid={n}")).collect();
-    assert_eq!(seen, want);
-    assert!(!world.shard.is_closing(id));
-}
-
-#[test]
-fn m_058_large_requests_wait_sooner_and_one_always_goes() {
-    let mut world = plain();
-    let id = world.device("d1");
-    let large: Vec<u8> =
-        (0..5).flat_map(|n| request(&format!("$iothub/twin/x/?$rid={n}"), &vec![b' '; 40_000])).collect();
-    world.feed(id, &large);
-    for left in (0..5).rev() {
-        assert_eq!(requests(&mut world).len(), 1, "{left}");
-        world.command(id, Command::RequestDone { conn: id });
-    }
-    let huge = request("$iothub/twin/x/?$rid=9", &vec![b' '; 200_000]);
-    world.feed(id, &huge);
-    assert_eq!(requests(&mut world).len(), 1);
-}
-
-#[test]
-fn telemetry_and_subscriptions_wait_for_every_request_before_them() {
-    let mut world = plain();
-    let id = world.device("d1");
-    let mut bytes = [answer_of_method(1), answer_of_method(2), publish_bytes(TELEMETRY, b"x", 3)].concat();
-    let filter = [("a/#", QoS::AtLeastOnce)];
-    edgehub_mqtt::encode_subscribe(&mut bytes, common::packet_id(4), &filter).unwrap();
-    bytes.extend(answer_of_method(5));
-    world.feed(id, &bytes);
-    assert_eq!(requests(&mut world).len(), 2);
-    for want in [&[][..], &[Got::PubAck(3)]] {
-        assert_eq!(world.received(id), []);
-        world.command(id, Command::RequestDone { conn: id });
-        assert_eq!(world.received(id), want);
-    }
-    assert!(matches!(&world.events()[..], [ControlEvent::Subscribe { .. }]), "the answer waits behind it");
-    let command = Command::SubAck { conn: id, packet_id: 4, codes: vec![1], filters: Filters::default() };
-    world.command(id, command);
-    assert_eq!(requests(&mut world).len(), 1);
-}
-
-#[test]
-fn large_events_make_their_clients_wait_and_nobody_else() {
-    let mut world = World::with(SyncPolicy::None, |config| config.control_queue_bytes_max = 500_000);
-    world.routes(TO_M);
-    let clients: Vec<ConnId> = (0..4).map(|n| world.device(&format!("d{n}"))).collect();
-    let body = vec![b' '; 200_000];
-    for id in &clients {
-        world.feed(*id, &publish_bytes("$iothub/twin/x/?$rid=1", &body, 1));
-    }
-    assert!(world.hub.control().bytes() <= 500_000);
-    world.publish(clients[3], "devices/d3/messages/events/", b"waits", 2);
-    let idle = world.open();
-    world.feed(idle, &common::connect_bytes("d9"));
-    let first = world.events();
-    assert_eq!(first.len(), 3, "two requests and a small CONNECT that fits");
-    world.advance(10);
-    assert_eq!(requests(&mut world).len(), 2);
-    world.command(clients[3], Command::PubAck { conn: clients[3], packet_id: 1 });
-    assert_eq!(world.received(clients[3]), [Got::PubAck(1), Got::PubAck(2)]);
 }

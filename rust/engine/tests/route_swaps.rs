@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::World;
+use edgehub_engine::{EngineConfig, Hub};
 use edgehub_router::RouteDecl;
+use edgehub_store::{Media, Store, StoreConfig};
+use edgehub_testkit::VirtualClock;
 
 const TO_M: &str = r#"FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i")"#;
 const UP: &str = "FROM /* INTO $upstream";
@@ -48,4 +51,19 @@ fn an_endpoint_that_comes_back_while_it_is_removed_stays() {
     stop.store(true, Ordering::SeqCst);
     thread.join().unwrap();
     assert_eq!(lost, 0);
+}
+
+/// Nobody can still work with the old routes.
+#[test]
+fn without_shards_an_unused_endpoint_goes_at_once() {
+    let store_config = StoreConfig { background_thread: false, ..StoreConfig::small() };
+    let (store, _) =
+        Store::open(Media::Memory, store_config, Arc::new(VirtualClock::at(common::EPOCH))).unwrap();
+    let config = EngineConfig { edge_device_id: common::EDGE.to_owned(), ..EngineConfig::default() };
+    let hub = Hub::new(config, store, 0);
+    for (route, used, unused) in [(TO_M, "edge1/m/i", "iothub"), (UP, "iothub", "edge1/m/i")] {
+        hub.set_routes(&[RouteDecl::new("r", route)], 7200).unwrap();
+        let queues = hub.queue_lengths();
+        assert!(has_queue(&queues, used) && !has_queue(&queues, unused), "{queues:?}");
+    }
 }

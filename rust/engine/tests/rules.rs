@@ -348,6 +348,19 @@ fn dev_20_answers_of_the_control_plane_count_then_too() {
     }
 }
 
+#[test]
+fn dev_6_lenient_takes_the_sender_of_a_will_from_its_topic() {
+    let mut world = World::with(SyncPolicy::None, |config| config.sender_of_topic = true);
+    world.routes(TO_M);
+    let id = device_with(&mut world, 60, Some(will("devices/d2/modules/o/messages/events/k=v", false)));
+    world.turn(|shard| shard.eof(id, CloseReason::Eof, ""));
+    world.turn(|_| {});
+    let module = world.module("m");
+    let got = world.received(module);
+    let Some(Got::Publish { topic, .. }) = got.last() else { panic!("{got:?}") };
+    assert!(topic.ends_with("k=v&MessageType=Will&%24.cdid=d2&%24.cmid=o"), "{topic}");
+}
+
 /// With the switch for DEV-6 the topic names the sender, whoever sends.
 #[test]
 fn dev_6_lenient_takes_the_sender_from_the_topic() {

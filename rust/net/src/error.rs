@@ -20,9 +20,18 @@ pub enum NetError {
         /// What is wrong.
         detail: String,
     },
+    /// There is no such listener, or it has no TLS.
+    #[error("listener {listener} does not exist or has no TLS")]
+    NoTlsListener {
+        /// Its number.
+        listener: u32,
+    },
     /// A thread, an event queue or a descriptor cannot be had.
     #[error("cannot start an I/O thread: {0}")]
     Thread(#[from] io::Error),
+    /// The descriptor is no end of a connected socket.
+    #[error("cannot take over the socket: {0}")]
+    Adopt(io::Error),
     /// The threads are stopped.
     #[error("the I/O threads are stopped")]
     Stopped,

@@ -6,15 +6,15 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use mio::net::TcpListener;
-use rustls::ServerConfig;
 
 use crate::error::NetError;
+use crate::tls::TlsAcceptor;
 
 /// A listening socket and what its connections are to be.
 pub(crate) struct Listener {
     pub id: u32,
     pub socket: TcpListener,
-    pub tls: Option<Arc<ServerConfig>>,
+    pub tls: Option<Arc<TlsAcceptor>>,
 }
 
 /// Binds `host:port`. An empty host means every address, IPv6 with IPv4 where the system has both.

@@ -1,11 +1,13 @@
 //! Starting and stopping the I/O threads.
 
+use std::collections::HashMap;
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use edgehub_engine::{Hub, Waker};
+use edgehub_engine::{Hub, IoStats, Waker};
 use edgehub_types::Clock;
 use mio::Poll;
 use parking_lot::Mutex;
@@ -13,7 +15,8 @@ use parking_lot::Mutex;
 use crate::error::NetError;
 use crate::io_thread::{Inbox, IoThread, NetCommand, WAKE};
 use crate::listener::{Listener, bind};
-use crate::tls::{TlsIdentity, server_config};
+use crate::stream::Stream;
+use crate::tls::{TlsAcceptor, TlsIdentity, TlsOptions};
 use crate::trimmer::Trimmer;
 
 /// Most threads that are ever useful: beyond, hand-overs cost more than they bring.
@@ -28,12 +31,15 @@ pub struct NetConfig {
     pub tls_out_bytes_max: usize,
     /// Connections that wait in the kernel to be accepted.
     pub listen_backlog: u32,
+    /// Connections that all listeners take in a second, and at once after a quiet second; 0 for any number. Full:
+    /// the others wait in the kernel.
+    pub connects_per_s: u32,
 }
 
 impl Default for NetConfig {
     /// For a gateway with some memory to spend; see `docs/memory.md`.
     fn default() -> Self {
-        Self { read_bytes: 256 * 1024, tls_out_bytes_max: 64 * 1024, listen_backlog: 200 }
+        Self { read_bytes: 256 * 1024, tls_out_bytes_max: 64 * 1024, listen_backlog: 200, connects_per_s: 0 }
     }
 }
 
@@ -65,11 +71,15 @@ fn run_guarded(thread: IoThread, hub: &Hub) {
     }
 }
 
-struct InboxWaker(Arc<Inbox>);
+struct InboxWaker {
+    inbox: Arc<Inbox>,
+    totals: Arc<IoStats>,
+}
 
 impl Waker for InboxWaker {
     fn wake(&self) {
-        if let Err(error) = self.0.waker.wake() {
+        self.totals.wakes.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = self.inbox.waker.wake() {
             log::error!("cannot wake an I/O thread: {error}");
         }
     }
@@ -77,12 +87,16 @@ impl Waker for InboxWaker {
 
 /// The running I/O threads.
 pub struct IoThreads {
+    hub: Arc<Hub>,
     inboxes: Vec<Arc<Inbox>>,
     handles: Mutex<Vec<JoinHandle<()>>>,
     trimmer: Trimmer,
     clock: Arc<dyn Clock>,
     config: NetConfig,
     next_listener: AtomicU32,
+    /// Of the listeners with TLS, by their numbers.
+    acceptors: Mutex<HashMap<u32, Arc<TlsAcceptor>>>,
+    next_adopted: AtomicUsize,
 }
 
 impl IoThreads {
@@ -103,7 +117,8 @@ impl IoThreads {
             let poll = Poll::new()?;
             let waker = mio::Waker::new(poll.registry(), WAKE)?;
             let inbox = Arc::new(Inbox { commands: Mutex::default(), waker });
-            mailbox.set_waker(Arc::new(InboxWaker(inbox.clone())));
+            let totals = hub.stats().io.clone();
+            mailbox.set_waker(Arc::new(InboxWaker { inbox: inbox.clone(), totals }));
             polls.push(poll);
             inboxes.push(inbox);
         }
@@ -118,27 +133,72 @@ impl IoThreads {
             handles.push(std::thread::Builder::new().name(format!("edgehub-io-{index}")).spawn(run)?);
         }
         let trimmer = Trimmer::start(hub, &clock)?;
-        let handles = Mutex::new(handles);
-        Ok(Self { inboxes, handles, trimmer, clock, config, next_listener: AtomicU32::new(1) })
+        Ok(Self {
+            hub: hub.clone(),
+            inboxes,
+            handles: Mutex::new(handles),
+            trimmer,
+            clock,
+            config,
+            next_listener: AtomicU32::new(1),
+            acceptors: Mutex::default(),
+            next_adopted: AtomicUsize::new(0),
+        })
     }
 
     /// Opens a listener; `port` 0 is any free port. Its number and port.
     ///
     /// # Errors
     /// [`NetError::Listen`], [`NetError::Certificate`], [`NetError::Stopped`].
-    pub fn listen(&self, host: &str, port: u16, tls: Option<&TlsIdentity>) -> Result<(u32, u16), NetError> {
+    pub fn listen(&self, host: &str, port: u16, tls: Option<&TlsOptions>) -> Result<(u32, u16), NetError> {
         if self.handles.lock().is_empty() {
             return Err(NetError::Stopped);
         }
-        let tls = tls.map(server_config).transpose()?;
+        let tls = tls.map(TlsAcceptor::new).transpose()?.map(Arc::new);
         let (socket, port) = bind(host, port, self.config.listen_backlog)?;
         let id = self.next_listener.fetch_add(1, Ordering::Relaxed);
+        if let Some(tls) = &tls {
+            self.acceptors.lock().insert(id, tls.clone());
+        }
         self.inboxes[0].post(NetCommand::Listen(Listener { id, socket, tls }));
         Ok((id, port))
     }
 
+    /// Replaces the certificate of a TLS listener. Connections stay, and keep the one that they began with.
+    ///
+    /// # Errors
+    /// [`NetError::Certificate`], the old one stays; [`NetError::NoTlsListener`].
+    pub fn set_tls(&self, listener: u32, identity: &TlsIdentity) -> Result<(), NetError> {
+        let acceptor = self.acceptors.lock().get(&listener).cloned();
+        acceptor.ok_or(NetError::NoTlsListener { listener })?.replace(identity)
+    }
+
+    /// Drives one end of a connected pair of stream sockets as a plain MQTT connection. Whoever keeps the other
+    /// end moves bytes and nothing else; the socket's own buffers hold it back. The connection counts for the
+    /// limits like any other; beyond them, that on connections without session included, it is closed at once.
+    ///
+    /// `peer` is the client's address for the log, `listener` what the control plane is told.
+    ///
+    /// # Errors
+    /// [`NetError::Adopt`], [`NetError::Stopped`].
+    pub fn adopt(&self, stream: UnixStream, peer: String, listener: u32) -> Result<(), NetError> {
+        if self.handles.lock().is_empty() {
+            return Err(NetError::Stopped);
+        }
+        let stream = Stream::of_pair(stream).map_err(NetError::Adopt)?;
+        if !self.hub.may_accept() {
+            self.hub.stats().connections_refused.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
+        let turn = self.next_adopted.fetch_add(1, Ordering::Relaxed);
+        let target = &self.inboxes[turn % self.inboxes.len()];
+        target.post(NetCommand::Adopt { stream, peer, listener, tls: None });
+        Ok(())
+    }
+
     /// Closes a listener; its connections live on.
     pub fn close_listener(&self, id: u32) {
+        self.acceptors.lock().remove(&id);
         self.inboxes[0].post(NetCommand::CloseListener(id));
     }
 

@@ -5,57 +5,27 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 
-use common::{Client, Got, Server, WAIT, connect_bytes};
+use common::certs::{TLS12, TLS13, client_config, make_identity, open};
+use common::{Client, Got, Server, connect_bytes};
 use edgehub_mqtt::{Packet, PacketId, QoS, decode, encode_puback, encode_publish, encode_subscribe};
-use edgehub_net::TlsIdentity;
-use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use edgehub_net::{TlsIdentity, TlsOptions};
+use rustls::ClientConnection;
 
-/// A certificate for localhost, made once per run by the system's openssl.
 fn identity() -> &'static TlsIdentity {
     static IDENTITY: OnceLock<TlsIdentity> = OnceLock::new();
-    IDENTITY.get_or_init(|| {
-        let folder = std::env::temp_dir().join(format!("edgehub-net-tls-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let (chain, key) = (folder.join("chain.pem"), folder.join("key.pem"));
-        let made = Command::new("openssl")
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc"])
-            .args(["-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"])
-            .arg(&key)
-            .arg("-out")
-            .arg(&chain)
-            .output()
-            .expect("the openssl program");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let identity =
-            TlsIdentity { chain_pem: std::fs::read(&chain).unwrap(), key_pem: std::fs::read(&key).unwrap() };
-        std::fs::remove_dir_all(&folder).unwrap();
-        identity
-    })
+    IDENTITY.get_or_init(make_identity)
 }
 
 fn listen(server: &Server) -> u16 {
-    server.threads.listen("127.0.0.1", 0, Some(identity())).unwrap().1
+    server.threads.listen("127.0.0.1", 0, Some(&TlsOptions::new(identity().clone()))).unwrap().1
 }
 
 /// A client with a session over TLS.
 fn connect(port: u16, id: &str) -> (ClientConnection, TcpStream) {
-    let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(&identity().chain_pem).unwrap()).unwrap();
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let mut tls = ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
-    let mut socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
-    socket.set_read_timeout(Some(WAIT)).unwrap();
+    let versions = [TLS13[0], TLS12[0]];
+    let (mut tls, mut socket) = open(&client_config(&[identity()], &versions, None), port);
     let mut stream = rustls::Stream::new(&mut tls, &mut socket);
     stream.write_all(&connect_bytes(id)).unwrap();
     let mut answer = [0; 4];

@@ -53,6 +53,9 @@ impl From<Failure> for PyErr {
             Failure::Net(error @ (NetError::Listen { .. } | NetError::Certificate { .. })) => {
                 ListenError::new_err(error.to_string())
             }
+            Failure::Net(error @ (NetError::Adopt(_) | NetError::NoTlsListener { .. })) => {
+                ConfigError::new_err(error.to_string())
+            }
             Failure::Net(error) => CoreError::new_err(error.to_string()),
             Failure::Config(detail) => ConfigError::new_err(detail),
         }

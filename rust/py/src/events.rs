@@ -2,7 +2,7 @@
 
 use edgehub_engine::ControlEvent;
 use pyo3::prelude::*;
-use pyo3::types::PyBytes;
+use pyo3::types::{PyBytes, PyTuple};
 
 use crate::convert::bytes;
 
@@ -27,6 +27,7 @@ pub(crate) struct ConnectEvent {
     clean_session: bool,
     keep_alive_secs: u16,
     will: Option<Py<Will>>,
+    certificates: Py<PyTuple>,
 }
 
 /// A client sent SUBSCRIBE and waits.
@@ -94,6 +95,7 @@ pub(crate) struct StoreFailedEvent {
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<crate::log_lines::LogEvent>()?;
     module.add_class::<Will>()?;
     module.add_class::<ConnectEvent>()?;
     module.add_class::<SubscribeEvent>()?;
@@ -124,6 +126,8 @@ pub(crate) fn to_python(py: Python<'_>, event: ControlEvent) -> PyResult<Py<PyAn
                 clean_session: request.clean_session,
                 keep_alive_secs: request.keep_alive_secs,
                 will: will.transpose()?,
+                certificates: PyTuple::new(py, request.certificates.iter().map(|der| bytes(py, der)))?
+                    .unbind(),
             };
             Py::new(py, event)?.into_any()
         }

@@ -10,6 +10,7 @@ import logging
 import os
 import resource
 import signal
+import socket
 import sys
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,6 +31,7 @@ from edgehub.identity.scope_wire import encode_identity
 from edgehub.upstream_parts import ParentHub
 from testkit import fake_core
 from testkit.clock import ManualClock
+from testkit.https import HOST, TrustedServer
 from testkit.identities import (
     EDGE_ID,
     HUB_HOST,
@@ -144,9 +146,11 @@ def alone(tmp_path: Path) -> dict[str, str]:
         "RoutesFile": str(tmp_path / "routes.json"),
         "StorageFolder": str(tmp_path),
         "mqttSettings__plain_port": "0",
+        "httpSettings__enabled": "false",
         "httpSettings__metrics_port": "0",
         "httpSettings__metrics_host": "127.0.0.1",
         "ShutdownWaitPeriod": "5",
+        "ControlPlaneNice": "0",
         "ReportedPropertiesSyncFrequencySecs": "0",
     }
 
@@ -215,6 +219,51 @@ async def test_the_memory_settings_reach_the_engine(
         assert (options["low_memory"], options["pooled_buffers"]) == (low_memory, pooled_buffers)
 
 
+MESSAGE_DEFAULTS = {
+    "ack_timeout_ms": 30_000,
+    "retransmissions_max": None,
+    "abort_on_bad_puback": False,
+    "retain_property": "mqtt-retain",
+    "dup_property": "mqtt-dup",
+    "qos_property": "mqtt-qos",
+    "delivery_qos": 1,
+    "will_property": "MessageType",
+}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "options"),
+    [
+        ({}, {}),
+        (
+            {"RetainPropertyName": "kept", "DupPropertyName": "again"},
+            {"retain_property": "kept", "dup_property": "again"},
+        ),
+        (
+            {"QoSPropertyName": "q", "DefaultPublishToClientQoS": "0"},
+            {"qos_property": "q", "delivery_qos": 0},
+        ),
+        ({"ServicePropertyPrefix": "svc-"}, {"will_property": "svc-MessageType"}),
+        ({"AbortOnOutOfOrderPubAck": "true"}, {"abort_on_bad_puback": True}),
+        ({"DeviceReceiveAckTimeout": "00:00:05"}, {"ack_timeout_ms": 5000}),
+        ({"DeviceReceiveAckTimeout": "00:01:00"}, {}),
+        ({"MaxOutboundRetransmissionCount": "2"}, {}),
+        (
+            {"DeviceReceiveAckTimeout": "00:00:05", "MaxOutboundRetransmissionCount": "2"},
+            {"ack_timeout_ms": 5000, "retransmissions_max": 2},
+        ),
+    ],
+)
+async def test_the_message_settings_reach_the_engine(
+    alone: dict[str, str], engines: Engines, chosen: dict[str, str], options: dict[str, object]
+) -> None:
+    hub = server(alone | {f"mqttSettings__{name}": text for name, text in chosen.items()}, engines)
+    async with running(hub):
+        assert engines.engine is not None
+        wanted = MESSAGE_DEFAULTS | options
+        assert {name: engines.engine.options[name] for name in wanted} == wanted
+
+
 @pytest.mark.parametrize(
     ("setting", "option"),
     [
@@ -232,6 +281,23 @@ async def test_the_switches_of_deviations_reach_the_engine(
         assert engines.engine.options[option] is value
 
 
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        ({}, (None, 0)),
+        ({"MaxUnauthenticatedConnections": "7", "MaxConnectsPerSecond": "90"}, (7, 90)),
+    ],
+)
+async def test_the_limits_on_connections_reach_the_engine(
+    alone: dict[str, str], engines: Engines, settings: dict[str, str], options: tuple[int | None, int]
+) -> None:
+    async with running(server(alone | settings, engines)):
+        assert engines.engine is not None
+        found = engines.engine.options
+        assert (found["unauthenticated_max"], found["connects_per_s"]) == options
+        assert found["log_level"] == logging.getLogger("edgehub.core").getEffectiveLevel()
+
+
 async def test_a_hub_alone_from_start_to_drain(
     alone: dict[str, str], engines: Engines, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -244,7 +310,7 @@ async def test_a_hub_alone_from_start_to_drain(
         assert engine.options["storage_dir"] == str(tmp_path / "edgeHub/messages")
         assert engine.options["edge_device_id"] == EDGE_ID
         assert await health(hub) == (200, "ok")
-        assert hub.mqtt_plain_port == 40_001
+        assert hub.ports.mqtt_plain == 40_001
         token = token_for("leaf", ManualClock(SystemClock().wall_s()))
         engine.push(fake_core.ConnectEvent(1, "leaf", username_for("leaf"), token.encode()))
         await until(lambda: any(call.name == "accept" for call in engine.calls))
@@ -305,6 +371,26 @@ async def test_a_hub_that_was_once_online_starts_offline(connected: dict[str, st
         assert hub.services is not None
         assert hub.services.knows_identities
         assert hub.services.routes.configured
+
+
+async def test_clients_connect_and_subscribe_while_the_parent_hub_is_away(
+    connected: dict[str, str], engines: Engines
+) -> None:
+    """T-017: SUBACK does not wait for the parent hub's side of the subscription."""
+    async with running(server(connected, engines)):
+        pass
+    async with running(server(connected, engines, FakeParent(online=False))):
+        engine = engines.engine
+        assert engine is not None
+        token = token_for("leaf", ManualClock(SystemClock().wall_s()))
+        filters = [("$iothub/methods/POST/#", 1), ("devices/leaf/messages/devicebound/#", 1)]
+        engine.push(
+            fake_core.ConnectEvent(1, "leaf", username_for("leaf"), token.encode()),
+            fake_core.SubscribeEvent(1, 7, filters),
+        )
+        await until(lambda: any(call.name == "suback" for call in engine.calls))
+        (call,) = [call for call in engine.calls if call.name == "suback"]
+        assert (call.packet_id, call.codes) == (7, b"\x01\x01")
 
 
 async def test_without_any_configuration_the_start_fails(
@@ -422,6 +508,75 @@ async def test_a_failed_background_job_ends_the_hub_with_1(
         assert await task == 1
 
 
+async def test_without_the_mqtt_head_nobody_is_served(
+    alone: dict[str, str], engines: Engines, caplog: pytest.LogCaptureFixture
+) -> None:
+    """M-002; what a process loads then is seen by the integration tests."""
+    caplog.set_level("INFO")
+    async with running(server(alone | {"mqttSettings__enabled": "false"}, engines)):
+        engine = engines.engine
+        assert engine is not None
+        assert engine.options["io_threads"] is None
+        assert [call.name for call in engine.calls] == ["set_routes"]
+    assert "The MQTT head is disabled" in caplog.text
+
+
+async def test_the_http_head_serves_and_stops(
+    alone: dict[str, str], engines: Engines, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    https = TrustedServer(tmp_path / "certificates")
+    settings = {
+        "EdgeHubDevServerCertificateFile": str(https.files.chain),
+        "EdgeHubDevServerPrivateKeyFile": str(https.files.key),
+        "httpSettings__enabled": "true",
+        "httpSettings__host": HOST,
+        "httpSettings__port": "0",
+    }
+    hub = server(alone | settings, engines)
+    async with running(hub) as task, https.session() as session:
+        url = f"https://{HOST}:{hub.ports.http}"
+        assert f"HTTP head is listening on port {hub.ports.http} (TLS)" in caplog.text
+        client = await session.ws_connect(url, protocols=("mqtt",))
+        engine = engines.engine
+        assert engine is not None
+        await until(lambda: bool(engine.adopted))
+        hub.stop()
+        message = await client.receive()
+        assert message.type is aiohttp.WSMsgType.CLOSE
+        await client.close()
+        assert await task == 0
+        with pytest.raises(aiohttp.ClientConnectorError):
+            await session.get(url)
+    engine.dispose()
+
+
+async def test_an_http_head_without_a_certificate_is_told(
+    alone: dict[str, str], engines: Engines, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub = server(alone | {"httpSettings__enabled": "true", "httpSettings__port": "0"}, engines)
+    async with running(hub):
+        assert hub.ports.http == 0
+    assert "The HTTP head does not listen: there is no server certificate" in caplog.text
+
+
+async def test_an_http_port_that_is_taken_fails_the_start(
+    alone: dict[str, str], engines: Engines, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    https = TrustedServer(tmp_path / "certificates")
+    with socket.create_server((HOST, 0)) as taken:
+        settings = {
+            "EdgeHubDevServerCertificateFile": str(https.files.chain),
+            "EdgeHubDevServerPrivateKeyFile": str(https.files.key),
+            "httpSettings__enabled": "true",
+            "httpSettings__host": HOST,
+            "httpSettings__port": str(taken.getsockname()[1]),
+        }
+        assert await server(alone | settings, engines).serve() == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "Address already in use; choose another port with httpSettings__port" in line
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_signals_drain(alone: dict[str, str], engines: Engines, number: signal.Signals) -> None:
     async with running(server(alone, engines)) as task:
@@ -506,13 +661,35 @@ async def test_under_an_agent(under_agent: dict[str, str], engines: Engines, tmp
             assert again.services.knows_identities, "sealed with a key that only the agent's signature gives"
 
 
-async def test_a_certificate_near_its_end_ends_the_hub_with_0(
+async def test_a_new_certificate_of_the_agent_is_put_in_force_without_an_end(
+    under_agent: dict[str, str], engines: Engines, tmp_path: Path
+) -> None:
+    settings = {"SslProtocols": "tls1.3", "ClientCertAuthEnabled": "false"}
+    async with agent(tmp_path / "w.sock", "2999-01-01T00:00:00Z") as uri:
+        hub = server(under_agent | settings | {"IOTEDGE_WORKLOADURI": uri}, engines)
+        async with running(hub) as task:
+            engine = engines.engine
+            assert engine is not None
+            (listen,) = (call for call in engine.calls if call.name == "listen")
+            assert (listen.tls_versions, listen.client_certificates) == (("1.3",), False)
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda: any(call.name == "set_tls" for call in engine.calls))
+            (call,) = (call for call in engine.calls if call.name == "set_tls")
+            assert (call.listener, call.chain_pem) == (1, b"CHAIN of gateway.local")
+            assert not task.done()
+
+
+async def test_a_certificate_that_the_core_refuses_is_told_and_the_hub_lives(
     under_agent: dict[str, str], engines: Engines, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO")
-    async with agent(tmp_path / "w.sock", "2000-01-01T00:00:00Z") as uri:
-        assert await server(under_agent | {"IOTEDGE_WORKLOADURI": uri}, engines).serve() == 0
-    assert "Restarting process to perform server certificate renewal." in caplog.text
+    async with agent(tmp_path / "w.sock", "2999-01-01T00:00:00Z") as uri:
+        hub = server(under_agent | {"IOTEDGE_WORKLOADURI": uri}, engines)
+        async with running(hub) as task:
+            assert engines.engine is not None
+            engines.engine.fail_listen = "server certificate: the chain is not PEM"
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda: "the chain is not PEM" in caplog.text)
+            assert not task.done()
 
 
 async def test_an_agent_that_does_not_answer_fails_the_start(

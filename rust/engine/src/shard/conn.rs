@@ -62,6 +62,9 @@ impl Pause {
     }
 }
 
+/// Least read of a client whose packets wait: many acknowledgements are not read a few at a time.
+const HELD_READ_BYTES_MIN: usize = 4096;
+
 /// How far the bytes that wait were searched for what need not wait.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Sifted {
@@ -78,6 +81,8 @@ pub(super) struct Conn {
     pub driver_key: usize,
     pub peer: String,
     pub listener: u32,
+    /// What the client showed in its TLS handshake, until its CONNECT takes it along.
+    pub certificates: Box<[Vec<u8>]>,
     pub phase: Phase,
     pub pause: Pause,
     /// Bytes received that do not make a packet yet, or wait because of `pause`.
@@ -108,6 +113,7 @@ impl Conn {
             driver_key,
             peer,
             listener,
+            certificates: Box::default(),
             phase: Phase::AwaitConnect,
             pause: Pause::default(),
             leftover: Vec::new(),
@@ -139,7 +145,10 @@ impl Conn {
         if !is_sifted || self.sifted.to_end {
             return 0;
         }
-        held_bytes_max.saturating_sub(self.leftover.len())
+        match held_bytes_max.saturating_sub(self.leftover.len()) {
+            0 => 0,
+            room => room.max(HELD_READ_BYTES_MIN),
+        }
     }
 
     /// From when the time counts in which the client has to send something, `None` while its input waits
@@ -206,7 +215,7 @@ pub(super) enum Blocked {
 /// A module input that the session consumes.
 pub(super) struct InputBinding {
     pub endpoint: Arc<Endpoint>,
-    /// `devices/{d}/modules/{m}/inputs/{input}/`.
+    /// `devices/{d}/modules/{m}/inputs/{input}/`, spelled as a filter of the client has it.
     pub topic_prefix: Vec<u8>,
     /// Granted quality of service; `None` when no filter matches: messages are then rejected (section 1.5).
     pub qos: Option<QoS>,
@@ -245,6 +254,8 @@ pub(super) struct Session {
     /// After a missed acknowledgement: no delivery before this time.
     pub retry_at: Option<MonoTime>,
     pub retries: u32,
+    /// Something in flight was given up: its acknowledgement may still come, and is then nobody's fault.
+    pub gave_up: bool,
 }
 
 impl Session {
@@ -265,6 +276,7 @@ impl Session {
             delivery_blocked: None,
             retry_at: None,
             retries: 0,
+            gave_up: false,
         }
     }
 
@@ -272,11 +284,7 @@ impl Session {
     pub fn grants_of(&mut self, topic: &SenderTopic<'_>) -> &Grants {
         let other = self.other.get_or_insert_default();
         if (other.device_id.as_str(), other.module_id.as_str()) != (topic.device, topic.module) {
-            **other = Grants {
-                device_id: topic.device.to_owned(),
-                module_id: topic.module.to_owned(),
-                ..Grants::default()
-            };
+            **other = topic.grants();
         }
         other
     }

@@ -196,7 +196,7 @@ impl Shard {
     }
 
     /// Whom a topic of another identity names, if that counts (DEV-6).
-    fn named_sender<'a>(&self, kind: Topic<'_>, topic: &'a str) -> Option<SenderTopic<'a>> {
+    pub(super) fn named_sender<'a>(&self, kind: Topic<'_>, topic: &'a str) -> Option<SenderTopic<'a>> {
         let counts = self.hub.config.sender_of_topic && kind == Topic::Foreign;
         if counts { SenderTopic::parse(topic) } else { None }
     }
@@ -244,8 +244,13 @@ impl Shard {
     pub(super) fn client_acked(&mut self, id: ConnId, packet_id: PacketId) {
         let slot = id.slot();
         let Some(session) = self.conns.get_mut(slot).and_then(|conn| conn.session()) else { return };
+        if self.hub.config.abort_on_bad_puback && session.is_out_of_order(packet_id) {
+            let detail = format!("PUBACK {packet_id} is not for the message sent first");
+            return self.begin_close(slot, CloseReason::ProtocolError, &detail);
+        }
         // An unexpected acknowledgement is ignored (section 1.3).
         let Some(delivery) = session.settle(packet_id) else { return };
+        session.gave_up = false;
         if let Some(queue) = session.queues.get(usize::from(delivery.queue)) {
             queue.ack(delivery.seq, delivery.epoch);
         }

@@ -56,6 +56,7 @@ impl Shard {
             qos: will.qos.bits(),
             retain: will.retain,
         });
+        let certificates = self.conn_mut(id).map(|conn| std::mem::take(&mut conn.certificates));
         let request = ConnectRequest {
             client_id: connect.client_id.to_owned(),
             username: connect.user_name.map(str::to_owned),
@@ -63,6 +64,7 @@ impl Shard {
             clean_session: connect.clean_session,
             keep_alive_secs: connect.keep_alive_s,
             will: will.clone(),
+            certificates: certificates.unwrap_or_default(),
         };
         let keep_alive_ms = self.keep_alive_ms(connect.keep_alive_s);
         let Some(conn) = self.conn_mut(id) else { return Step::Wait };

@@ -48,10 +48,17 @@ impl Shard {
     }
 
     fn scan(&mut self) {
+        // Once for all: those that go would relieve the others.
+        let connect_ms = if self.hub.may_accept() {
+            self.hub.config.connect_timeout_ms
+        } else {
+            self.pressed_connect_ms()
+        };
         self.next_scan = MonoTime(u64::MAX);
         let slots: Vec<usize> = self.conns.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
-            match self.due(slot) {
+            self.release_window(slot);
+            match self.due(slot, connect_ms) {
                 Due::Nothing => {}
                 Due::Close(reason, detail) => self.begin_close(slot, reason, &detail),
                 Due::Redeliver => self.redeliver(slot),
@@ -63,6 +70,13 @@ impl Shard {
         }
     }
 
+    /// The table of what is in flight grows with a burst; nobody needs it while nothing is.
+    fn release_window(&mut self, slot: usize) {
+        if let Some(session) = self.conns.get_mut(slot).and_then(Conn::session) {
+            session.in_flight.release_memory();
+        }
+    }
+
     /// A deadline of this connection changed outside of a scan.
     pub(super) fn note_deadline(&mut self, slot: usize) {
         if let Some(next) = self.next_deadline(slot) {
@@ -70,9 +84,13 @@ impl Shard {
         }
     }
 
-    fn due(&mut self, slot: usize) -> Due {
+    pub(super) fn pressed_connect_ms(&self) -> u64 {
+        self.hub.config.pressed_connect_timeout_ms.min(self.hub.config.connect_timeout_ms)
+    }
+
+    fn due(&mut self, slot: usize, connect_ms: u64) -> Due {
         let now = self.now.mono;
-        let (connect_ms, ack_ms) = (self.hub.config.connect_timeout_ms, self.hub.config.ack_timeout_ms);
+        let ack_ms = self.hub.config.ack_timeout_ms;
         let held_bytes_max = self.hub.config.held_bytes_max;
         let Some(conn) = self.conns.get_mut(slot) else { return Due::Nothing };
         let opened = conn.opened;
@@ -106,7 +124,11 @@ impl Shard {
         let config = &self.hub.config;
         let conn: &Conn = self.conns.get(slot)?;
         match &conn.phase {
-            Phase::AwaitConnect => Some(conn.opened.plus_ms(config.connect_timeout_ms)),
+            Phase::AwaitConnect => {
+                let pressed = conn.opened.plus_ms(self.pressed_connect_ms());
+                let last = conn.opened.plus_ms(config.connect_timeout_ms);
+                Some(if self.now.mono < pressed { pressed } else { last })
+            }
             Phase::Active(session) => {
                 let held_bytes_max = config.held_bytes_max;
                 let from =

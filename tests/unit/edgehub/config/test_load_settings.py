@@ -49,9 +49,9 @@ def test_warned(vector: dict[str, Any]) -> None:
 
 
 def test_settings_without_effect_share_one_line() -> None:
-    warnings = load_settings({"CacheTokens": "true", "BackupFolder": "/b", "SslProtocols": "tls1.3"}).warnings
+    warnings = load_settings({"CacheTokens": "true", "BackupFolder": "/b", "TrackDeviceState": "1"}).warnings
     assert len(warnings) == 1
-    assert warnings[0].endswith("BackupFolder, CacheTokens, SslProtocols")
+    assert warnings[0].endswith("BackupFolder, CacheTokens")
 
 
 def test_a_secret_is_never_shown() -> None:

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgehub.common.state import SqliteState, StateError
+from edgehub.common.state import MemoryState, SqliteState, StateError
 from edgehub.heads import mqtt as mqtt_module
 from testkit.fake_core import (
     Grants,
+    LogEvent,
     NoticeEvent,
     PublishEvent,
     StoreFailedEvent,
@@ -50,7 +51,7 @@ async def test_grants_of_a_module(bench: HeadBench) -> None:
         module_id="m",
         telemetry_topics=("devices/edge1/modules/m/messages/events",),
         inputs_endpoint_prefix="edge1/m/",
-        inputs_topic_prefix="devices/edge1/modules/m/inputs/",
+        inputs_topic_prefixes=("devices/edge1/modules/m/inputs/",),
         model_id="dtmi:x;1",
     )
 
@@ -81,6 +82,20 @@ async def test_refusals(
     assert bench.closed(7, "refused", accepted=False) == []
     assert bench.observer.take() == []
     assert bench.connections.count == 0
+
+
+async def test_m_017_a_certificate_alone_is_refused(
+    bench: HeadBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert bench.connect(1, "leaf", password=None, certificates=(b"DER",)) == ["refuse 1 5"]
+    assert "ClientCertAuthEnabled" in caplog.text
+
+
+async def test_m_018_a_password_wins_over_a_certificate(bench: HeadBench) -> None:
+    assert bench.connect(1, "leaf", certificates=(b"DER",)) == ["accept 1"]
+    bad = token_for("leaf", bench.clock, signer="other").encode()
+    bench.connect(2, "leaf", password=bad, certificates=(b"DER",))
+    assert await bench.settle() == ["refuse 2 5"]
 
 
 @pytest.mark.parametrize("ttl_s", [-301, -100_000])
@@ -311,6 +326,7 @@ async def test_a_session_that_cannot_be_stored_ends_the_connection(at_once: bool
 
 async def test_a_state_that_cannot_be_read_gives_code_3(monkeypatch: pytest.MonkeyPatch) -> None:
     state = FailingState(at_once=True)
+    monkeypatch.setattr(state, "items", lambda bucket: [("leaf", b"{}")])
 
     def broken(bucket: str, key: str) -> bytes | None:
         raise StateError("cannot read")
@@ -320,8 +336,10 @@ async def test_a_state_that_cannot_be_read_gives_code_3(monkeypatch: pytest.Monk
     assert bench.connect(1, "leaf") == ["refuse 1 3"]
 
 
-async def test_a_damaged_session_starts_anew(bench: HeadBench, caplog: pytest.LogCaptureFixture) -> None:
-    bench.state.write([("sessions", "leaf", b"damage")])
+async def test_a_damaged_session_starts_anew(caplog: pytest.LogCaptureFixture) -> None:
+    state = MemoryState()
+    state.write([("sessions", "leaf", b"damage")])
+    bench = HeadBench(state=state)
     assert bench.connect(1, "leaf") == ["accept 1"]
     assert "Session of leaf starts anew" in caplog.text
 
@@ -334,6 +352,37 @@ async def test_filters_nobody_serves_are_granted_and_told_once(
     for packet_id in (1, 2):
         assert bench.feed(SubscribeEvent(1, packet_id, [("some/where", 2)])) == [f"suback 1 {packet_id} 01"]
     assert caplog.text.count("where nothing is sent") == 1
+
+
+async def test_subscriptions_are_told_when_the_client_has_its_answer(bench: HeadBench) -> None:
+    """T-018: whoever sets up the parent hub's side learns the kinds, restored ones after the CONNACK."""
+    bench.connect(1, "edge1/m")
+    assert bench.observer.take_subscriptions() == []
+    bench.feed(SubscribeEvent(1, 1, [(INPUTS, 1), ("$iothub/methods/POST/#", 1)]))
+    assert bench.observer.take_subscriptions() == ["edge1/m: methods module_messages"]
+    bench.feed(UnsubscribeEvent(1, 2, [INPUTS]))
+    assert bench.observer.take_subscriptions() == ["edge1/m: methods"]
+    bench.closed(1)
+    bench.connect(2, "edge1/m")
+    assert bench.observer.take_subscriptions() == ["edge1/m: methods"]
+    bench.feed(UnsubscribeEvent(2, 3, ["$iothub/methods/POST/#"]))
+    assert bench.observer.take_subscriptions() == ["edge1/m: nothing"]
+    bench.closed(2)
+    bench.connect(3, "edge1/m", clean_session=True)
+    assert bench.observer.take_subscriptions() == []
+
+
+async def test_subscriptions_of_a_client_that_was_taken_over_are_not_told(tmp_path: Path) -> None:
+    state = SqliteState(tmp_path / "state.db")
+    bench = HeadBench(state=state)
+    bench.connect(1, "leaf")
+    bench.feed(SubscribeEvent(1, 1, [("$iothub/twin/res/#", 1)]))
+    bench.connect(2, "leaf")
+    assert bench.observer.take_subscriptions() == ["leaf: twin_response"], "the second one's, restored"
+    await bench.head.drain()
+    assert "suback 1 1 01" in bench.calls()
+    assert bench.observer.take_subscriptions() == []
+    state.close()
 
 
 # Control topics
@@ -426,6 +475,22 @@ async def test_refusals_cannot_flood_the_log(bench: HeadBench, caplog: pytest.Lo
     assert "400 more refused connections" in caplog.text
 
 
+async def test_a_crowd_of_clients_cannot_flood_the_log(
+    bench: HeadBench, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    for conn in range(150):
+        bench.connect(conn, "leaf")
+        bench.closed(conn)
+    assert len(caplog.records) == 200
+    bench.connect(500, "leaf", password=None)
+    assert "Client 'leaf' from 10.0.0.1:500 refused" in caplog.text, "outsiders have lines of their own"
+    bench.clock.advance(1)
+    bench.connect(501, "leaf")
+    assert "100 more clients came or went" in caplog.text
+    assert "Client leaf connected from 10.0.0.1:501" in caplog.text
+
+
 async def test_notices_are_logged(bench: HeadBench, caplog: pytest.LogCaptureFixture) -> None:
     bench.connect(1, "leaf")
     bench.feed(
@@ -435,8 +500,11 @@ async def test_notices_are_logged(bench: HeadBench, caplog: pytest.LogCaptureFix
     assert "connection 2" in caplog.text
 
 
-async def test_events_for_others(bench: HeadBench) -> None:
-    bench.feed(UpstreamReadyEvent(), StoreFailedEvent("disk gone"))
+async def test_events_for_others(bench: HeadBench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.feed(UpstreamReadyEvent(), StoreFailedEvent("disk gone"), LogEvent(30, "store", "takes nothing"))
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [
+        ("edgehub.core.store", "takes nothing")
+    ]
     assert (bench.upstream_ready, bench.store_faults) == (1, ["disk gone"])
 
 

@@ -6,12 +6,13 @@ import pytest
 
 from edgehub.common.ids import IdentityId
 from edgehub.hub.connections import Client, ClientLimitError, Connections
-from edgehub.identity.authenticator import AuthRequest
+from edgehub.identity.authenticator import Credential
 from edgehub.protocol.sessions import Session
 
 
 def client(conn: int, identity: str) -> Client:
-    return Client(conn, AuthRequest(IdentityId.parse(identity), "t"), Session(durable=False), "peer")
+    credential = Credential(IdentityId.parse(identity), "key", 0.0, None, b"")
+    return Client(conn, credential, Session(durable=False))
 
 
 def test_the_newest_connection_wins() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
+from dataclasses import replace
 
 import pytest
 
@@ -168,7 +168,7 @@ def test_a_disabled_device_and_its_modules_are_refused(bench: Bench) -> None:
 
 @pytest.mark.parametrize("auth_type", [AuthType.THUMBPRINT, AuthType.AUTHORITY, AuthType.NONE])
 def test_only_identities_with_keys_take_tokens(bench: Bench, auth_type: AuthType) -> None:
-    bench.put(dataclasses.replace(sas_identity("leaf"), auth_type=auth_type))
+    bench.put(replace(sas_identity("leaf"), auth_type=auth_type))
     assert not bench.check("leaf", token_for("leaf", bench.clock)).accepted
 
 
@@ -238,7 +238,7 @@ async def test_then_for_the_whole_scope(bench: Bench) -> None:
 
 async def test_a_changed_key_is_noticed_without_a_full_refresh(bench: Bench) -> None:
     token = token_for("leaf", bench.clock, signer="new key")
-    fresh = dataclasses.replace(sas_identity("leaf"), keys=(key_of("new key"),))
+    fresh = replace(sas_identity("leaf"), keys=(key_of("new key"),))
     bench.refresher.one[fresh.id] = [fresh]
     assert (await bench.authenticate("leaf", token)).accepted
     assert bench.refresher.asked_all == 0
@@ -268,5 +268,109 @@ async def test_the_wait_for_a_full_refresh_is_bounded(bench: Bench, monkeypatch:
     assert (verdict.accepted, verdict.reason) == (False, "unknown identity")
 
 
+# Tokens that were accepted before
+
+
+@pytest.mark.parametrize(
+    ("identity", "chain", "signer"),
+    [("leaf", None, None), ("leaf/m", None, "leaf"), ("deep", "deep;edge2", "edge2/$edgeHub")],
+)
+def test_a_token_is_known_again_until_something_changes(
+    bench: Bench,
+    identity: str,
+    chain: str | None,
+    signer: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    speaker = "edge2/$edgeHub" if chain else identity
+    token = token_for(speaker, bench.clock, signer=signer or speaker)
+    first = bench.check(identity, token, chain)
+    assert first.credential is not None
+
+    def parsed_again(*parts: object) -> None:
+        raise AssertionError("the token was parsed again")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(authenticator_module, "parse_token", parsed_again)
+        assert bench.check(identity, token, chain).credential is first.credential
+        assert bench.authenticator.check_again(first.credential).accepted
+    bench.clock.advance(3600 + 299)
+    assert bench.check(identity, token, chain).accepted
+    bench.clock.advance(2)
+    assert bench.check(identity, token, chain).reason == "the token has expired"
+    assert bench.authenticator.check_again(first.credential).reason == "the token has expired"
+
+
+@pytest.mark.parametrize("change", ["keys", "disabled", "gone", "no keys"])
+def test_a_known_token_is_worth_what_its_identity_is(bench: Bench, change: str) -> None:
+    token = token_for("leaf", bench.clock)
+    credential = bench.check("leaf", token).credential
+    assert credential is not None
+    leaf = sas_identity("leaf")
+    match change:
+        case "keys":
+            bench.put(replace(leaf, keys=("AAAA", "BBBB")))
+        case "disabled":
+            bench.put(replace(leaf, enabled=False))
+        case "no keys":
+            bench.put(replace(leaf, auth_type=AuthType.THUMBPRINT))
+        case "gone":
+            bench.cache.apply_one(leaf.id, [])
+    assert not bench.authenticator.check_again(credential).accepted
+    assert not bench.check("leaf", token).accepted
+    bench.put(leaf)
+    assert bench.check("leaf", token).accepted
+
+
+def test_a_new_key_beside_the_old_one_leaves_the_client_connected(bench: Bench) -> None:
+    credential = bench.check("leaf", token_for("leaf", bench.clock)).credential
+    assert credential is not None
+    primary, _ = sas_identity("leaf").keys
+    bench.put(replace(sas_identity("leaf"), keys=("AAAA", primary)))
+    assert bench.authenticator.check_again(credential).accepted
+    bench.put(replace(sas_identity("leaf"), keys=("AAAA", "BBBB")))
+    verdict = bench.authenticator.check_again(credential)
+    assert (verdict.accepted, verdict.reason) == (False, "the signature does not match")
+
+
+def test_a_known_token_is_good_for_its_own_client_alone(bench: Bench) -> None:
+    token = token_for("leaf", bench.clock)
+    assert bench.check("leaf", token).accepted
+    assert not bench.check("deep", token).accepted
+    assert not bench.check("leaf", token_for("leaf", bench.clock, signer="deep")).accepted
+    assert not bench.check("leaf", token, "leaf;edge2").accepted
+    assert bench.check("leaf", token).accepted
+
+
+def test_the_number_of_known_tokens_is_bounded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authenticator_module, "ACCEPTED_MAX", 2)
+    for identity in ("leaf", "deep", "edge1/m", "leaf"):
+        assert bench.check(identity, token_for(identity, bench.clock)).accepted
+    assert len(bench.authenticator._accepted) == 2
+
+
+def test_neither_a_token_nor_a_key_is_shown(bench: Bench) -> None:
+    token = token_for("leaf", bench.clock)
+    credential = bench.check("leaf", token).credential
+    assert credential is not None
+    assert credential.key in sas_identity("leaf").keys
+    assert credential.key not in repr(credential)
+    assert "Signature" not in repr(credential)
+
+
 def test_a_request_does_not_show_its_token() -> None:
     assert "hush" not in repr(AuthRequest(IdentityId("d"), "hush"))
+
+
+@pytest.mark.parametrize(("enabled", "reason"), [(False, "ClientCertAuthEnabled"), (True, "is not served")])
+async def test_a_certificate_is_refused_and_the_parent_hub_is_not_asked(enabled: bool, reason: str) -> None:
+    bench = Bench()
+    authenticator = Authenticator(
+        bench.cache, bench.refresher, bench.clock, hosts=[HUB_HOST], nested=True, certificates=enabled
+    )
+    request = AuthRequest(IdentityId("leaf"), "", certificates=(b"DER",))
+    verdict = await authenticator.authenticate(request)
+    assert not verdict.accepted
+    assert reason in verdict.reason
+    assert bench.refresher.asked_one == []
+    assert "DER" not in repr(request)

@@ -21,7 +21,11 @@ VECTORS = json.loads((Path(__file__).parents[3] / "vectors/connect/usernames.jso
 NAME = "hub/dev/?api-version=2021-04-12"
 
 
-@pytest.mark.parametrize("vector", VECTORS["accept"], ids=lambda vector: vector["text"])
+@pytest.mark.parametrize(
+    "vector",
+    VECTORS["accept"] + VECTORS["sdks"],
+    ids=lambda vector: vector.get("sdk", vector["text"]),
+)
 def test_accepted_user_names(vector: dict[str, str | None]) -> None:
     parsed = parse_username(vector["text"] or "")
     assert (parsed.identity.device_id, parsed.identity.module_id) == (vector["device"], vector["module"])
@@ -79,6 +83,20 @@ def test_refusals_in_order(client_id: str, username: str | None, password: bytes
 def test_a_missing_password_is_told_before_a_wrong_client_id() -> None:
     with pytest.raises(ConnectRefusedError, match="no password"):
         read_connect("other", NAME, None)
+
+
+def test_m_018_a_password_wins_over_a_certificate() -> None:
+    request = read_connect("dev", NAME, b"token", (b"DER",))
+    assert (request.token, request.certificates) == ("token", ())
+
+
+@pytest.mark.parametrize("password", [None, b""])
+def test_a_certificate_alone_is_the_credential_and_no_chain_counts(password: bytes | None) -> None:
+    request = read_connect("dev", f"{NAME}&auth-chain=dev;edge2", password, (b"DER", b"CA"))
+    assert (request.token, request.auth_chain, request.certificates) == ("", None, (b"DER", b"CA"))
+    with pytest.raises(ConnectRefusedError) as refusal:
+        read_connect("other", NAME, password, (b"DER",))
+    assert refusal.value.code == ConnectCode.NOT_AUTHORIZED
 
 
 def test_a_refusal_never_tells_the_password() -> None:
