@@ -12,9 +12,10 @@ ARGS ?=
 ROUTER_ARGS ?=
 STORE_ARGS ?=
 MEMORY_ARGS ?=
+SOAK_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python crash bench bench-router bench-store bench-hub bench-memory bench-connects memory load lock settings conformance fuzz clean
+.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python test-bench crash bench bench-router bench-store bench-hub bench-memory bench-connects memory soak performance load lock settings conformance fuzz clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -35,7 +36,7 @@ setup: $(STAMPS)/core ## Make the virtual environment and build the extension
 run: $(STAMPS)/core ## Run the demo: devices -> edgehub -> iothub (ARGS="--seconds 20 --rate 100 --keep")
 	@$(BIN)/edgehub demo $(ARGS)
 
-test: check test-rust test-python ## All checks and tests; what CI runs
+test: check test-rust test-python test-bench ## All checks and tests; what CI runs
 
 check: lint-rust lint-python types stubs imports ## Formatters, linters, types, stubs against the built extension, import directions
 
@@ -48,7 +49,7 @@ lint-python: $(STAMPS)/venv
 	$(BIN)/ruff format --quiet --check python tests bench tools
 
 types: $(STAMPS)/core
-	MYPYPATH=bench/micro $(BIN)/mypy python tests bench/load
+	MYPYPATH=bench/micro:bench $(BIN)/mypy python tests bench/load bench/soak.py bench/performance.py
 	MYPYPATH=bench/micro $(BIN)/mypy bench/micro/callgrind.py bench/micro/router_report.py bench/micro/store_report.py bench/micro/write_numbers.py bench/micro/measuring bench/micro/tests
 
 stubs: $(STAMPS)/core
@@ -71,12 +72,22 @@ test-python: $(STAMPS)/core ## Unit and integration tests of the Python side
 		echo "some tests failed; running these once more"; \
 		$(BIN)/python -m pytest -q --last-failed --last-failed-no-failures none $(PYTEST_FLAGS); }
 
+test-bench: $(STAMPS)/core ## Tests of the load tools, and whether docs/performance.md is of the newest results
+	$(BIN)/python -m pytest -q bench/load
+
 crash: $(STAMPS)/core ## Kill the store and the hub a hundred times under load: nothing acknowledged is lost (10 minutes)
 	STORE_KILLS=100 cargo test --locked --quiet -p edgehub-store --test kill
 	$(BIN)/python -m pytest -q tests/crash --crash-rounds 100
 
 $(STAMPS)/bench: $(STAMPS)/core requirements/bench.lock
 	$(PIP) install --no-deps --require-hashes -r requirements/bench.lock
+	@touch $@
+
+# Peers that are optional: what cannot be installed is left out of the comparison.
+$(STAMPS)/peers: $(STAMPS)/bench bench/load/aedes/package-lock.json
+	@if command -v npm >/dev/null 2>&1; then \
+		npm ci --silent --ignore-scripts --no-audit --no-fund --prefix bench/load/aedes || echo "aedes is not installed"; \
+	fi
 	@touch $@
 
 bench: bench-router bench-store bench-hub ## All benchmarks, one after the other
@@ -89,7 +100,7 @@ bench-store: ## The store beside RocksDB, SQLite and its bars; results to bench/
 	@sh tools/preflight.sh rocksdb sqlite
 	$(PYTHON) bench/micro/store_report.py $(STORE_ARGS)
 
-bench-hub: $(STAMPS)/core load ## Compare with mosquitto in one run; results to bench/results
+bench-hub: $(STAMPS)/peers load ## Compare with mosquitto and other brokers in one run; results to bench/results (ARGS="--only idle")
 	@sh tools/preflight.sh mosquitto
 	$(BIN)/python bench/load/compare.py $(ARGS)
 
@@ -101,6 +112,12 @@ bench-connects: $(STAMPS)/venv ## CPU time of Python for each CONNECT and each e
 
 memory: $(STAMPS)/core ## Resident memory of an idle hub with its parent hub connected
 	@$(BIN)/python bench/memory.py
+
+soak: $(STAMPS)/core load ## Ten minutes of load while the link upstream is lost every minute (SOAK_ARGS="--hours 1")
+	$(BIN)/python bench/soak.py $(SOAK_ARGS)
+
+performance: ## Write docs/performance.md from the newest results
+	$(PYTHON) bench/performance.py
 
 load:
 	cargo build --release --locked --quiet -p edgehub-bench-load

@@ -1,1 +1,7 @@
-"""Marks this folder as the root that the tests import compare.py and its parts from."""
+"""The tests import compare.py, soak.py and their parts as the programs do."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "micro")]

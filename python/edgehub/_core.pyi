@@ -188,8 +188,9 @@ class ClosedEvent:
     """Whether the session had been accepted."""
     reason: str
     """`disconnect` (by the client's DISCONNECT), `eof`, `reset`, `protocol_error`, `packet_too_large`,
-    `connect_timeout`, `keep_alive_timeout`, `tls_error`, `refused`, `unsupported_protocol_level`,
-    `server` (by `Engine.close`; `detail` is its reason), `store_error`, `shutdown`."""
+    `connect_timeout`, `keep_alive_timeout`, `ack_timeout`, `tls_error`, `refused`,
+    `unsupported_protocol_level`, `server` (by `Engine.close`; `detail` is its reason), `store_error`,
+    `shutdown`."""
     detail: str
 
 @final
@@ -226,14 +227,15 @@ class Grants:
         module_id: str | None = None,
         telemetry_topics: Sequence[str],
         inputs_endpoint_prefix: str | None = None,
-        inputs_topic_prefix: str | None = None,
+        inputs_topic_prefixes: Sequence[str] = ...,
         model_id: str | None = None,
     ) -> Grants:
         """
         :param telemetry_topics: topics without trailing slash that carry telemetry of this identity, e.g.
             `devices/d1/messages/events`; the rest of a published topic is its property bag.
         :param inputs_endpoint_prefix: endpoints whose messages this session receives, e.g. `edge1/mod1/`.
-        :param inputs_topic_prefix: e.g. `devices/edge1/modules/mod1/inputs/`.
+        :param inputs_topic_prefixes: e.g. `devices/edge1/modules/mod1/inputs/`, for each spelling of the ids;
+            the first that a filter of the client matches is used.
         """
 
 @final
@@ -268,6 +270,13 @@ class Engine:
         ack_timeout_ms: int = 30000,
         connections_max: int = 4096,
         listen_backlog: int = 200,
+        retransmissions_max: int | None = None,
+        abort_on_bad_puback: bool = False,
+        retain_property: str = "mqtt-retain",
+        dup_property: str = "mqtt-dup",
+        qos_property: str = "mqtt-qos",
+        delivery_qos: int = 1,
+        will_property: str = "MessageType",
         sender_of_topic: bool = False,
         sent_renews_keep_alive: bool = False,
     ) -> Engine:
@@ -281,6 +290,13 @@ class Engine:
             `start` starts no thread and `listen` fails; routes, the store and the way upstream work.
         :param low_memory: smaller buffers, caches and segments; docs/memory.md.
         :param pooled_buffers: whether emptied buffers are kept for some seconds; whatever `low_memory` is.
+        :param retransmissions_max: how often in a row a client may let `ack_timeout_ms` pass before it is
+            closed; None: for ever.
+        :param abort_on_bad_puback: a PUBACK that is not for the message sent first ends the connection.
+        :param retain_property: property that a RETAIN flag becomes; `dup_property` for DUP.
+        :param qos_property: property of a message that limits the QoS of its delivery; without it
+            `delivery_qos`, 0 to 2, does.
+        :param will_property: property that has the value `Will` in a will.
         :param sender_of_topic: takes telemetry under another identity's topic as that of the other.
         :param sent_renews_keep_alive: what is sent to a client counts as a sign of its life.
         :raises ConfigError: an option is out of range.
@@ -340,6 +356,12 @@ class Engine:
         """File descriptor that is readable while events wait; drained by `next_events`."""
 
     def next_events(self, events_max: int = 256) -> list[Event]: ...
+    def hold(self) -> None:
+        """Keeps the answers below until `flush`, so that I/O threads are woken once for all of them."""
+
+    def flush(self) -> None:
+        """Passes on, in order, what was kept since `hold`; from then on answers pass at once again."""
+
     def accept(
         self,
         conn: int,

@@ -36,7 +36,7 @@ def _answer(engine: _core.Engine) -> None:
                 module_id=module or None,
                 telemetry_topics=[f"devices/{device}/messages/events"],
                 inputs_endpoint_prefix=f"{device}/{module}/" if module else None,
-                inputs_topic_prefix=f"devices/{device}/modules/{module}/inputs/" if module else None,
+                inputs_topic_prefixes=[f"devices/{device}/modules/{module}/inputs/"] if module else [],
             )
             engine.accept(event.conn, grants, session_present=False)
         elif isinstance(event, _core.SubscribeEvent):

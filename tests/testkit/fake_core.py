@@ -150,7 +150,7 @@ class Grants:
     module_id: str | None = None
     telemetry_topics: Sequence[str]
     inputs_endpoint_prefix: str | None = None
-    inputs_topic_prefix: str | None = None
+    inputs_topic_prefixes: Sequence[str] = ()
     model_id: str | None = None
 
 
@@ -197,6 +197,7 @@ class Engine:
         self.batches: list[UpstreamBatch] = []
         self.listeners: dict[int, tuple[str, int, bytes | None]] = {}
         self.started = False
+        self.held = False
         self.stopped = False
         self.adopted: list[socket.socket] = []
         self.fail_listen: str | None = None
@@ -279,6 +280,12 @@ class Engine:
             with contextlib.suppress(BlockingIOError):
                 os.eventfd_read(self._fd)
         return taken
+
+    def hold(self) -> None:
+        self.held = True
+
+    def flush(self) -> None:
+        self.held = False
 
     def accept(
         self,

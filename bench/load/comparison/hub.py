@@ -45,6 +45,8 @@ class HubRecipe:
     """Port of the MQTT listener with TLS, if there is one."""
     ca_file: str | None = None
     """PEM file of the certificates that the hub's descends from; needed with `tls_port`."""
+    control: str | None = None
+    """How its control plane is kept busy, see busy.py; None when it is left alone."""
 
     def at(self, work_dir: Path) -> HubRecipe:
         """The recipe with `{work_dir}` filled in."""
@@ -112,7 +114,8 @@ def start_hub(
     with broker_process(
         recipe.command, core=core, env=env, log=log, ready=lambda: answers_200(recipe.ready_url)
     ) as pid:
-        yield RunningBroker(pid, Path(recipe.clients_file), endpoints)
+        control = None if recipe.control is None else Path(recipe.control)
+        yield RunningBroker(pid, Path(recipe.clients_file), endpoints, control)
 
 
 def split_command(text: str) -> list[str]:

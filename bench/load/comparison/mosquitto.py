@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import getpass
-import json
 import os
-import secrets
+import shutil
 import subprocess
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from comparison.processes import Endpoint, RunningBroker, accepts, broker_process, free_port
+from comparison.logins import HOST, Client, make_certificate, make_clients, write_clients
+from comparison.processes import Endpoint, Needs, RunningBroker, accepts, broker_process, free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
-
-HOST = "127.0.0.1"
 
 CONFIG = """\
 user {user}
@@ -36,53 +35,6 @@ listener {tls_port} {host}
 certfile {cert}
 keyfile {key}
 """
-
-
-@dataclass(frozen=True)
-class Client:
-    """One client of the run and its credentials."""
-
-    role: str
-    client_id: str
-    password: str
-
-    @property
-    def topic(self) -> str:
-        """Topic of a publisher, filter of a subscriber."""
-        return f"bench/{self.client_id}" if self.role == "pub" else "bench/#"
-
-    def line(self) -> str:
-        """Its line in the generator's client file."""
-        return json.dumps(
-            {
-                "role": self.role,
-                "clientId": self.client_id,
-                "username": self.client_id,
-                "password": self.password,
-                "topic" if self.role == "pub" else "filter": self.topic,
-            }
-        )
-
-
-def make_clients(publishers: int, subscribers: int) -> list[Client]:
-    """Clients with fresh passwords."""
-    named = [("pub", f"pub{i}") for i in range(publishers)] + [("sub", f"sub{i}") for i in range(subscribers)]
-    return [Client(role, name, secrets.token_urlsafe(24)) for role, name in named]
-
-
-def make_certificate(directory: Path) -> tuple[Path, Path]:
-    """A self-signed EC P-256 certificate for the loopback address; gives certificate and key file."""
-    cert, key = directory / "broker.crt", directory / "broker.key"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc"),
-            *("-days", "2", "-subj", "/CN=localhost", "-addext", f"subjectAltName=DNS:localhost,IP:{HOST}"),
-            *("-addext", "basicConstraints=critical,CA:FALSE", "-keyout", str(key), "-out", str(cert)),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return cert, key
 
 
 def write_passwords(path: Path, clients: list[Client]) -> None:
@@ -104,14 +56,32 @@ def version(binary: str) -> str:
     return shown.partition("\n")[0]
 
 
+@dataclass(frozen=True)
+class Mosquitto:
+    """The peer that bars refer to."""
+
+    binary: str
+    name: str = "mosquitto"
+
+    def missing(self) -> str | None:
+        """Whether Debian's package is there."""
+        return None if shutil.which(self.binary) else "run: apt-get install mosquitto"
+
+    def version(self) -> str:
+        """As it tells."""
+        return version(self.binary)
+
+    def start(self, work_dir: Path, needs: Needs) -> AbstractContextManager[RunningBroker]:
+        """Plain and TLS listener."""
+        return start_mosquitto(work_dir, self.binary, needs)
+
+
 @contextlib.contextmanager
-def start_mosquitto(
-    directory: Path, *, binary: str, core: int | None, publishers: int, subscribers: int
-) -> Iterator[RunningBroker]:
+def start_mosquitto(directory: Path, binary: str, needs: Needs) -> Iterator[RunningBroker]:
     """Run mosquitto on free ports while the context is open; all its files are in `directory`."""
-    clients = make_clients(publishers, subscribers)
+    clients = make_clients(needs.publishers, needs.subscribers)
     clients_file, passwords = directory / "clients.jsonl", directory / "passwords"
-    clients_file.write_text("".join(client.line() + "\n" for client in clients))
+    write_clients(clients_file, clients)
     write_passwords(passwords, clients)
     cert, key = make_certificate(directory)
     plain_port, tls_port = free_port(), free_port()
@@ -130,6 +100,6 @@ def start_mosquitto(
     command = [binary, "-c", str(config)]
     log = directory / "mosquitto.log"
     with broker_process(
-        command, core=core, env=os.environ, log=log, ready=lambda: accepts(HOST, tls_port)
+        command, core=needs.core, env=os.environ, log=log, ready=lambda: accepts(HOST, tls_port)
     ) as pid:
         yield RunningBroker(pid, clients_file, endpoints)

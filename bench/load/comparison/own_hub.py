@@ -1,7 +1,8 @@
 """The recipe of this project's hub: no parent hub, identities and routes from files, plain and TLS listener.
 
-All publishers are devices whose telemetry is routed to one input of one module, the subscriber. Standard
-library only, like the rest of the comparison; what the hub needs is in the interpreter that runs it.
+All publishers are devices whose telemetry is routed to one input of each module, the subscribers. One more
+device, which does not publish, can keep the control plane busy. Standard library only, like the rest of the
+comparison; what the hub needs is in the interpreter that runs it.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from comparison.hub import HubRecipe
-from comparison.mosquitto import make_certificate
+from comparison.logins import make_certificate
 from comparison.processes import free_port
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 HUB_HOST = "bench.hub"
-EDGE, MODULE, INPUT = "edge", "sink", "in"
-ROUTE = f'FROM /messages/* INTO BrokeredEndpoint("/modules/{MODULE}/inputs/{INPUT}")'
+EDGE, MODULE, INPUT, BUSY = "edge", "sink", "in", "busy"
+CONNECTED_CLIENTS_MAX = 10_000
+"""More than any scenario connects."""
 TOKEN_LIFE_S = 24 * 3600
 
 
@@ -45,13 +47,18 @@ class Login:
         signature = urllib.parse.quote(base64.b64encode(digest), safe="")
         return f"SharedAccessSignature sr={resource}&sig={signature}&se={expires_at}"
 
+    @property
+    def username(self) -> str:
+        """As clients of the present API version say it."""
+        return f"{HUB_HOST}/{self.identity}/?api-version=2021-04-12"
+
     def client_line(self, now_s: float) -> str:
         """Its line in the generator's client file."""
         device, _, module = self.identity.partition("/")
         entry = {
             "role": "sub" if module else "pub",
             "clientId": self.identity,
-            "username": f"{HUB_HOST}/{self.identity}/?api-version=2021-04-12",
+            "username": self.username,
             "password": self.token(now_s),
         }
         if module:
@@ -70,10 +77,11 @@ class Login:
         }
 
 
-def make_logins(publishers: int) -> list[Login]:
-    """Devices and the module, with fresh keys."""
-    names = [*(f"device{n}" for n in range(publishers)), f"{EDGE}/{MODULE}"]
-    return [Login(name, secrets.token_bytes(32)) for name in names]
+def make_logins(publishers: int, subscribers: int) -> list[Login]:
+    """Devices and modules, with fresh keys."""
+    devices = [f"device{n}" for n in range(publishers)]
+    modules = [f"{EDGE}/{MODULE}{n}" for n in range(subscribers)]
+    return [Login(name, secrets.token_bytes(32)) for name in (*devices, *modules)]
 
 
 def scope_document(logins: list[Login]) -> dict[str, Any]:
@@ -96,10 +104,14 @@ def scope_document(logins: list[Login]) -> dict[str, Any]:
     return {"devices": devices, "modules": modules, "continuationLink": None}
 
 
-def desired_document() -> dict[str, Any]:
-    """Desired properties of `$edgeHub`."""
+def desired_document(subscribers: int) -> dict[str, Any]:
+    """Desired properties of `$edgeHub`: a route to each module."""
     forwarding = {"timeToLiveSecs": 7200}
-    return {"schemaVersion": "1.1", "routes": {"load": ROUTE}, "storeAndForwardConfiguration": forwarding}
+    routes = {
+        f"load{n}": f'FROM /messages/* INTO BrokeredEndpoint("/modules/{MODULE}{n}/inputs/{INPUT}")'
+        for n in range(subscribers)
+    }
+    return {"schemaVersion": "1.1", "routes": routes, "storeAndForwardConfiguration": forwarding}
 
 
 def own_recipe(python: str) -> HubRecipe:
@@ -115,7 +127,7 @@ def own_recipe(python: str) -> HubRecipe:
             "IdentitiesFile": "{work_dir}/identities.json",
             "RoutesFile": "{work_dir}/routes.json",
             "StorageFolder": "{work_dir}/store",
-            "MaxConnectedClients": "1000",
+            "MaxConnectedClients": str(CONNECTED_CLIENTS_MAX),
             "mqttSettings__host": "127.0.0.1",
             "httpSettings__enabled": "false",
         },
@@ -125,12 +137,12 @@ def own_recipe(python: str) -> HubRecipe:
     )
 
 
-def prepare_own(recipe: HubRecipe, work_dir: Path, publishers: int) -> HubRecipe:
+def prepare_own(recipe: HubRecipe, work_dir: Path, publishers: int, subscribers: int = 1) -> HubRecipe:
     """Writes identities, routes, clients and a certificate, and chooses ports."""
-    logins = make_logins(publishers)
+    logins, busy = make_logins(publishers, subscribers), Login(BUSY, secrets.token_bytes(32))
     (work_dir / "store").mkdir()
-    (work_dir / "identities.json").write_text(json.dumps(scope_document(logins)))
-    (work_dir / "routes.json").write_text(json.dumps(desired_document()))
+    (work_dir / "identities.json").write_text(json.dumps(scope_document([*logins, busy])))
+    (work_dir / "routes.json").write_text(json.dumps(desired_document(subscribers)))
     now_s = time.time()
     lines = "".join(f"{login.client_line(now_s)}\n" for login in logins)
     (work_dir / "clients.jsonl").write_text(lines)
@@ -144,6 +156,20 @@ def prepare_own(recipe: HubRecipe, work_dir: Path, publishers: int) -> HubRecipe
         "EdgeHubDevServerPrivateKeyFile": str(key),
         "EdgeHubDevTrustBundleFile": str(cert),
     }
-    recipe = recipe.with_environment(ready)
-    ready_url = f"http://127.0.0.1:{metrics_port}/healthz"
-    return replace(recipe, ready_url=ready_url, plain_port=plain_port, tls_port=tls_port, ca_file=str(cert))
+    control = {
+        "host": "127.0.0.1",
+        "port": plain_port,
+        "client_id": busy.identity,
+        "username": busy.username,
+        "password": busy.token(now_s),
+        "metrics_url": f"http://127.0.0.1:{metrics_port}/metrics",
+    }
+    (work_dir / "control.json").write_text(json.dumps(control))
+    return replace(
+        recipe.with_environment(ready),
+        ready_url=f"http://127.0.0.1:{metrics_port}/healthz",
+        plain_port=plain_port,
+        tls_port=tls_port,
+        ca_file=str(cert),
+        control=str(work_dir / "control.json"),
+    )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-READY_LIMIT_S = 60.0
+READY_LIMIT_S = 120.0
 POLL_S = 0.05
 STOP_LIMIT_S = 20.0
 LOG_TAIL_BYTES = 2000
@@ -34,6 +34,17 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
+class Needs:
+    """What a scenario asks of a broker."""
+
+    transport: str
+    publishers: int
+    subscribers: int
+    core: int | None
+    """Core that it is pinned to; None leaves it free."""
+
+
+@dataclass(frozen=True)
 class RunningBroker:
     """A broker that serves."""
 
@@ -42,6 +53,8 @@ class RunningBroker:
     """JSON lines as `edgehub-load --help` describes them."""
     endpoints: Mapping[str, Endpoint]
     """By transport: `plain`, `tls`. A transport that is missing is not offered."""
+    control: Path | None = None
+    """How to keep its control plane busy, as busy.py describes it; None when it has none."""
 
 
 def pinned(core: int | None, command: Sequence[str]) -> list[str]:

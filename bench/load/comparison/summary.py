@@ -15,7 +15,10 @@ Run = Mapping[str, Any]
 GENERATOR_BUSY = 0.95
 """From this share of a core on, the generator may be what limits the throughput."""
 
-HEAD = (
+Columns = Mapping[str, Any]
+"""A row: what one broker did in one scenario."""
+
+LOAD_HEAD = (
     "scenario",
     "broker",
     "delivered/s",
@@ -25,7 +28,22 @@ HEAD = (
     "x peer",
     "p50 us",
     "p99 us",
+    "p99.9 us",
     "peak MiB",
+    "verdict",
+)
+HOLD_HEAD = ("scenario", "broker", "bytes each", "at once", "spread", "idle % of core", "peak MiB", "verdict")
+CONNECTS_HEAD = (
+    "scenario",
+    "broker",
+    "connected/s",
+    "spread",
+    "x peer",
+    "CPU us each",
+    "x peer",
+    "p50 us",
+    "p99 us",
+    "verdict",
 )
 
 
@@ -48,29 +66,45 @@ def ratio(ours: float | None, theirs: float | None) -> float | None:
     return ours / theirs if ours is not None and theirs else None
 
 
+MEDIANS = {
+    "delivered_per_s": ("delivered_per_s",),
+    "connected_per_s": ("connected_per_s",),
+    "bytes_per_connection": ("bytes_per_connection",),
+    "bytes_per_connection_at_once": ("bytes_per_connection_at_once",),
+    "cpu_us_per_delivered": ("broker", "cpu_us_per_delivered"),
+    "cpu_us_per_connection": ("broker", "cpu_us_per_connection"),
+    "broker_busy": ("broker", "busy"),
+    "generator_busy": ("generator", "busy"),
+    "latency_p50_us": ("latency_us", "p50"),
+    "latency_p99_us": ("latency_us", "p99"),
+    "latency_p999_us": ("latency_us", "p999"),
+    "peak_rss_kib": ("broker", "peak_rss_kib"),
+}
+"""Fields of a row that are medians, and where they stand in a result. A kind of scenario has some of them."""
+
+SPREADS = ("delivered_per_s", "connected_per_s", "bytes_per_connection")
+RATIOS = ("delivered_per_s", "cpu_us_per_delivered", "connected_per_s", "cpu_us_per_connection")
+
+
 def summarise(runs: Sequence[Run], scenario: str, broker: str) -> dict[str, Any] | None:
     """Medians of one broker in one scenario; None when it was not run there."""
     all_of_it = [run for run in runs if (run["scenario_name"], run["broker_name"]) == (scenario, broker)]
     good = [run for run in all_of_it if "error" not in run]
     if not all_of_it:
         return None
-    rates = [float(run["delivered_per_s"]) for run in good]
-    return {
+    row: dict[str, Any] = {
         "scenario": scenario,
         "broker": broker,
         "repeats": len(good),
         "failed": len(all_of_it) - len(good),
-        "delivered_per_s": median(good, "delivered_per_s"),
-        "delivered_per_s_min": min(rates, default=None),
-        "delivered_per_s_max": max(rates, default=None),
-        "cpu_us_per_delivered": median(good, "broker", "cpu_us_per_delivered"),
-        "broker_busy": median(good, "broker", "busy"),
-        "generator_busy": median(good, "generator", "busy"),
-        "latency_p50_us": median(good, "latency_us", "p50"),
-        "latency_p99_us": median(good, "latency_us", "p99"),
-        "peak_rss_kib": median(good, "broker", "peak_rss_kib"),
         "problems": sorted({problem for run in good for problem in run["problems"]}),
+        "paced": any(value(run, "scenario", "rate_per_s") for run in good),
     }
+    row |= {name: median(good, *path) for name, path in MEDIANS.items()}
+    for name in SPREADS:
+        found = [number for run in good if (number := value(run, *MEDIANS[name])) is not None]
+        row |= {f"{name}_min": min(found, default=None), f"{name}_max": max(found, default=None)}
+    return row
 
 
 def compare(
@@ -84,7 +118,7 @@ def compare(
             row = summarise(runs, scenario, broker)
             if row is None:
                 continue
-            for key in ("delivered_per_s", "cpu_us_per_delivered"):
+            for key in RATIOS:
                 row[f"{key}_ratio"] = None if broker == peer else ratio(row[key], base.get(key))
             rows.append(row)
     return rows
@@ -95,33 +129,96 @@ def number(found: float | None, form: str = ",.0f") -> str:
     return "-" if found is None else format(found, form)
 
 
-def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """The cells of a row, in the order of HEAD."""
-    low, high, peak = row["delivered_per_s_min"], row["delivered_per_s_max"], row["peak_rss_kib"]
-    limited = " g" if (row["generator_busy"] or 0.0) >= GENERATOR_BUSY else ""
+def mib(kib: float | None) -> str:
+    """KiB as MiB."""
+    return number(None if kib is None else kib / 1024, ".1f")
+
+
+def spread(row: Columns, name: str) -> str:
+    """From the lowest to the highest."""
+    return f"{number(row[f'{name}_min'])}..{number(row[f'{name}_max'])}"
+
+
+def limited(row: Columns) -> str:
+    """A mark when the generator may have been the limit; one that keeps a pace spins in any case."""
+    return " g" if (row["generator_busy"] or 0.0) >= GENERATOR_BUSY and not row["paced"] else ""
+
+
+def load_cells(row: Columns) -> tuple[str, ...]:
+    """The cells of a row, in the order of LOAD_HEAD."""
     return (
         row["scenario"],
         row["broker"],
-        number(row["delivered_per_s"]) + limited,
-        f"{number(low)}..{number(high)}",
+        number(row["delivered_per_s"]) + limited(row),
+        spread(row, "delivered_per_s"),
         number(row["delivered_per_s_ratio"], ".2f"),
         number(row["cpu_us_per_delivered"], ".2f"),
         number(row["cpu_us_per_delivered_ratio"], ".2f"),
         number(row["latency_p50_us"]),
         number(row["latency_p99_us"]),
-        number(None if peak is None else peak / 1024, ".1f"),
+        number(row["latency_p999_us"]),
+        mib(row["peak_rss_kib"]),
+        row.get("verdict", ""),
     )
 
 
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The rows as text, with what went wrong below."""
-    lines = [HEAD, *(cells(row) for row in rows)]
-    widths = [max(len(line[at]) for line in lines) for at in range(len(HEAD))]
-    text = [
+def hold_cells(row: Columns) -> tuple[str, ...]:
+    """The cells of a row, in the order of HOLD_HEAD."""
+    busy = row["broker_busy"]
+    return (
+        row["scenario"],
+        row["broker"],
+        number(row["bytes_per_connection"]),
+        number(row["bytes_per_connection_at_once"]),
+        spread(row, "bytes_per_connection"),
+        number(None if busy is None else 100 * busy, ".1f"),
+        mib(row["peak_rss_kib"]),
+        row.get("verdict", ""),
+    )
+
+
+def connects_cells(row: Columns) -> tuple[str, ...]:
+    """The cells of a row, in the order of CONNECTS_HEAD."""
+    return (
+        row["scenario"],
+        row["broker"],
+        number(row["connected_per_s"]) + limited(row),
+        spread(row, "connected_per_s"),
+        number(row["connected_per_s_ratio"], ".2f"),
+        number(row["cpu_us_per_connection"], ".1f"),
+        number(row["cpu_us_per_connection_ratio"], ".2f"),
+        number(row["latency_p50_us"]),
+        number(row["latency_p99_us"]),
+        row.get("verdict", ""),
+    )
+
+
+TABLES = {
+    "run": (LOAD_HEAD, load_cells),
+    "hold": (HOLD_HEAD, hold_cells),
+    "connects": (CONNECTS_HEAD, connects_cells),
+}
+"""Head and cells by kind of scenario."""
+
+
+def text_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns of one width each."""
+    lines = [head, *rows]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
+    return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
-    ]
-    if any(line[2].endswith(" g") for line in lines):
+    )
+
+
+def table(rows: Sequence[Columns]) -> str:
+    """The rows as text, a table for each kind of scenario, with what went wrong below."""
+    text = []
+    for kind, (head, cells) in TABLES.items():
+        of_kind = [cells(row) for row in rows if row.get("kind", "run") == kind]
+        if of_kind:
+            text.append(text_table(head, of_kind) + "\n")
+    if any(limited(row) for row in rows):
         text.append("g: the generator's core was full; the broker can do at least this")
     for row in rows:
         where = f"{row['scenario']}, {row['broker']}"

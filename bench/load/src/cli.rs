@@ -1,25 +1,30 @@
 //! Command line: one table of options drives the parser and the help.
 //!
-//! Written by hand because two commands with twenty plain `--name value` options do not pay for a parser library and its
+//! Written by hand because a few commands with thirty plain `--name value` options do not pay for a parser library and its
 //! compile time.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use crate::config::{ClientSource, Limit, RunConfig, TlsConfig};
+use edgehub_mqtt::QoS;
+
+use crate::config::{ClientSource, ConnectsConfig, HoldConfig, Limit, RunConfig, TlsConfig};
 use crate::error::LoadError;
 use crate::payload::STAMP_BYTES;
-use edgehub_mqtt::QoS;
+use values::{Flag, Values, flag};
+
+mod values;
 
 /// What to do.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Command {
     /// Load a broker and report.
     Run(Box<RunConfig>),
+    /// Hold idle connections and look at the broker's memory.
+    Hold(Box<HoldConfig>),
+    /// Connect and leave, over and over.
+    Connects(Box<ConnectsConfig>),
     /// Be the broker that measures the generator itself.
     Mirror {
         /// Port to listen on, 0 = any.
@@ -29,26 +34,32 @@ pub enum Command {
     Help(String),
 }
 
-struct Flag {
-    name: &'static str,
-    /// Name of the value in the help; empty for a switch.
-    value: &'static str,
-    help: &'static str,
-}
-
-const fn flag(name: &'static str, value: &'static str, help: &'static str) -> Flag {
-    Flag { name, value, help }
-}
-
-const RUN_FLAGS: &[Flag] = &[
+const COMMON_FLAGS: &[Flag] = &[
     flag("--host", "HOST", "address of the broker (127.0.0.1)"),
     flag("--port", "PORT", "port of the broker; required"),
-    flag("--tls", "", "speak TLS; needs --ca-file"),
+    flag("--tls", "", "speak TLS; needs --ca-file or --skip-verify. Sessions are never resumed"),
     flag("--ca-file", "PEM", "certificates that the broker's must descend from"),
+    flag(
+        "--skip-verify",
+        "",
+        "take any certificate without a look, which saves the generator two signature checks",
+    ),
     flag("--server-name", "NAME", "name to expect in the broker's certificate (the host)"),
     flag("--clients", "FILE", "clients with their credentials, JSON lines; see below"),
+    flag("--ready-timeout-s", "S", "longest wait for clients to be connected and subscribed (30)"),
+    flag("--keep-alive-s", "S", "keep alive of the clients, 0 = off (60)"),
+    flag("--broker-pid", "PID", "process whose CPU time and memory are measured"),
+    flag("--json", "FILE", "write the result here"),
+    flag("--label", "TEXT", "name of the run in the result"),
+];
+
+const RUN_FLAGS: &[Flag] = &[
     flag("--publishers", "N", "publishers without credentials (1); with --clients: use the first N"),
-    flag("--subscribers", "N", "subscribers without credentials (1); with --clients: use the first N"),
+    flag(
+        "--subscribers",
+        "N",
+        "subscribers without credentials (1); with --clients: use the first N; 0 = publish only",
+    ),
     flag("--fanout", "N", "subscribers that get each message (all subscribers)"),
     flag("--qos", "0|1", "QoS of messages and subscriptions (1)"),
     flag("--window", "N", "messages in flight for each publisher (20)"),
@@ -57,21 +68,54 @@ const RUN_FLAGS: &[Flag] = &[
     flag("--count", "N", "measure this many messages in all instead of a time"),
     flag("--warm-up-s", "S", "time before the measured interval (1)"),
     flag("--rate", "N", "messages per second in all, open loop; without it each window is kept full"),
-    flag("--drain-s", "S", "longest wait at the end for what is still under way (10)"),
-    flag("--ready-timeout-s", "S", "longest wait for all clients to be connected and subscribed (30)"),
-    flag("--keep-alive-s", "S", "keep alive of the clients, 0 = off (60)"),
-    flag("--broker-pid", "PID", "process whose CPU time and memory are measured"),
-    flag("--json", "FILE", "write the result here"),
-    flag("--label", "TEXT", "name of the run in the result"),
+    flag(
+        "--step-ms",
+        "MS",
+        "with --rate: look this often for what is due, instead of spinning, 0 to 100 (0)",
+    ),
+    flag("--drain-s", "S", "longest wait at the end for the next message of what is still under way (10)"),
+    flag("--drain-max-s", "S", "longest wait at the end in all; what has not come then is lost (120)"),
+];
+
+const HOLD_FLAGS: &[Flag] = &[
+    flag(
+        "--connections",
+        "N",
+        "connections without credentials (1000); with --clients: publishers of the file",
+    ),
+    flag("--warm-up-connections", "N", "of these, as many before the first look at the memory (100)"),
+    flag("--settle-s", "S", "wait before the first look (3)"),
+    flag("--duration-s", "S", "how long all connections are held (15)"),
+];
+
+const CONNECTS_FLAGS: &[Flag] = &[
+    flag(
+        "--connections",
+        "N",
+        "identities without credentials (1000); with --clients: publishers of the file",
+    ),
+    flag("--parallel", "N", "connections under way at the same time (64)"),
+    flag("--duration-s", "S", "length of the measured interval (5)"),
+    flag("--warm-up-s", "S", "time before the measured interval (1)"),
 ];
 
 const MIRROR_FLAGS: &[Flag] = &[flag("--port", "PORT", "port to listen on, 0 = any free one (0)")];
 
+const TABLES: [(&str, &[Flag]); 5] = [
+    ("run, hold and connects", COMMON_FLAGS),
+    ("run", RUN_FLAGS),
+    ("hold", HOLD_FLAGS),
+    ("connects", CONNECTS_FLAGS),
+    ("mirror", MIRROR_FLAGS),
+];
+
 const HEAD: &str = "\
 edgehub-load: MQTT load generator that counts what is delivered
 
-usage: edgehub-load run --port PORT [options]
-       edgehub-load mirror [--port PORT]
+usage: edgehub-load run --port PORT [options]        messages, and what becomes of them
+       edgehub-load hold --port PORT --broker-pid PID [options]   memory of idle connections
+       edgehub-load connects --port PORT [options]   fresh connections, as many as the broker takes
+       edgehub-load mirror [--port PORT]             a broker to measure the generator with
 ";
 
 const TAIL: &str = r#"
@@ -88,6 +132,10 @@ Examples:
     edgehub-load run --port 8883 --tls --ca-file ca.pem --clients clients.jsonl --publishers 100 --json out.json
   latency at 5000 messages per second from 1000 clients
     edgehub-load run --port 1883 --publishers 1000 --rate 5000 --window 10 --duration-s 20
+  what 9000 idle connections cost
+    edgehub-load hold --port 1883 --broker-pid 1234 --connections 9000
+  TLS handshakes with CONNECT, 64 at a time
+    edgehub-load connects --port 8883 --tls --skip-verify --clients clients.jsonl --broker-pid 1234
   how much the generator itself can do
     edgehub-load mirror --port 1999 &
     edgehub-load run --port 1999 --publishers 100 --window 20
@@ -95,6 +143,8 @@ Examples:
 
 /// Clients in one run; beyond it the poll loop of one thread is not what should be measured.
 const CLIENTS_MAX: usize = 20_000;
+/// Connections under way at the same time that `connects` may be asked for.
+const PARALLEL_MAX: usize = 4096;
 
 /// Reads the arguments after the program name.
 ///
@@ -108,18 +158,30 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, LoadErro
         return Ok(Command::Help(help()));
     }
     match command.as_str() {
-        "run" => Ok(Command::Run(Box::new(run_config(&Values::read(RUN_FLAGS, rest)?)?))),
-        "mirror" => {
-            Ok(Command::Mirror { port: Values::read(MIRROR_FLAGS, rest)?.get("--port")?.unwrap_or(0) })
+        "run" => {
+            let values = Values::read(&[COMMON_FLAGS, RUN_FLAGS], rest)?;
+            Ok(Command::Run(Box::new(run_config(&values, client_source(&values)?)?)))
         }
-        other => Err(LoadError::Usage(format!("unknown command {other:?}; expected run or mirror"))),
+        "hold" => {
+            Ok(Command::Hold(Box::new(hold_config(&Values::read(&[COMMON_FLAGS, HOLD_FLAGS], rest)?)?)))
+        }
+        "connects" => {
+            let values = Values::read(&[COMMON_FLAGS, CONNECTS_FLAGS], rest)?;
+            Ok(Command::Connects(Box::new(connects_config(&values)?)))
+        }
+        "mirror" => {
+            Ok(Command::Mirror { port: Values::read(&[MIRROR_FLAGS], rest)?.get("--port")?.unwrap_or(0) })
+        }
+        other => Err(LoadError::Usage(format!(
+            "unknown command {other:?}; expected run, hold, connects or mirror"
+        ))),
     }
 }
 
 /// The whole help text.
 fn help() -> String {
     let mut text = HEAD.to_owned();
-    for (title, flags) in [("run", RUN_FLAGS), ("mirror", MIRROR_FLAGS)] {
+    for (title, flags) in TABLES {
         let _ = writeln!(text, "\noptions of {title} (default in brackets):");
         for Flag { name, value, help } in flags {
             let _ = writeln!(text, "  {:<24} {help}", format!("{name} {value}"));
@@ -128,71 +190,15 @@ fn help() -> String {
     text + TAIL
 }
 
-/// Options as given, each at most once.
-struct Values(BTreeMap<&'static str, String>);
-
-impl Values {
-    fn read(flags: &[Flag], args: Vec<String>) -> Result<Self, LoadError> {
-        let mut values = BTreeMap::new();
-        let mut args = args.into_iter();
-        while let Some(arg) = args.next() {
-            let Some(flag) = flags.iter().find(|flag| flag.name == arg) else {
-                return Err(LoadError::Usage(format!("unknown option {arg:?}")));
-            };
-            let value = match flag.value {
-                "" => String::new(),
-                name => {
-                    args.next().ok_or_else(|| LoadError::Usage(format!("{arg} needs a value: {name}")))?
-                }
-            };
-            if values.insert(flag.name, value).is_some() {
-                return Err(LoadError::Usage(format!("{arg} is given twice")));
-            }
-        }
-        Ok(Self(values))
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
-    fn get<T: FromStr>(&self, name: &str) -> Result<Option<T>, LoadError> {
-        let parse = |text: &String| text.parse().map_err(|_| self.bad(name, "it cannot be read"));
-        self.0.get(name).map(parse).transpose()
-    }
-
-    /// A number within bounds.
-    fn number<T: FromStr + PartialOrd + std::fmt::Display>(
-        &self,
-        name: &str,
-        default: T,
-        bounds: RangeInclusive<T>,
-    ) -> Result<T, LoadError> {
-        match self.get::<T>(name)? {
-            None => Ok(default),
-            Some(value) if bounds.contains(&value) => Ok(value),
-            Some(_) => Err(self.bad(name, &format!("expected {} to {}", bounds.start(), bounds.end()))),
-        }
-    }
-
-    fn seconds(&self, name: &str, default: f64, min: f64) -> Result<Duration, LoadError> {
-        Ok(Duration::from_secs_f64(self.number(name, default, min..=86_400.0)?))
-    }
-
-    fn bad(&self, name: &str, why: &str) -> LoadError {
-        let given = self.0.get(name).map_or("", String::as_str);
-        LoadError::Usage(format!("{name} {given:?}: {why}"))
-    }
-}
-
-fn run_config(values: &Values) -> Result<RunConfig, LoadError> {
-    let port = values.get("--port")?.ok_or_else(|| LoadError::Usage("run needs --port PORT".to_owned()))?;
+/// The settings that all commands share, and those of `run`, which have their defaults when another command is asked for.
+fn run_config(values: &Values, clients: ClientSource) -> Result<RunConfig, LoadError> {
+    let port = values.get("--port")?.ok_or_else(|| LoadError::Usage("--port PORT is needed".to_owned()))?;
     let host: String = values.get("--host")?.unwrap_or_else(|| "127.0.0.1".to_owned());
-    Ok(RunConfig {
+    let config = RunConfig {
         tls: tls_config(values, &host)?,
         host,
         port,
-        clients: client_source(values)?,
+        clients,
         fanout: values.get("--fanout")?,
         qos: match values.number("--qos", 1, 0..=1)? {
             0 => QoS::AtMostOnce,
@@ -203,41 +209,80 @@ fn run_config(values: &Values) -> Result<RunConfig, LoadError> {
         limit: limit(values)?,
         warm_up: values.seconds("--warm-up-s", 1.0, 0.0)?,
         rate_per_s: values.has("--rate").then(|| values.number("--rate", 1.0, 0.001..=1e8)).transpose()?,
+        step: Duration::from_millis(values.number("--step-ms", 0, 0..=100)?),
         drain: values.seconds("--drain-s", 10.0, 0.0)?,
+        drain_max: values.seconds("--drain-max-s", 120.0, 0.0)?,
         ready_timeout: values.seconds("--ready-timeout-s", 30.0, 0.1)?,
         keep_alive_s: values.number("--keep-alive-s", 60, 0..=u16::MAX)?,
         broker_pid: values.get("--broker-pid")?,
         json: values.get("--json")?,
         label: values.get("--label")?.unwrap_or_default(),
+    };
+    if config.qos == QoS::AtMostOnce && config.clients.subscribers_max() == 0 {
+        let told = "--qos 0 needs a subscriber: without acknowledgements its deliveries open the window";
+        return Err(LoadError::Usage(told.to_owned()));
+    }
+    Ok(config)
+}
+
+fn hold_config(values: &Values) -> Result<HoldConfig, LoadError> {
+    let run = run_config(values, connection_source(values)?)?;
+    if run.broker_pid.is_none() {
+        return Err(LoadError::Usage("hold needs --broker-pid PID: its memory is the result".to_owned()));
+    }
+    Ok(HoldConfig {
+        warm_up_connections: values.number("--warm-up-connections", 100, 0..=CLIENTS_MAX)?,
+        settle: values.seconds("--settle-s", 3.0, 0.0)?,
+        hold: values.seconds("--duration-s", 15.0, 0.0)?,
+        run,
+    })
+}
+
+fn connects_config(values: &Values) -> Result<ConnectsConfig, LoadError> {
+    let run = run_config(values, connection_source(values)?)?;
+    let Limit::Time(measured) = run.limit else {
+        return Err(LoadError::Usage("connects takes --duration-s".to_owned()));
+    };
+    Ok(ConnectsConfig { parallel: values.number("--parallel", 64, 1..=PARALLEL_MAX)?, measured, run })
+}
+
+/// Clients that only connect.
+fn connection_source(values: &Values) -> Result<ClientSource, LoadError> {
+    let file: Option<PathBuf> = values.get("--clients")?;
+    let default = if file.is_some() { CLIENTS_MAX } else { 1000 };
+    let publishers = values.number("--connections", default, 1..=CLIENTS_MAX)?;
+    Ok(match file {
+        Some(path) => ClientSource::File { path, publishers_max: publishers, subscribers_max: 0 },
+        None => ClientSource::Plain { publishers, subscribers: 0 },
     })
 }
 
 fn tls_config(values: &Values, host: &str) -> Result<Option<TlsConfig>, LoadError> {
     let ca_file: Option<PathBuf> = values.get("--ca-file")?;
     let server_name: Option<String> = values.get("--server-name")?;
-    match (values.has("--tls"), ca_file) {
-        (true, Some(ca_file)) => {
-            let server_name = server_name.unwrap_or_else(|| host.to_owned());
-            Ok(Some(TlsConfig { ca_file, server_name }))
-        }
-        (true, None) => Err(LoadError::Usage("--tls needs --ca-file PEM".to_owned())),
-        (false, None) if server_name.is_none() => Ok(None),
-        (false, _) => Err(LoadError::Usage("--ca-file and --server-name need --tls".to_owned())),
+    let skip_verify = values.has("--skip-verify");
+    if !values.has("--tls") {
+        return match (ca_file, server_name, skip_verify) {
+            (None, None, false) => Ok(None),
+            _ => Err(LoadError::Usage("--ca-file, --skip-verify and --server-name need --tls".to_owned())),
+        };
     }
+    if ca_file.is_some() == skip_verify {
+        return Err(LoadError::Usage("--tls needs either --ca-file PEM or --skip-verify".to_owned()));
+    }
+    Ok(Some(TlsConfig { ca_file, server_name: server_name.unwrap_or_else(|| host.to_owned()) }))
 }
 
 fn client_source(values: &Values) -> Result<ClientSource, LoadError> {
-    let count = |name, default| values.number(name, default, 1..=CLIENTS_MAX);
+    let publishers = |default| values.number("--publishers", default, 1..=CLIENTS_MAX);
+    let subscribers = |default| values.number("--subscribers", default, 0..=CLIENTS_MAX);
     Ok(match values.get("--clients")? {
         Some(path) => ClientSource::File {
             path,
-            publishers_max: count("--publishers", CLIENTS_MAX)?,
-            subscribers_max: count("--subscribers", CLIENTS_MAX)?,
+            publishers_max: publishers(CLIENTS_MAX)?,
+            subscribers_max: subscribers(CLIENTS_MAX)?,
         },
-        None => ClientSource::Plain {
-            publishers: count("--publishers", 1)?,
-            subscribers: count("--subscribers", 1)?,
-        },
+        None => ClientSource::Plain { publishers: publishers(1)?, subscribers: subscribers(1)? },
     })
 }
 
@@ -250,89 +295,4 @@ fn limit(values: &Values) -> Result<Limit, LoadError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse_line(line: &str) -> Result<Command, LoadError> {
-        parse(line.split_whitespace().map(str::to_owned))
-    }
-
-    fn run(line: &str) -> RunConfig {
-        match parse_line(line) {
-            Ok(Command::Run(config)) => *config,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn usage(line: &str) -> String {
-        parse_line(line).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn defaults() {
-        let config = run("run --port 1883");
-        assert_eq!((config.host.as_str(), config.port, config.window), ("127.0.0.1", 1883, 20));
-        assert_eq!((config.qos, config.payload_bytes), (QoS::AtLeastOnce, 256));
-        assert_eq!(config.limit, Limit::Time(Duration::from_secs(5)));
-        assert_eq!(config.clients, ClientSource::Plain { publishers: 1, subscribers: 1 });
-        assert_eq!((config.tls, config.rate_per_s, config.broker_pid), (None, None, None));
-    }
-
-    #[test]
-    fn everything_set() {
-        let config = run("run --host h --port 1 --tls --ca-file ca.pem --server-name n --clients c.jsonl \
-            --publishers 3 --fanout 2 --qos 0 --window 5 --payload-bytes 20 --count 7 --warm-up-s 0 --rate 2.5 \
-            --drain-s 0 --ready-timeout-s 3 --keep-alive-s 0 --broker-pid 9 --json o.json --label l");
-        let tls = TlsConfig { ca_file: "ca.pem".into(), server_name: "n".to_owned() };
-        assert_eq!(config.tls, Some(tls));
-        let clients =
-            ClientSource::File { path: "c.jsonl".into(), publishers_max: 3, subscribers_max: CLIENTS_MAX };
-        assert_eq!(config.clients, clients);
-        assert_eq!(config.limit, Limit::Messages(7));
-        assert_eq!((config.qos, config.fanout, config.broker_pid), (QoS::AtMostOnce, Some(2), Some(9)));
-        assert_eq!((config.rate_per_s, config.warm_up, config.keep_alive_s), (Some(2.5), Duration::ZERO, 0));
-    }
-
-    #[test]
-    fn the_server_name_is_the_host_unless_given() {
-        let config = run("run --host broker.test --port 1 --tls --ca-file ca.pem");
-        assert_eq!(config.tls.unwrap().server_name, "broker.test");
-    }
-
-    #[test]
-    fn wrong_usage_names_the_argument() {
-        for (line, part) in [
-            ("fly", "unknown command \"fly\""),
-            ("run", "--port"),
-            ("run --port x", "--port \"x\""),
-            ("run --port 1 --colour red", "unknown option \"--colour\""),
-            ("run --port", "--port needs a value: PORT"),
-            ("run --port 1 --port 2", "--port is given twice"),
-            ("run --port 1 --qos 2", "--qos \"2\": expected 0 to 1"),
-            ("run --port 1 --window 0", "--window \"0\": expected 1 to 65535"),
-            ("run --port 1 --payload-bytes 19", "expected 20 to"),
-            ("run --port 1 --rate NaN", "--rate \"NaN\""),
-            ("run --port 1 --drain-s -1", "--drain-s \"-1\""),
-            ("run --port 1 --tls", "--tls needs --ca-file"),
-            ("run --port 1 --ca-file f", "need --tls"),
-            ("run --port 1 --count 1 --duration-s 1", "not both"),
-            ("mirror --host h", "unknown option \"--host\""),
-        ] {
-            assert!(usage(line).contains(part), "{line}: {}", usage(line));
-        }
-    }
-
-    #[test]
-    fn help_names_every_option() {
-        for line in ["", "--help", "run --help", "mirror --port 1 --help"] {
-            let Ok(Command::Help(text)) = parse_line(line) else { panic!("{line}") };
-            assert!(RUN_FLAGS.iter().all(|flag| text.contains(flag.name)));
-        }
-    }
-
-    #[test]
-    fn mirror_port() {
-        assert_eq!(parse_line("mirror").unwrap(), Command::Mirror { port: 0 });
-        assert_eq!(parse_line("mirror --port 9").unwrap(), Command::Mirror { port: 9 });
-    }
-}
+mod tests;

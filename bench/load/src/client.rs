@@ -11,6 +11,7 @@ use crate::clients::{ClientSpec, RoleSpec};
 use crate::config::RunConfig;
 use crate::error::ClientError;
 use crate::publisher::Publisher;
+use crate::sequence::StreamCounts;
 use crate::subscriber::Subscriber;
 use crate::tally::Tally;
 
@@ -84,6 +85,14 @@ impl Client {
         match &mut self.role {
             Role::Publisher(publisher) => Some(publisher),
             Role::Subscriber(_) => None,
+        }
+    }
+
+    /// What it has received, if it subscribes.
+    pub const fn subscriber_counts(&self) -> Option<StreamCounts> {
+        match &self.role {
+            Role::Publisher(_) => None,
+            Role::Subscriber(subscriber) => Some(subscriber.counts()),
         }
     }
 

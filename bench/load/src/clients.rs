@@ -49,7 +49,7 @@ impl Clients {
             ClientSource::File { path, publishers_max, subscribers_max } => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|source| LoadError::File { path: path.clone(), source })?;
-                let mut clients = Self::parse(path, &text)?;
+                let mut clients = Self::parse(path, &text, *subscribers_max)?;
                 clients.publishers.truncate(*publishers_max);
                 clients.subscribers.truncate(*subscribers_max);
                 Ok(clients)
@@ -69,7 +69,7 @@ impl Clients {
         }
     }
 
-    fn parse(path: &Path, text: &str) -> Result<Self, LoadError> {
+    fn parse(path: &Path, text: &str, subscribers_max: usize) -> Result<Self, LoadError> {
         let content = |reason| LoadError::Content { path: path.to_owned(), reason };
         let mut clients = Self { publishers: Vec::new(), subscribers: Vec::new() };
         for (number, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -80,8 +80,10 @@ impl Clients {
                 RoleSpec::Subscriber(_) => clients.subscribers.push(spec),
             }
         }
-        if clients.publishers.is_empty() || clients.subscribers.is_empty() {
-            return Err(content("expected at least one line with role pub and one with role sub".to_owned()));
+        for (found, role) in [(&clients.publishers, "pub"), (&clients.subscribers, "sub")] {
+            if found.is_empty() && (role == "pub" || subscribers_max > 0) {
+                return Err(content(format!("expected at least one line with role {role}")));
+            }
         }
         Ok(clients)
     }
@@ -113,7 +115,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<Clients, String> {
-        Clients::parse(Path::new("c.jsonl"), text).map_err(|err| err.to_string())
+        Clients::parse(Path::new("c.jsonl"), text, 1).map_err(|err| err.to_string())
     }
 
     const PUB: &str = r#"{"role":"pub","clientId":"p","username":"u","password":"x","topic":"t"}"#;
@@ -145,6 +147,13 @@ mod tests {
             assert!(err.contains(part), "{err}");
         }
         assert!(parse(PUB).unwrap_err().contains("role sub"));
+        assert!(parse(SUB).unwrap_err().contains("role pub"));
+    }
+
+    #[test]
+    fn who_only_publishes_needs_no_subscriber() {
+        let clients = Clients::parse(Path::new("c"), PUB, 0).unwrap();
+        assert_eq!((clients.publishers.len(), clients.subscribers.len()), (1, 0));
     }
 
     #[test]

@@ -59,6 +59,26 @@ pub enum LoadError {
         /// Identifier of the first of them.
         first: String,
     },
+    /// Nothing comes about any more.
+    #[error("{connected} connections were made, and then none for {limit_s} s; {waiting} wait")]
+    Stalled {
+        /// Connections accepted before.
+        connected: u64,
+        /// Time given.
+        limit_s: f64,
+        /// Connections under way.
+        waiting: usize,
+    },
+    /// The process may not open as many files as there are to be connections.
+    #[error("{connections} connections need {needed} open files; the hard limit of this process is {limit}")]
+    OpenFiles {
+        /// Connections asked for.
+        connections: usize,
+        /// Files needed.
+        needed: u64,
+        /// The limit.
+        limit: u64,
+    },
     /// The broker process cannot be observed.
     #[error("broker process {pid}: {source}")]
     BrokerProcess {

@@ -8,8 +8,11 @@ mod clients;
 mod clock;
 mod config;
 mod conn;
+mod connects;
 mod error;
+mod hold;
 mod latency;
+mod limits;
 mod mirror;
 mod payload;
 mod procfs;
@@ -20,11 +23,15 @@ mod sequence;
 mod subscriber;
 mod swarm;
 mod tally;
+mod target;
 mod tls;
 mod transport;
 
 use std::io::Write;
+use std::path::Path;
 use std::process::ExitCode;
+
+use serde_json::Value;
 
 use crate::cli::Command;
 use crate::config::RunConfig;
@@ -56,6 +63,17 @@ fn execute(command: &Command) -> Result<Vec<String>, LoadError> {
         Command::Help(text) => say(text),
         Command::Mirror { port } => serve_mirror(*port)?,
         Command::Run(config) => return load(config),
+        Command::Hold(config) => {
+            let outcome = hold::hold(config)?;
+            say(&outcome.to_text(config));
+            write_json(config.run.json.as_deref(), &outcome.to_json(config))?;
+        }
+        Command::Connects(config) => {
+            let outcome = connects::connects(config)?;
+            say(&outcome.to_text(config));
+            write_json(config.run.json.as_deref(), &outcome.to_json(config))?;
+            return Ok(outcome.problems());
+        }
     }
     Ok(Vec::new())
 }
@@ -64,11 +82,14 @@ fn load(config: &RunConfig) -> Result<Vec<String>, LoadError> {
     let outcome = run::run(config)?;
     let report = Report::new(config, &outcome);
     say(&report.to_text());
-    if let Some(path) = &config.json {
-        std::fs::write(path, format!("{:#}\n", report.to_json()))
-            .map_err(|source| LoadError::File { path: path.clone(), source })?;
-    }
+    write_json(config.json.as_deref(), &report.to_json())?;
     Ok(report.problems())
+}
+
+fn write_json(path: Option<&Path>, result: &Value) -> Result<(), LoadError> {
+    let Some(path) = path else { return Ok(()) };
+    std::fs::write(path, format!("{result:#}\n"))
+        .map_err(|source| LoadError::File { path: path.to_owned(), source })
 }
 
 fn serve_mirror(port: u16) -> Result<(), LoadError> {

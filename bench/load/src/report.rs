@@ -12,7 +12,7 @@ use crate::run::{Outcome, Snapshot};
 use crate::sequence::StreamCounts;
 
 /// Version of the result format.
-const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 1;
 
 /// An outcome with the settings that it belongs to.
 #[derive(Debug)]
@@ -38,9 +38,32 @@ impl<'a> Report<'a> {
             (true, streams.late, "messages out of order"),
             (true, streams.duplicates, "duplicates"),
             (true, self.surplus(), "messages more than the fan-out asks for"),
+            (acknowledged, self.subscribers_short(), "subscribers without all messages"),
         ];
         let wrong = checks.iter().filter(|(applies, count, _)| *applies && *count > 0);
         wrong.map(|(_, count, what)| format!("{count} {what}")).collect()
+    }
+
+    /// Subscribers that lack messages, when each is to get all of them.
+    fn subscribers_short(&self) -> u64 {
+        let Outcome { fanout, subscribers, received, drained, .. } = self.outcome;
+        if *subscribers < 2 || *fanout != *subscribers as u64 {
+            return 0;
+        }
+        received.iter().filter(|counts| counts.unique < drained.published).count() as u64
+    }
+
+    /// How evenly the subscribers were served; `null` without subscribers.
+    fn by_subscriber_json(&self) -> Option<Value> {
+        let received = &self.outcome.received;
+        let having = |count: fn(&StreamCounts) -> u64| received.iter().filter(|one| count(one) > 0).count();
+        Some(json!({
+            "fewest": received.iter().map(|counts| counts.unique).min()?,
+            "most": received.iter().map(|counts| counts.unique).max()?,
+            "short": self.subscribers_short(),
+            "with_duplicates": having(|counts| counts.duplicates),
+            "with_disorder": having(|counts| counts.late),
+        }))
     }
 
     fn expected(&self) -> u64 {
@@ -132,6 +155,7 @@ impl<'a> Report<'a> {
             "lost": self.lost(),
             "duplicates": streams.duplicates,
             "out_of_order": streams.late,
+            "by_subscriber": self.by_subscriber_json(),
             "stale": self.outcome.stale,
         })
     }
@@ -218,13 +242,14 @@ impl<'a> Report<'a> {
     }
 }
 
-fn latency_text(summary: LatencySummary) -> String {
+/// The percentiles of a row.
+pub fn latency_text(summary: LatencySummary) -> String {
     let LatencySummary { p50_us, p99_us, p999_us, max_us, .. } = summary;
     format!("p50 {p50_us:.0} us, p99 {p99_us:.0}, p99.9 {p999_us:.0}, longest {max_us:.0}")
 }
 
 /// A quotient, `None` where there is none.
-fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
+pub fn ratio(numerator: f64, denominator: f64) -> Option<f64> {
     (denominator > 0.0).then(|| numerator / denominator)
 }
 
@@ -261,6 +286,7 @@ mod tests {
             drained: at(13, 5000, 5000, 5000, 2.5),
             latency: None,
             lateness: None,
+            received: Vec::new(),
             stale: 0,
             tls: None,
         }
@@ -317,6 +343,21 @@ mod tests {
         assert_eq!(Report::new(&config, &outcome).problems(), ["5000 messages lost"]);
         outcome.drained.streams.unique = 10_000;
         assert_eq!(Report::new(&config, &outcome).problems(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_subscriber_is_held_against_what_was_published() {
+        let config = config("run --port 1 --subscribers 2");
+        let counts = |unique, duplicates| StreamCounts { unique, duplicates, ..StreamCounts::default() };
+        let mut outcome = outcome();
+        (outcome.fanout, outcome.subscribers) = (2, 2);
+        outcome.drained.streams.unique = 10_000;
+        outcome.received = vec![counts(5001, 0), counts(4999, 1)];
+        let report = Report::new(&config, &outcome);
+        assert_eq!(report.problems(), ["1 subscribers without all messages"]);
+        let shown = &report.to_json()["after_drain"]["by_subscriber"];
+        assert_eq!((&shown["fewest"], &shown["most"]), (&4999.into(), &5001.into()));
+        assert_eq!((&shown["with_duplicates"], &shown["with_disorder"]), (&1.into(), &0.into()));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::clock::now_ns;
 use crate::config::{Limit, RunConfig};
 use crate::error::LoadError;
 use crate::latency::LatencySummary;
+use crate::limits;
 use crate::procfs::ProcessSample;
 use crate::publisher::Schedule;
 use crate::sequence::StreamCounts;
@@ -51,6 +52,8 @@ pub struct Outcome {
     pub latency: Option<LatencySummary>,
     /// Open loop: how late messages were sent.
     pub lateness: Option<LatencySummary>,
+    /// What each subscriber has received by the end, in the order of the subscribers.
+    pub received: Vec<StreamCounts>,
     /// Messages of earlier runs that came.
     pub stale: u64,
     /// TLS version and suite.
@@ -77,6 +80,7 @@ struct Run<'a> {
 pub fn run(config: &RunConfig) -> Result<Outcome, LoadError> {
     let clients = Clients::load(&config.clients)?;
     let (publishers, subscribers) = (clients.publishers.len(), clients.subscribers.len());
+    limits::allow_connections(publishers + subscribers)?;
     let swarm = Swarm::connect(config, &clients)?;
     let pace = Pace::new(config.rate_per_s, publishers as u64);
     let mut run = Run { config, swarm, pace, fanout: config.fanout.unwrap_or(subscribers as u64) };
@@ -89,11 +93,24 @@ pub fn run(config: &RunConfig) -> Result<Outcome, LoadError> {
     let latency = run.swarm.tally.latencies.summary();
     let lateness = run.swarm.tally.lateness.summary();
     run.stop();
-    run.until_complete()?;
+    run.until_complete(Some(config.drain_max))?;
     let drained = run.snapshot()?;
     run.swarm.leave();
+    let received = run.swarm.subscriber_counts().collect();
     let (stale, fanout) = (run.swarm.tally.stale, run.fanout);
-    Ok(Outcome { publishers, subscribers, fanout, start, end, drained, latency, lateness, stale, tls })
+    Ok(Outcome {
+        publishers,
+        subscribers,
+        fanout,
+        start,
+        end,
+        drained,
+        latency,
+        lateness,
+        received,
+        stale,
+        tls,
+    })
 }
 
 impl Run<'_> {
@@ -120,7 +137,7 @@ impl Run<'_> {
             Limit::Time(time) => self.until(start_ns + time.as_nanos() as u64),
             Limit::Messages(count) => {
                 self.limit_to(count, publishers);
-                self.until_complete()
+                self.until_complete(None)
             }
         }
     }
@@ -145,7 +162,9 @@ impl Run<'_> {
     fn turn(&mut self, wait: Duration) -> Result<(), LoadError> {
         let wait = match &mut self.pace {
             Pace::Closed => wait,
-            open @ Pace::Open { .. } => open.release(&mut self.swarm, now_ns()).min(wait),
+            open @ Pace::Open { .. } => {
+                open.release(&mut self.swarm, now_ns()).max(self.config.step).min(wait)
+            }
         };
         self.swarm.turn(wait.min(TURN_MAX))
     }
@@ -160,10 +179,11 @@ impl Run<'_> {
         }
     }
 
-    /// Goes on until all is delivered and acknowledged, or nothing has come for the drain time.
-    fn until_complete(&mut self) -> Result<(), LoadError> {
+    /// Goes on until all is delivered and acknowledged, nothing has come for the drain time, or the limit is reached.
+    fn until_complete(&mut self, limit: Option<Duration>) -> Result<(), LoadError> {
         let mut latest = (self.progress(), now_ns());
-        while !self.is_complete() {
+        let end_ns = limit.map_or(u64::MAX, |limit| latest.1 + limit.as_nanos() as u64);
+        while !self.is_complete() && now_ns() < end_ns {
             self.turn(TURN_MAX)?;
             let (progress, now_ns) = (self.progress(), now_ns());
             if progress != latest.0 {
@@ -243,4 +263,4 @@ impl Pace {
 }
 
 #[cfg(test)]
-mod tests;
+pub mod tests;

@@ -4,7 +4,7 @@ use edgehub_mqtt::{Publish, encode_puback};
 
 use crate::error::ClientError;
 use crate::payload::Stamp;
-use crate::sequence::Stream;
+use crate::sequence::{Stream, StreamCounts};
 use crate::tally::Tally;
 
 /// State of one subscriber.
@@ -12,13 +12,20 @@ use crate::tally::Tally;
 pub struct Subscriber {
     /// One stream for each publisher.
     streams: Vec<Stream>,
+    counts: StreamCounts,
     payload_bytes: usize,
 }
 
 impl Subscriber {
     /// A subscriber that has received nothing.
     pub fn new(publishers: usize, payload_bytes: usize) -> Self {
-        Self { streams: vec![Stream::default(); publishers], payload_bytes }
+        let streams = vec![Stream::default(); publishers];
+        Self { streams, counts: StreamCounts::default(), payload_bytes }
+    }
+
+    /// What it has received, over all its streams.
+    pub const fn counts(&self) -> StreamCounts {
+        self.counts
     }
 
     /// Takes a message; with QoS 1 its acknowledgement is appended.
@@ -47,7 +54,9 @@ impl Subscriber {
             .streams
             .get_mut(stamp.publisher as usize)
             .ok_or_else(|| foreign(publish, "its publisher is unknown"))?;
-        tally.streams.add(stream.arrive(stamp.sequence));
+        let arrival = stream.arrive(stamp.sequence);
+        self.counts.add(arrival);
+        tally.streams.add(arrival);
         if publish.packet_id.is_none() {
             tally.note_reached(stamp.publisher, stamp.sequence + 1);
         }
@@ -67,7 +76,6 @@ fn foreign(publish: &Publish<'_>, reason: &str) -> ClientError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sequence::StreamCounts;
     use edgehub_mqtt::{Packet, QoS, decode};
 
     fn message(publisher: u32, sequence: u64, sent_ns: u64) -> Vec<u8> {
@@ -98,6 +106,7 @@ mod tests {
         }
         let counts = tally.streams;
         assert_eq!((counts.unique, counts.skipped, counts.duplicates), (3, 1, 1));
+        assert_eq!(subscriber.counts(), counts, "it alone has received");
         assert_eq!(tally.latencies.summary().unwrap().count, 3, "the warm-up message has no latency");
     }
 

@@ -4,15 +4,10 @@
 //! to say in one piece. Nothing waits for more to come.
 
 use std::io;
-use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::Arc;
 use std::time::Duration;
 
 use edgehub_mqtt::encode_disconnect;
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
 
 use crate::client::Client;
 use crate::clients::{ClientSpec, Clients};
@@ -21,28 +16,24 @@ use crate::config::RunConfig;
 use crate::conn::Conn;
 use crate::error::{ClientError, LoadError};
 use crate::publisher::{Publisher, Schedule};
+use crate::sequence::StreamCounts;
 use crate::tally::Tally;
-use crate::tls;
-use crate::transport::{Buffers, Transport};
+use crate::target::Target;
+use crate::transport::Buffers;
 
 /// Clients that wait for their CONNACK at the same time: not more than the backlog of a listener.
 const CONNECTING_MAX: usize = 64;
 const EVENTS_PER_POLL: usize = 1024;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Where and how to connect.
-struct Target {
-    address: SocketAddr,
-    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
-}
 
 /// The connections and what they have counted.
 pub struct Swarm {
+    target: Target,
     poll: Poll,
     events: Events,
     conns: Vec<Conn>,
     /// Place of the first publisher; subscribers are before it.
     publishers_from: usize,
+    publishers: usize,
     dirty: Vec<usize>,
     readable: Vec<usize>,
     buffers: Buffers,
@@ -80,32 +71,57 @@ impl Swarm {
     /// # Errors
     /// The broker cannot be reached, refuses a client, or is not done in time.
     pub fn connect(config: &RunConfig, clients: &Clients) -> Result<Self, LoadError> {
-        let target = Target::new(config)?;
+        let mut swarm = Self::new(config, clients.subscribers.len(), clients.publishers.len())?;
+        let deadline_ns = now_ns() + config.ready_timeout.as_nanos() as u64;
+        swarm.add_all(config, &clients.subscribers, deadline_ns)?;
+        swarm.add_all(config, &clients.publishers, deadline_ns)?;
+        Ok(swarm)
+    }
+
+    /// No connection yet; as many of each kind will be added.
+    ///
+    /// # Errors
+    /// The broker's address or certificates cannot be had.
+    pub fn new(config: &RunConfig, subscribers: usize, publishers: usize) -> Result<Self, LoadError> {
         let start_ns = now_ns();
-        let publishers = clients.publishers.len();
         let histogram =
             |_| LoadError::System { what: "histogram", source: io::ErrorKind::OutOfMemory.into() };
-        let mut swarm = Self {
+        Ok(Self {
+            target: Target::new(config)?,
             poll: Poll::new().map_err(|source| LoadError::System { what: "epoll", source })?,
             events: Events::with_capacity(EVENTS_PER_POLL),
-            conns: Vec::with_capacity(publishers + clients.subscribers.len()),
-            publishers_from: clients.subscribers.len(),
+            conns: Vec::with_capacity(publishers + subscribers),
+            publishers_from: subscribers,
+            publishers,
             dirty: Vec::new(),
             readable: Vec::new(),
             buffers: Buffers::default(),
             scratch: Vec::new(),
             pings: Pings::new(config.keep_alive_s, start_ns),
             tally: Tally::new(publishers, start_ns).map_err(histogram)?,
-        };
-        let deadline_ns = start_ns + config.ready_timeout.as_nanos() as u64;
-        for specs in [&clients.subscribers, &clients.publishers] {
-            for (index, spec) in specs.iter().enumerate() {
-                swarm.add(config, &target, spec, index, publishers)?;
-                swarm.await_ready(CONNECTING_MAX, deadline_ns, config)?;
-            }
-            swarm.await_ready(0, deadline_ns, config)?;
+        })
+    }
+
+    /// Connects these clients, all of one kind, and waits until they are connected and subscribed.
+    ///
+    /// # Errors
+    /// The broker cannot be reached, refuses a client, or is not done by the deadline.
+    pub fn add_all(
+        &mut self,
+        config: &RunConfig,
+        specs: &[ClientSpec],
+        deadline_ns: u64,
+    ) -> Result<(), LoadError> {
+        for spec in specs {
+            self.add(config, spec)?;
+            self.await_ready(CONNECTING_MAX, deadline_ns, config)?;
         }
-        Ok(swarm)
+        self.await_ready(0, deadline_ns, config)
+    }
+
+    /// What each subscriber has counted.
+    pub fn subscriber_counts(&self) -> impl Iterator<Item = StreamCounts> {
+        self.conns.iter().filter_map(|conn| conn.client.subscriber_counts())
     }
 
     /// Allows each publisher to send this many more messages.
@@ -172,18 +188,12 @@ impl Swarm {
         }
     }
 
-    fn add(
-        &mut self,
-        config: &RunConfig,
-        target: &Target,
-        spec: &ClientSpec,
-        index: usize,
-        publishers: usize,
-    ) -> Result<(), LoadError> {
+    fn add(&mut self, config: &RunConfig, spec: &ClientSpec) -> Result<(), LoadError> {
         let place = self.conns.len();
+        let index = place.saturating_sub(self.publishers_from);
         let connect = || -> Result<Conn, ClientError> {
-            let client = Client::new(spec.clone(), index, publishers, config)?;
-            let mut transport = target.connect()?;
+            let client = Client::new(spec.clone(), index, self.publishers, config)?;
+            let mut transport = self.target.connect()?;
             let interest = Interest::READABLE | Interest::WRITABLE;
             self.poll.registry().register(transport.socket(), Token(place), interest)?;
             let mut conn = Conn::new(client, transport);
@@ -305,39 +315,6 @@ impl Swarm {
 
 fn client_failed(conn: &Conn, source: ClientError) -> LoadError {
     LoadError::Client { client_id: conn.client.client_id().to_owned(), source }
-}
-
-impl Target {
-    fn new(config: &RunConfig) -> Result<Self, LoadError> {
-        let address = (config.host.as_str(), config.port)
-            .to_socket_addrs()
-            .and_then(|mut all| all.next().ok_or_else(|| io::ErrorKind::NotFound.into()))
-            .map_err(|source| LoadError::System { what: "address of the broker", source })?;
-        let tls = match &config.tls {
-            None => None,
-            Some(settings) => {
-                let name = ServerName::try_from(settings.server_name.clone()).map_err(|err| {
-                    LoadError::Tls(format!("server name {:?}: {err}", settings.server_name))
-                })?;
-                Some((tls::client_config(&settings.ca_file)?, name))
-            }
-        };
-        Ok(Self { address, tls })
-    }
-
-    fn connect(&self) -> Result<Transport, ClientError> {
-        let stream = std::net::TcpStream::connect_timeout(&self.address, CONNECT_TIMEOUT)?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        let stream = TcpStream::from_std(stream);
-        match &self.tls {
-            None => Ok(Transport::Plain(stream)),
-            Some((config, name)) => {
-                let transport = Transport::tls(stream, Arc::clone(config), name.clone());
-                transport.map_err(|err| io::Error::other(err).into())
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ from edgehub.config.values import (
     choice,
     integer,
     optional,
+    property_name,
 )
 
 STORE_BYTES_LEAST = 256 * 1024
@@ -372,6 +373,58 @@ class MqttSettings:
     listen_backlog: int = setting(
         "mqttSettings__ListenBacklogSize", integer(1, 65_535), 200, "Connections waiting to be accepted."
     )
+    retain_property: str = setting(
+        "mqttSettings__RetainPropertyName",
+        property_name(),
+        "mqtt-retain",
+        "Property with the value `true` that the RETAIN flag of a publish or a will becomes.",
+    )
+    dup_property: str = setting(
+        "mqttSettings__DupPropertyName",
+        property_name(),
+        "mqtt-dup",
+        "Property with the value `true` that the DUP flag of a publish becomes.",
+    )
+    qos_property: str = setting(
+        "mqttSettings__QoSPropertyName",
+        property_name(),
+        "mqtt-qos",
+        "Property of a message, 0 or 1, that limits the QoS of its delivery.",
+    )
+    delivery_qos: int = setting(
+        "mqttSettings__DefaultPublishToClientQoS",
+        integer(0, 2),
+        1,
+        "Limits the QoS of the delivery of messages without that property; QoS 2 is never used.",
+        aliases=("mqttSettings__IotHubClient.DefaultPublishToClientQoS",),
+    )
+    service_prefix: str = setting(
+        "mqttSettings__ServicePropertyPrefix",
+        property_name(0),
+        "",
+        "Prefix of the name of the property `MessageType=Will` of wills.",
+    )
+    receive_ack_timeout_ms: int = setting(
+        "mqttSettings__DeviceReceiveAckTimeout",
+        TIME_SPAN_MS,
+        0,
+        "Time a client has to acknowledge a message before it is sent again, where that is shorter than "
+        "`MessageAckTimeoutSecs`; zero: that alone counts.",
+    )
+    retransmissions_max: int = setting(
+        "mqttSettings__MaxOutboundRetransmissionCount",
+        integer(-1, 1_000_000),
+        -1,
+        "How often in a row a client may miss that time before it is disconnected; its messages stay. "
+        "Negative, or without `mqttSettings__DeviceReceiveAckTimeout`: for ever.",
+        aliases=("mqttSettings__IotHubClient.MaxOutboundRetransmissionCount",),
+    )
+    abort_on_bad_puback: bool = setting(
+        "mqttSettings__AbortOnOutOfOrderPubAck",
+        BOOL,
+        False,
+        "`true` disconnects a client whose PUBACK is not for the message that was sent to it first.",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -461,6 +514,19 @@ class Settings:
         """`mqttSettings__UsePooledBuffers`; unset, it follows `OptimizeForPerformance`."""
         chosen = self.mqtt.pooled_buffers
         return self.storage.optimize_for_performance if chosen is None else chosen
+
+    @property
+    def puback_timeout_ms(self) -> int:
+        """What a client has to acknowledge a message: the shorter of its two settings, milliseconds."""
+        own_ms = self.mqtt.receive_ack_timeout_ms
+        message_ms = self.clients.ack_timeout_s * 1000
+        return min(own_ms, message_ms) if own_ms else message_ms
+
+    @property
+    def retransmissions_max(self) -> int | None:
+        """How often in a row a client may miss that time; `None`: for ever."""
+        limited = self.mqtt.receive_ack_timeout_ms > 0 and self.mqtt.retransmissions_max >= 0
+        return self.mqtt.retransmissions_max if limited else None
 
 
 SECTIONS = {

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 INT32_MAX = 2**31 - 1
+PROPERTY_NAME_MAX = 128
+"""Characters of the name of a property that settings choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,21 @@ def choice(*names: str) -> Reader[str]:
         return found
 
     return Reader(" / ".join(names), read)
+
+
+def property_name(least: int = 1) -> Reader[str]:
+    """A name, or the start of one, of a property of messages: so many characters or more. `$` begins the
+    names of system properties."""
+
+    def read(text: str) -> str:
+        name = text.strip()
+        if not (least <= len(name) <= PROPERTY_NAME_MAX and name.isprintable()) or name.startswith("$"):
+            raise ValueError(
+                f"{least} to {PROPERTY_NAME_MAX} printable characters that do not begin with `$`"
+            )
+        return name
+
+    return Reader("string", read)
 
 
 def optional(reader: Reader[T]) -> Reader[T | None]:

@@ -24,6 +24,9 @@ STEPS_WAITING_MAX = 128
 window for unanswered publishes is smaller."""
 EVENTS_PER_SLICE = 256
 """Events handled before other work of the loop gets its turn."""
+ANSWERS_TOGETHER = 32
+"""Events whose answers reach the core together: fewer wake-ups of its threads, and some 2 ms at most until a
+client has its answer."""
 DRAIN_SLICES_MAX = 1000
 
 Step: TypeAlias = Coroutine[Any, Any, None] | None
@@ -143,12 +146,20 @@ class EventPump:
         """Handles one slice and returns its size. The descriptor stays readable while more is waiting, so
         the loop comes back after it served everything else."""
         events = self._core.next_events(EVENTS_PER_SLICE)
-        for event in events:
+        for start in range(0, len(events), ANSWERS_TOGETHER):
+            self._core.hold()
             try:
-                self._handle(event)
-            except Exception:
-                log.exception("An event of the core could not be handled: %s", type(event).__name__)
+                for event in events[start : start + ANSWERS_TOGETHER]:
+                    self._handle_one(event)
+            finally:
+                self._core.flush()
         return len(events)
+
+    def _handle_one(self, event: Event) -> None:
+        try:
+            self._handle(event)
+        except Exception:
+            log.exception("An event of the core could not be handled: %s", type(event).__name__)
 
     def drain(self) -> None:
         """Handles what is waiting now, in the last moments of the hub."""

@@ -216,7 +216,7 @@ class MqttHead:
             module_id=spec.module_id,
             telemetry_topics=spec.telemetry_topics,
             inputs_endpoint_prefix=spec.inputs_endpoint_prefix,
-            inputs_topic_prefix=spec.inputs_topic_prefix,
+            inputs_topic_prefixes=spec.inputs_topic_prefixes,
             model_id=spec.model_id,
         )
         session = opening.session

@@ -61,6 +61,8 @@ class EventCore(Protocol):
 
     def event_fd(self) -> int: ...
     def next_events(self, events_max: int = 256) -> list[Event]: ...
+    def hold(self) -> None: ...
+    def flush(self) -> None: ...
 
 
 class RoutesCore(Protocol):
@@ -128,6 +130,13 @@ class EngineFactory(Protocol):
         ack_timeout_ms: int = 30000,
         connections_max: int = 4096,
         listen_backlog: int = 200,
+        retransmissions_max: int | None = None,
+        abort_on_bad_puback: bool = False,
+        retain_property: str = "mqtt-retain",
+        dup_property: str = "mqtt-dup",
+        qos_property: str = "mqtt-qos",
+        delivery_qos: int = 1,
+        will_property: str = "MessageType",
         sender_of_topic: bool = False,
         sent_renews_keep_alive: bool = False,
     ) -> HubCore: ...
@@ -156,7 +165,7 @@ class GrantsFactory(Protocol):
         module_id: str | None = None,
         telemetry_topics: Sequence[str],
         inputs_endpoint_prefix: str | None = None,
-        inputs_topic_prefix: str | None = None,
+        inputs_topic_prefixes: Sequence[str] = (),
         model_id: str | None = None,
     ) -> Grants: ...
 

@@ -104,6 +104,7 @@ class HubCollector(Collector):
         yield self._counter(
             "queue_lost", "Messages lost by a queue", ("endpoint", "priority", "cause"), core.lost
         )
+        yield from self._lag(core)
         for name, n in sorted(core.counters.items()):
             yield self._counter(f"core_{_NAME.sub('_', name)}", "Counter of the core", (), [(n,)])
         sources = (("connections", core.connections), ("store", core.store), ("memory", core.memory))
@@ -112,6 +113,16 @@ class HubCollector(Collector):
                 yield self._gauge(
                     f"{prefix}_{_NAME.sub('_', name)}", f"State of the {prefix}", (), [(value,)]
                 )
+
+    def _lag(self, core: CoreTotals) -> Iterator[Metric]:
+        labels = ("route", "endpoint", "priority")
+        for at, name, doc in (
+            (3, "messages", "Messages that wait for the consumer of a route"),
+            (4, "bytes", "Bytes that wait for the consumer of a route"),
+        ):
+            yield self._gauge(f"route_lag_{name}", doc, labels, ((*row[:3], row[at]) for row in core.lag))
+        ages = ((*row[:3], row[5] / 1000) for row in core.lag)
+        yield self._gauge("route_lag_seconds", "How long the first of them has waited", labels, ages)
 
     def _counter(
         self,

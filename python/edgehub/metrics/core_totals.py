@@ -12,6 +12,7 @@ Layout of the dictionary; every key may be absent, unknown keys are ignored:
 | `routes` | `[(name, n)]`, messages that matched a route of the configuration in force |
 | `queues` | `[(endpoint, priority, length)]`, now |
 | `lost` | `[(endpoint, priority, cause, n)]`, messages that left a queue undelivered |
+| `lag` | `[(route, endpoint, priority, messages, bytes, ms)]`, what waits for a route, and since when |
 | `connections` | `{name: int}`, now |
 | `store` | `{name: int}`, now; bytes, segments |
 | `memory` | `{name: int}`, bytes of empty buffers kept for later use, and what was given back |
@@ -46,6 +47,7 @@ class CoreTotals(msgspec.Struct, frozen=True, kw_only=True):
     routes: list[tuple[str, int]] = []
     queues: list[tuple[str, int, int]] = []
     lost: list[tuple[str, int, str, int]] = []
+    lag: list[tuple[str, str, int, int, int, int]] = []
     connections: dict[str, int] = {}
     store: dict[str, int] = {}
     memory: dict[str, int] = {}

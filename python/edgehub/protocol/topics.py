@@ -155,7 +155,7 @@ class GrantSpec:
     module_id: str | None
     telemetry_topics: tuple[str, ...]
     inputs_endpoint_prefix: str | None
-    inputs_topic_prefix: str | None
+    inputs_topic_prefixes: tuple[str, ...]
     model_id: str | None
 
 
@@ -163,16 +163,18 @@ def grants_for(identity: IdentityId, edge_device_id: str, model_id: str | None =
     """Grants of an authenticated identity: it speaks for itself alone (DEV-6).
 
     Only modules of this edge device have inputs, for only they can be named in a route. SDKs percent-encode
-    ids in topics, so both spellings of a telemetry topic are granted where they differ.
+    ids in topics, so both spellings are granted where they differ, of telemetry topics and
+    of the topics of inputs; messages go to the one that the client subscribed to.
     """
     spellings = dict.fromkeys((_base_topic(identity), _base_topic(identity, encoded=True)))
     telemetry_topics = tuple(f"{base}/messages/events" for base in spellings)
-    endpoint_prefix = topic_prefix = None
+    endpoint_prefix: str | None = None
+    topic_prefixes: tuple[str, ...] = ()
     if identity.is_module and identity.device_id == edge_device_id:
         endpoint_prefix = f"{identity}/"
-        topic_prefix = f"{_base_topic(identity)}/inputs/"
+        topic_prefixes = tuple(f"{base}/inputs/" for base in spellings)
     return GrantSpec(
-        identity.device_id, identity.module_id, telemetry_topics, endpoint_prefix, topic_prefix, model_id
+        identity.device_id, identity.module_id, telemetry_topics, endpoint_prefix, topic_prefixes, model_id
     )
 
 

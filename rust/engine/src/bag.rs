@@ -5,6 +5,8 @@
 
 use edgehub_types::{MessageView, Properties, PropertiesBuf, PropertyKey, SystemProperty};
 
+use crate::escape::{escape_into, unescape_into};
+
 /// Up to this many properties duplicates are found by comparing all pairs, without memory.
 const PAIRWISE_MAX: usize = 16;
 
@@ -21,12 +23,6 @@ pub enum BagError {
     /// More than one `=` in a pair.
     #[error("property {index} has a second '='; write it as %3D")]
     SecondEquals {
-        /// Position of the pair, from 0.
-        index: usize,
-    },
-    /// `%` without two hexadecimal digits, or bytes that are not UTF-8.
-    #[error("property {index} is not valid percent-encoded UTF-8")]
-    BadEncoding {
         /// Position of the pair, from 0.
         index: usize,
     },
@@ -100,26 +96,15 @@ impl BagDecoder {
         if value.is_some_and(|value| value.contains('=')) {
             return Err(BagError::SecondEquals { index });
         }
-        let key = self.unescape(key).ok_or(BagError::BadEncoding { index })?;
-        let value = match value {
-            Some(value) => Some(self.unescape(value).ok_or(BagError::BadEncoding { index })?),
-            None => None,
-        };
+        let key = self.unescape(key);
+        let value = value.map(|value| self.unescape(value));
         Ok(Pair { key, value })
     }
 
-    fn unescape(&mut self, text: &str) -> Option<Span> {
-        let start = self.text.len();
-        if !unescape_into(text.as_bytes(), &mut self.text)? {
-            // Without an escape the text is a slice of a valid string: no second check needed.
-            return Some(self.span_from(start));
-        }
-        std::str::from_utf8(self.text.get(start..)?).ok()?;
-        Some(self.span_from(start))
-    }
-
-    fn span_from(&self, start: usize) -> Span {
-        Span { start: start as u32, end: self.text.len() as u32 }
+    fn unescape(&mut self, text: &str) -> Span {
+        let start = self.text.len() as u32;
+        unescape_into(text, &mut self.text);
+        Span { start, end: self.text.len() as u32 }
     }
 
     fn bytes_of(&self, span: Span) -> &[u8] {
@@ -179,29 +164,6 @@ impl BagDecoder {
     }
 }
 
-/// Appends `text` with `%XX` resolved; `Some(true)` when there was an escape, `None` for a bad one.
-fn unescape_into(text: &[u8], out: &mut Vec<u8>) -> Option<bool> {
-    let Some(first) = text.iter().position(|byte| *byte == b'%') else {
-        out.extend_from_slice(text);
-        return Some(false);
-    };
-    out.extend_from_slice(&text[..first]);
-    let mut rest = text[first..].iter();
-    while let Some(byte) = rest.next() {
-        if *byte == b'%' {
-            let (high, low) = (hex_value(*rest.next()?)?, hex_value(*rest.next()?)?);
-            out.push(high << 4 | low);
-        } else {
-            out.push(*byte);
-        }
-    }
-    Some(true)
-}
-
-fn hex_value(digit: u8) -> Option<u8> {
-    (digit as char).to_digit(16).map(|value| value as u8)
-}
-
 /// Appends the bag of a message that goes to a client. Never empty: the sender's device id is in it.
 pub fn encode_bag(message: &MessageView<'_>, out: &mut Vec<u8>) {
     let start = out.len();
@@ -239,18 +201,6 @@ fn encode_entry(key: &str, value: Option<&str>, start: usize, out: &mut Vec<u8>)
     if let Some(value) = value {
         out.push(b'=');
         escape_into(value.as_bytes(), out);
-    }
-}
-
-/// Percent-encodes all but the unreserved characters of RFC 3986 section 2.3.
-fn escape_into(text: &[u8], out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in text {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(*byte);
-        } else {
-            out.extend_from_slice(&[b'%', HEX[(byte >> 4) as usize], HEX[(byte & 15) as usize]]);
-        }
     }
 }
 
@@ -306,9 +256,6 @@ mod tests {
         assert_eq!(decode("a=1&"), Err(BagError::EmptyKey { index: 1 }));
         assert_eq!(decode("=1"), Err(BagError::EmptyKey { index: 0 }));
         assert_eq!(decode("a=1=2"), Err(BagError::SecondEquals { index: 0 }));
-        assert_eq!(decode("a=1&b=%zz"), Err(BagError::BadEncoding { index: 1 }));
-        assert_eq!(decode("a=%ff"), Err(BagError::BadEncoding { index: 0 }));
-        assert_eq!(decode("a=%4"), Err(BagError::BadEncoding { index: 0 }));
         assert!(matches!(decode("a=1&A=2"), Err(BagError::CaseClash { .. })));
         let many: String = (0..20).map(|n| format!("k{n}={n}")).collect::<Vec<_>>().join("&") + "&K3=1";
         assert!(matches!(decode(&many), Err(BagError::CaseClash { .. })));
@@ -343,6 +290,15 @@ mod tests {
         #[test]
         fn any_bag_is_decoded_or_refused_without_panic(bag in "[a-cA%=&$.0-9]{0,40}") {
             let _ = decode(&bag);
+        }
+
+        /// Whatever is written behind `%`, nothing is lost but the escapes that are resolved.
+        #[test]
+        fn what_is_no_escape_stays(value in "[%aéF0-9]{0,20}") {
+            let got = decode(&format!("k={value}")).unwrap()[0].1.clone().unwrap();
+            prop_assert!(value.contains('%') || got == value);
+            let unresolved = got.matches('%').count();
+            prop_assert!(unresolved <= value.matches('%').count());
         }
 
         #[test]

@@ -1,5 +1,7 @@
 //! Limits and times of the data plane. Every queue and buffer of the engine has its bound here.
 
+use edgehub_mqtt::QoS;
+
 /// Options of the engine; defaults are those of the reference where it has them.
 #[derive(Debug, Clone)]
 pub struct EngineConfig {
@@ -20,6 +22,21 @@ pub struct EngineConfig {
     pub sender_of_topic: bool,
     /// Wait for a client's PUBACK (`MessageAckTimeoutSecs`). Passed: everything in flight is sent again.
     pub ack_timeout_ms: u64,
+    /// How often in a row a client may let that wait pass before it is closed (`MaxOutboundRetransmissionCount`). Its
+    /// messages stay. `None`: for ever.
+    pub retransmissions_max: Option<u32>,
+    /// Whether a PUBACK that is not for the message sent first ends the connection (`AbortOnOutOfOrderPubAck`).
+    pub abort_on_bad_puback: bool,
+    /// Names of the properties that a RETAIN and a DUP flag of a client become.
+    pub retain_property: String,
+    /// See [`EngineConfig::retain_property`].
+    pub dup_property: String,
+    /// Name of the property of a message that limits the quality of service of its delivery.
+    pub qos_property: String,
+    /// Quality of service of the delivery of messages without it (`DefaultPublishToClientQoS`).
+    pub delivery_qos: QoS,
+    /// Name of the property that tells a will from other messages.
+    pub will_property: String,
     /// Messages in flight to one client. Full: its queues wait.
     pub delivery_window: u16,
     /// Bytes waiting to be written to one client. Full: its queues wait. Twice as much, with answers to what it
@@ -71,6 +88,13 @@ impl Default for EngineConfig {
             sent_renews_keep_alive: false,
             sender_of_topic: false,
             ack_timeout_ms: 30_000,
+            retransmissions_max: None,
+            abort_on_bad_puback: false,
+            retain_property: "mqtt-retain".to_owned(),
+            dup_property: "mqtt-dup".to_owned(),
+            qos_property: "mqtt-qos".to_owned(),
+            delivery_qos: QoS::AtLeastOnce,
+            will_property: "MessageType".to_owned(),
             delivery_window: 1000,
             out_bytes_max: 512 * 1024,
             batch_bytes_max: 256 * 1024,

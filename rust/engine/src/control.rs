@@ -204,6 +204,7 @@ pub enum CloseReason {
     PacketTooLarge,
     ConnectTimeout,
     KeepAliveTimeout,
+    AckTimeout,
     TlsError,
     Refused,
     UnsupportedProtocolLevel,
@@ -223,6 +224,7 @@ impl CloseReason {
             Self::PacketTooLarge => "packet_too_large",
             Self::ConnectTimeout => "connect_timeout",
             Self::KeepAliveTimeout => "keep_alive_timeout",
+            Self::AckTimeout => "ack_timeout",
             Self::TlsError => "tls_error",
             Self::Refused => "refused",
             Self::UnsupportedProtocolLevel => "unsupported_protocol_level",
@@ -241,6 +243,7 @@ impl CloseReason {
                 | Self::ProtocolError
                 | Self::PacketTooLarge
                 | Self::KeepAliveTimeout
+                | Self::AckTimeout
                 | Self::TlsError
         )
     }

@@ -11,8 +11,9 @@ pub struct Grants {
     pub telemetry_topics: Vec<String>,
     /// Endpoints whose messages go to this session, e.g. `edge1/mod1/`; empty for none.
     pub inputs_endpoint_prefix: String,
-    /// Start of the topics of those messages, e.g. `devices/edge1/modules/mod1/inputs/`.
-    pub inputs_topic_prefix: String,
+    /// Starts of the topics of those messages, e.g. `devices/edge1/modules/mod1/inputs/`: one for each spelling of the
+    /// ids. The first that a filter of the client matches is used.
+    pub inputs_topic_prefixes: Vec<String>,
     /// Model id of the connection.
     pub model_id: Option<String>,
 }

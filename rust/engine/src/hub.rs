@@ -161,6 +161,19 @@ impl Hub {
         }
     }
 
+    /// Sends requests to the shards that own their connections, in order, and wakes each shard once at most.
+    pub fn commands(&self, commands: Vec<(ConnId, Command)>) {
+        let mut by_shard: Vec<Vec<Command>> = self.mailboxes.iter().map(|_| Vec::new()).collect();
+        for (conn, command) in commands {
+            if let Some(own) = by_shard.get_mut(conn.shard()) {
+                own.push(command);
+            }
+        }
+        for (mailbox, mut own) in self.mailboxes.iter().zip(by_shard).filter(|(_, own)| !own.is_empty()) {
+            mailbox.post(|mail| mail.commands.append(&mut own));
+        }
+    }
+
     /// Sends a request to every shard.
     pub fn command_all(&self, make: impl Fn() -> Command) {
         for mailbox in &self.mailboxes {
@@ -190,7 +203,9 @@ impl Hub {
         self.routing.store(Arc::new(table));
         if self.mailboxes.is_empty() {
             // Nobody works with the old routes.
-            unused.iter().for_each(|id| self.remove_endpoint(id));
+            for id in &unused {
+                self.remove_endpoint(id);
+            }
             return Ok(());
         }
         *removal = Some(Removal { version, endpoints: unused, shards_left: self.mailboxes.len() });

@@ -9,9 +9,11 @@ mod config;
 mod control;
 mod control_queue;
 mod endpoint;
+mod escape;
 mod grants;
 mod hub;
 mod ids;
+mod lag;
 mod mailbox;
 mod reclaim;
 mod routing;
@@ -25,10 +27,12 @@ pub use control::{
     CloseReason, ConnectRequest, ControlEvent, ControlPublish, NoticeKind, SendOutcome, WillMessage,
 };
 pub use control_queue::{ControlQueue, Waker};
+pub use edgehub_mqtt::QoS;
 pub use endpoint::{Endpoint, UPSTREAM_ID};
 pub use grants::{Grants, Topic};
 pub use hub::{Hub, RoutesError};
 pub use ids::ConnId;
+pub use lag::RouteLag;
 pub use mailbox::{Command, Filters, Mailbox};
 pub use reclaim::Reclaim;
 pub use routing::{RoutingTable, Ttl};

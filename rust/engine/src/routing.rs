@@ -93,6 +93,12 @@ impl RoutingTable {
         Some(Target { queue: target.queue, expires_at: target.ttl.expires_at(now) })
     }
 
+    /// Name of each route and the queue that it leads to.
+    pub fn queues(&self) -> impl Iterator<Item = (&str, QueueId)> {
+        let names = self.routes.routes().iter().map(|route| route.name.as_str());
+        names.zip(self.targets.iter().map(|target| target.queue))
+    }
+
     /// Messages that took each route since it is in force: name, count.
     pub fn matches(&self) -> Vec<(String, u64)> {
         let names = self.routes.routes().iter().map(|route| route.name.clone());

@@ -4,9 +4,10 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{EDGE, EPOCH, World, bodies, connect_bytes, module_grants, packet_id};
-use edgehub_engine::{Command, ConnId, EngineConfig, Filters, Hub, Shard};
+use edgehub_engine::{Command, ConnId, EngineConfig, Filters, Hub, Shard, Waker};
 use edgehub_mqtt::{QoS, encode_subscribe};
 use edgehub_router::RouteDecl;
 use edgehub_store::{Media, Store, StoreConfig, SyncPolicy};
@@ -105,4 +106,39 @@ fn a_change_of_routes_gives_nothing_back_to_a_connection_that_was_taken_over() {
     pair.swap();
     pair.world.turn(|_| {});
     assert_eq!(bodies(&pair.world.received(new)), ["x"]);
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Waker for Wakes {
+    fn wake(&self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn requests_that_are_sent_together_wake_each_shard_once_and_keep_their_order() {
+    let mut pair = Pair::new();
+    let old = pair.world.client(module_grants("m"));
+    let new = pair.newer();
+    let hub = pair.world.hub.clone();
+    let wakes = [0, 1].map(|index| {
+        let wakes = Arc::new(Wakes::default());
+        let mailbox = hub.mailbox(index).unwrap();
+        mailbox.set_waker(wakes.clone());
+        assert!(mailbox.may_sleep());
+        wakes
+    });
+    let close = |conn, reason: &str| (conn, Command::Close { conn, reason: reason.to_owned() });
+    let grants = Box::new(module_grants("m"));
+    let accept = Command::Accept { conn: new, grants, session_present: false, filters: filters() };
+    hub.commands(vec![close(old, "first"), (new, accept), close(old, "second"), close(new, "third")]);
+    assert_eq!(wakes.map(|wakes| wakes.0.load(Ordering::SeqCst)), [1, 1]);
+    for (conn, reason) in [(old, "first"), (new, "third")] {
+        pair.world.turn(|_| {});
+        let closed = format!("{:?}", pair.world.events());
+        assert!(closed.contains(reason) && !closed.contains("second"), "{conn:?}: {closed}");
+        pair.swap();
+    }
 }

@@ -29,8 +29,8 @@ fn a_message_is_acknowledged_and_delivered_with_its_sender() {
     assert_eq!(world.received(device), [Got::PubAck(5)]);
     let got = world.received(module);
     let topic = "devices/edge1/modules/m/inputs/i/a=1&%24.mid=7&%24.cdid=d1";
-    let want =
-        Got::Publish { topic: topic.to_owned(), payload: b"body".to_vec(), qos: 1, id: Some(ids(&got)[0]) };
+    let (topic, payload, id) = (topic.to_owned(), b"body".to_vec(), Some(ids(&got)[0]));
+    let want = Got::Publish { topic, payload, qos: 1, id, dup: false };
     assert_eq!(got, [want]);
     assert_eq!(world.hub.queue_lengths()[0].2, 1);
     world.feed(module, &puback_bytes(ids(&got)[0]));

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use edgehub_engine::{Command, ConnId, Filters, Hub, Outcome, RoutesError};
+use edgehub_engine::{Command, ConnId, Filters, Hub, Outcome, QoS, RoutesError};
 use edgehub_net::{EventFd, IoThreads, NetError, SystemClock, TlsIdentity, TlsOptions, TlsVersions};
 use edgehub_store::{Media, OverflowPolicy, Quota, Store, SyncPolicy};
 use edgehub_types::Clock;
@@ -18,6 +18,7 @@ use crate::batch::UpstreamBatch;
 use crate::door::without_gil;
 use crate::errors::{ConfigError, CoreError, Failure};
 use crate::grants::Grants;
+use crate::outbox::Outbox;
 use crate::profile::Profile;
 use crate::routes::{RouteFault, RouteTuple, declarations, route_error};
 use crate::{events, metrics};
@@ -32,6 +33,7 @@ pub(crate) struct Engine {
     clock: Arc<dyn Clock>,
     events: Arc<EventFd>,
     profile: Profile,
+    outbox: Outbox,
     threads: Mutex<Option<Arc<IoThreads>>>,
 }
 
@@ -42,6 +44,8 @@ impl Engine {
         sync_min_interval_ms=0, spill_index_entries=None, io_threads=Some(0), low_memory=false, pooled_buffers=true,
         packet_bytes_max=262_144, connect_timeout_ms=60_000, keep_alive_max_ms=600_000,
         ack_timeout_ms=30_000, connections_max=4096, listen_backlog=200,
+        retransmissions_max=None, abort_on_bad_puback=false, retain_property="mqtt-retain",
+        dup_property="mqtt-dup", qos_property="mqtt-qos", delivery_qos=1, will_property="MessageType",
         sender_of_topic=false, sent_renews_keep_alive=false))]
     // One keyword per setting; Python has no other way.
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
@@ -62,6 +66,13 @@ impl Engine {
         ack_timeout_ms: u64,
         connections_max: usize,
         listen_backlog: u32,
+        retransmissions_max: Option<u32>,
+        abort_on_bad_puback: bool,
+        retain_property: &str,
+        dup_property: &str,
+        qos_property: &str,
+        delivery_qos: u8,
+        will_property: &str,
         sender_of_topic: bool,
         sent_renews_keep_alive: bool,
     ) -> PyResult<Self> {
@@ -79,6 +90,12 @@ impl Engine {
         config.keep_alive_max_ms = keep_alive_max_ms;
         config.ack_timeout_ms = ack_timeout_ms;
         config.connections_max = connections_max;
+        config.retransmissions_max = retransmissions_max;
+        config.abort_on_bad_puback = abort_on_bad_puback;
+        (config.retain_property, config.dup_property) = (retain_property.to_owned(), dup_property.to_owned());
+        (config.qos_property, config.will_property) = (qos_property.to_owned(), will_property.to_owned());
+        config.delivery_qos = QoS::from_bits(delivery_qos)
+            .ok_or_else(|| ConfigError::new_err("delivery_qos is not 0, 1 or 2"))?;
         config.sender_of_topic = sender_of_topic;
         config.sent_renews_keep_alive = sent_renews_keep_alive;
         profile.net.listen_backlog = listen_backlog;
@@ -166,6 +183,14 @@ impl Engine {
         taken.into_iter().map(|event| events::to_python(py, event)).collect()
     }
 
+    fn hold(&self) {
+        self.outbox.hold();
+    }
+
+    fn flush(&self) {
+        self.outbox.flush(&self.hub);
+    }
+
     #[pyo3(signature = (conn, grants, *, session_present, subscriptions=Vec::new(), inputs_active=false))]
     fn accept(
         &self,
@@ -178,12 +203,12 @@ impl Engine {
         let grants = Box::new(grants.get().inner.clone());
         let filters = Filters { added: subscriptions, inputs_active };
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::Accept { conn, grants, session_present, filters });
+        self.outbox.send(&self.hub, conn, Command::Accept { conn, grants, session_present, filters });
     }
 
     fn refuse(&self, conn: u64, code: u8) {
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::Refuse { conn, code });
+        self.outbox.send(&self.hub, conn, Command::Refuse { conn, code });
     }
 
     #[pyo3(signature = (conn, packet_id, codes, added, *, inputs_active))]
@@ -197,23 +222,23 @@ impl Engine {
     ) {
         let conn = ConnId(conn);
         let filters = Filters { added, inputs_active };
-        self.hub.command(conn, Command::SubAck { conn, packet_id, codes, filters });
+        self.outbox.send(&self.hub, conn, Command::SubAck { conn, packet_id, codes, filters });
     }
 
     #[pyo3(signature = (conn, packet_id, removed, *, inputs_active))]
     fn unsuback(&self, conn: u64, packet_id: u16, removed: Vec<String>, inputs_active: bool) {
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::UnsubAck { conn, packet_id, removed, inputs_active });
+        self.outbox.send(&self.hub, conn, Command::UnsubAck { conn, packet_id, removed, inputs_active });
     }
 
     fn puback(&self, conn: u64, packet_id: u16) {
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::PubAck { conn, packet_id });
+        self.outbox.send(&self.hub, conn, Command::PubAck { conn, packet_id });
     }
 
     fn request_done(&self, conn: u64) {
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::RequestDone { conn });
+        self.outbox.send(&self.hub, conn, Command::RequestDone { conn });
     }
 
     #[pyo3(signature = (conn, topic, payload, qos, *, token=None, created_ms=None))]
@@ -227,12 +252,12 @@ impl Engine {
         created_ms: Option<u64>,
     ) {
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::Send { conn, topic, payload, qos, token, created_ms });
+        self.outbox.send(&self.hub, conn, Command::Send { conn, topic, payload, qos, token, created_ms });
     }
 
     fn close(&self, conn: u64, reason: String) {
         let conn = ConnId(conn);
-        self.hub.command(conn, Command::Close { conn, reason });
+        self.outbox.send(&self.hub, conn, Command::Close { conn, reason });
     }
 
     #[pyo3(signature = (routes, *, default_ttl_secs))]
@@ -337,7 +362,11 @@ fn versions_of(names: &[String]) -> PyResult<TlsVersions> {
     }
 }
 
-fn open(profile: Profile, storage_dir: Option<PathBuf>, io_threads: Option<usize>) -> Result<Engine, Failure> {
+fn open(
+    profile: Profile,
+    storage_dir: Option<PathBuf>,
+    io_threads: Option<usize>,
+) -> Result<Engine, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let events = Arc::new(EventFd::new().map_err(|error| Failure::Config(error.to_string()))?);
     let media = match storage_dir {
@@ -347,5 +376,5 @@ fn open(profile: Profile, storage_dir: Option<PathBuf>, io_threads: Option<usize
     let (store, _recovery) = Store::open(media, profile.store.clone(), clock.clone())?;
     let hub = Hub::new(profile.engine.clone(), store, io_threads.map_or(0, IoThreads::shards_for));
     hub.control().set_waker(events.clone());
-    Ok(Engine { hub, clock, events, profile, threads: Mutex::new(None) })
+    Ok(Engine { hub, clock, events, profile, outbox: Outbox::default(), threads: Mutex::new(None) })
 }

@@ -12,13 +12,13 @@ pub(crate) struct Grants {
 impl Grants {
     #[new]
     #[pyo3(signature = (*, device_id, module_id=None, telemetry_topics, inputs_endpoint_prefix=None,
-        inputs_topic_prefix=None, model_id=None))]
+        inputs_topic_prefixes=Vec::new(), model_id=None))]
     fn py_new(
         device_id: String,
         module_id: Option<String>,
         telemetry_topics: Vec<String>,
         inputs_endpoint_prefix: Option<String>,
-        inputs_topic_prefix: Option<String>,
+        inputs_topic_prefixes: Vec<String>,
         model_id: Option<String>,
     ) -> Self {
         Self {
@@ -27,7 +27,7 @@ impl Grants {
                 module_id: module_id.unwrap_or_default(),
                 telemetry_topics,
                 inputs_endpoint_prefix: inputs_endpoint_prefix.unwrap_or_default(),
-                inputs_topic_prefix: inputs_topic_prefix.unwrap_or_default(),
+                inputs_topic_prefixes,
                 model_id,
             },
         }

@@ -12,6 +12,7 @@ mod errors;
 mod events;
 mod grants;
 mod metrics;
+mod outbox;
 mod profile;
 mod router;
 mod routes;

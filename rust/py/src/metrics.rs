@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use edgehub_engine::{Family, Hub};
+use edgehub_engine::{Family, Hub, RouteLag};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyTuple};
 
@@ -18,6 +18,7 @@ pub(crate) fn snapshot<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, P
     totals.set_item("unack", rows(py, &stats.unacked, |labels| labels)?)?;
     totals.set_item("queues", hub.queue_lengths())?;
     totals.set_item("lost", hub.queue_losses())?;
+    totals.set_item("lag", hub.route_lags().into_iter().map(lag_row).collect::<Vec<_>>())?;
     totals.set_item("routes", hub.routing_table().matches())?;
     totals.set_item("counters", counters(py, hub)?)?;
     totals.set_item("connections", connections(py, hub)?)?;
@@ -38,6 +39,12 @@ fn dropped<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyList>> {
     let list = PyList::empty(py);
     rows.into_iter().try_for_each(|labelled| list.append(row(py, labelled)?))?;
     Ok(list)
+}
+
+/// Route, endpoint, priority, messages, bytes, milliseconds.
+fn lag_row(lag: RouteLag) -> (String, String, u32, u64, u64, u64) {
+    let RouteLag { route, endpoint, priority, messages, bytes, age_ms } = lag;
+    (route, endpoint, priority, messages, bytes, age_ms)
 }
 
 /// Adds to the row with these labels. Each set of labels may be in a family only once.

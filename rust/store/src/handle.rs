@@ -49,6 +49,19 @@ impl Queue {
         self.len() == 0
     }
 
+    /// Bytes that they take: of their records, 24 and more beside each payload; in spill files of their entries, where
+    /// a file that is begun counts the rest by its average.
+    pub fn waiting_bytes(&self) -> u64 {
+        self.inner.bytes()
+    }
+
+    /// How long the first of them has waited, in milliseconds and about to the second, rather too long than too short;
+    /// `None` when there is none. Counted in store time, so that a step of the wall clock does not show; only in
+    /// spill files it is the wall clock of then that tells. Takes some locks: for a scrape, not for a message.
+    pub fn oldest_ms(&self) -> Option<u64> {
+        self.shared.oldest_ms(&self.inner)
+    }
+
     /// Messages dropped since the store was opened because their time had passed.
     pub fn expired(&self) -> u64 {
         self.lost(LossCause::Expired)

@@ -75,6 +75,8 @@ pub(crate) struct Journal {
     stated: u64,
     attested: u64,
     sealed_unsynced: Vec<Arc<Segment>>,
+    /// The memory of an earlier list.
+    spare_list: Vec<Arc<Segment>>,
     active_unsynced: bool,
     folder_unsynced: bool,
     header: Vec<u8>,
@@ -110,6 +112,7 @@ impl Journal {
             stated: 0,
             attested: 0,
             sealed_unsynced: Vec::new(),
+            spare_list: Vec::new(),
             active_unsynced: false,
             folder_unsynced: false,
             header: Vec::new(),
@@ -144,9 +147,11 @@ impl Journal {
     }
 
     /// A sync ended well.
-    pub fn set_synced(&mut self, synced: &Unsynced) {
+    pub fn set_synced(&mut self, mut synced: Unsynced) {
         self.durable = self.durable.max(synced.upto);
         self.attested = self.attested.max(synced.stated);
+        synced.segments.clear();
+        self.spare_list = synced.segments;
     }
 
     /// Whether written bytes wait for a sync; with `sealed_only`, those of full segments.
@@ -156,7 +161,8 @@ impl Journal {
 
     /// Takes the list of what a sync has to cover.
     pub fn take_unsynced(&mut self, sealed_only: bool) -> Unsynced {
-        let mut segments = std::mem::take(&mut self.sealed_unsynced);
+        let spare = std::mem::take(&mut self.spare_list);
+        let mut segments = std::mem::replace(&mut self.sealed_unsynced, spare);
         let mut upto = self.active.as_ref().map_or(self.log_end, |active| active.segment.meta.base);
         let mut stated = 0;
         if let Some(active) = self.active.as_ref().filter(|_| !sealed_only) {

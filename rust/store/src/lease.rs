@@ -31,7 +31,8 @@ pub struct Leased<'a> {
     pub epoch: u32,
     /// When it must no longer be delivered, in the time of the store.
     pub expires_at: UnixMs,
-    /// Whether it was leased before, since the start of this process.
+    /// Whether it may have been leased before: in this process, or, for what was there when the store was opened, in
+    /// an earlier one.
     pub redelivered: bool,
     /// The payload.
     pub payload: &'a [u8],
@@ -246,7 +247,7 @@ impl Shared {
                     continue;
                 }
             };
-            let redelivered = planned.entry.is_released();
+            let redelivered = queue.may_repeat(planned.seq, planned.entry);
             if !deliver(Leased { seq: planned.seq, epoch, expires_at, redelivered, payload }) {
                 return Some(planned);
             }

@@ -28,16 +28,32 @@ const TIME_STEP_MS: u64 = 1000;
 /// Notes of one segment; with more, each second one is forgotten.
 const TIMES_MAX: usize = 1024;
 
-/// When a segment was written, by address and by the wall clock of then, about to the second.
+/// When something was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Written {
+    /// By the wall clock of then, milliseconds; 0 = not known.
+    pub wall_ms: u64,
+    /// In store time, milliseconds; 0 = not known.
+    pub store_ms: u64,
+}
+
+impl Written {
+    fn is_near(self, other: Self) -> bool {
+        self.wall_ms.abs_diff(other.wall_ms) < TIME_STEP_MS
+            && self.store_ms.abs_diff(other.store_ms) < TIME_STEP_MS
+    }
+}
+
+/// When a segment was written, by address, about to the second.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct WriteTimes {
-    notes: Vec<(u64, u64)>,
+    notes: Vec<(u64, Written)>,
 }
 
 impl WriteTimes {
     /// What begins at `address` was written then.
-    pub fn note(&mut self, address: u64, ms: u64) {
-        if self.notes.last().is_some_and(|(_, last)| ms.abs_diff(*last) < TIME_STEP_MS) {
+    pub fn note(&mut self, address: u64, written: Written) {
+        if self.notes.last().is_some_and(|(_, last)| last.is_near(written)) {
             return;
         }
         if self.notes.len() >= TIMES_MAX {
@@ -47,13 +63,13 @@ impl WriteTimes {
                 at % 2 == 1
             });
         }
-        self.notes.push((address, ms));
+        self.notes.push((address, written));
     }
 
-    /// When what lies at `address` was written; 0 = not known.
-    pub fn at(&self, address: u64) -> u64 {
+    /// When what lies at `address` was written, or a little before.
+    pub fn at(&self, address: u64) -> Written {
         let behind = self.notes.partition_point(|(from, _)| *from <= address);
-        behind.checked_sub(1).and_then(|at| self.notes.get(at)).map_or(0, |(_, ms)| *ms)
+        behind.checked_sub(1).and_then(|at| self.notes.get(at)).map_or_else(Written::default, |(_, at)| *at)
     }
 }
 
@@ -82,8 +98,13 @@ impl SegmentMeta {
     }
 
     /// Notes when a batch is written.
-    pub fn note_time(&self, address: u64, ms: u64) {
-        self.times.lock().note(address, ms);
+    pub fn note_time(&self, address: u64, written: Written) {
+        self.times.lock().note(address, written);
+    }
+
+    /// When what lies at `address` was written.
+    pub fn written_at(&self, address: u64) -> Written {
+        self.times.lock().at(address)
     }
 
     /// When it was written, as far as it is.

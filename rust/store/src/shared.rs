@@ -20,7 +20,7 @@ use crate::lease::ScratchPool;
 use crate::ledger::{Ledger, LossCause, Lost};
 use crate::queue::{Changes, QueueInner, SpentFile};
 use crate::quota::QuotaCell;
-use crate::segment::SegmentSet;
+use crate::segment::{SegmentSet, Written};
 use crate::spill::BlockCache;
 use crate::stats::{Counters, add};
 use crate::tail::TailCache;
@@ -190,7 +190,8 @@ impl Shared {
     pub fn write(&self, journal: &mut Journal, address: u64, bytes: &[u8]) -> Result<(), StoreError> {
         journal.write(bytes).map_err(|error| self.set_poison(error))?;
         if let Some(active) = &journal.active {
-            active.segment.meta.note_time(address, self.clock.unix().0);
+            let written = Written { wall_ms: self.clock.unix().0, store_ms: self.time.written_at() };
+            active.segment.meta.note_time(address, written);
         }
         self.tail.append(address, bytes);
         add(&self.counters.writes, 1);

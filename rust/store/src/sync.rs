@@ -85,7 +85,7 @@ impl Shared {
         for segment in &unsynced.segments {
             self.sync_segment(segment)?;
         }
-        self.journal.lock().set_synced(&unsynced);
+        self.journal.lock().set_synced(unsynced);
         if matches!(self.policy, SyncPolicy::Interval { .. }) {
             self.load.unsynced.fetch_sub(bytes, Ordering::Relaxed);
             self.relieve();

@@ -144,6 +144,11 @@ impl StoreTime {
         now
     }
 
+    /// Store time of the last batch or header written.
+    pub fn written_at(&self) -> u64 {
+        self.written_at.load(Ordering::Relaxed)
+    }
+
     /// For a segment header that is about to be written.
     pub fn stamp(&self) -> Stamp {
         Stamp {

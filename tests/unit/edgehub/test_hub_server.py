@@ -219,6 +219,51 @@ async def test_the_memory_settings_reach_the_engine(
         assert (options["low_memory"], options["pooled_buffers"]) == (low_memory, pooled_buffers)
 
 
+MESSAGE_DEFAULTS = {
+    "ack_timeout_ms": 30_000,
+    "retransmissions_max": None,
+    "abort_on_bad_puback": False,
+    "retain_property": "mqtt-retain",
+    "dup_property": "mqtt-dup",
+    "qos_property": "mqtt-qos",
+    "delivery_qos": 1,
+    "will_property": "MessageType",
+}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "options"),
+    [
+        ({}, {}),
+        (
+            {"RetainPropertyName": "kept", "DupPropertyName": "again"},
+            {"retain_property": "kept", "dup_property": "again"},
+        ),
+        (
+            {"QoSPropertyName": "q", "DefaultPublishToClientQoS": "0"},
+            {"qos_property": "q", "delivery_qos": 0},
+        ),
+        ({"ServicePropertyPrefix": "svc-"}, {"will_property": "svc-MessageType"}),
+        ({"AbortOnOutOfOrderPubAck": "true"}, {"abort_on_bad_puback": True}),
+        ({"DeviceReceiveAckTimeout": "00:00:05"}, {"ack_timeout_ms": 5000}),
+        ({"DeviceReceiveAckTimeout": "00:01:00"}, {}),
+        ({"MaxOutboundRetransmissionCount": "2"}, {}),
+        (
+            {"DeviceReceiveAckTimeout": "00:00:05", "MaxOutboundRetransmissionCount": "2"},
+            {"ack_timeout_ms": 5000, "retransmissions_max": 2},
+        ),
+    ],
+)
+async def test_the_message_settings_reach_the_engine(
+    alone: dict[str, str], engines: Engines, chosen: dict[str, str], options: dict[str, object]
+) -> None:
+    hub = server(alone | {f"mqttSettings__{name}": text for name, text in chosen.items()}, engines)
+    async with running(hub):
+        assert engines.engine is not None
+        wanted = MESSAGE_DEFAULTS | options
+        assert {name: engines.engine.options[name] for name in wanted} == wanted
+
+
 @pytest.mark.parametrize(
     ("setting", "option"),
     [

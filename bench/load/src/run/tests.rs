@@ -20,7 +20,7 @@ fn config(port: u16, options: &str) -> RunConfig {
 }
 
 /// A mirror that serves until the test process ends.
-fn mirror() -> u16 {
+pub fn mirror() -> u16 {
     let mut mirror = Mirror::bind(0).unwrap();
     let port = mirror.port().unwrap();
     thread::spawn(move || mirror.serve());
@@ -28,7 +28,7 @@ fn mirror() -> u16 {
 }
 
 /// A broker that reads once from each connection, answers this, and closes.
-fn broker_answering(answer: &'static [u8]) -> u16 {
+pub fn broker_answering(answer: &'static [u8]) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     thread::spawn(move || {
@@ -49,6 +49,7 @@ fn every_message_is_counted_once() {
         "--publishers 3 --subscribers 2 --count 300",
         "--qos 0 --publishers 2 --count 500",
         "--rate 1e5 --publishers 4 --count 400",
+        "--rate 1e5 --step-ms 2 --publishers 4 --count 400",
         "--count 20 --payload-bytes 250000",
     ] {
         let config = config(port, options);
@@ -61,6 +62,23 @@ fn every_message_is_counted_once() {
         assert_eq!(outcome.latency.unwrap().count, outcome.drained.streams.unique, "{options}");
         assert_eq!(outcome.lateness.is_some(), options.contains("--rate"), "{options}");
     }
+}
+
+#[test]
+fn who_only_publishes_waits_for_acknowledgements_alone() {
+    let config = config(mirror(), "--subscribers 0 --publishers 2 --count 100");
+    let outcome = run(&config).unwrap();
+    let report = Report::new(&config, &outcome);
+    assert_eq!((report.problems(), outcome.drained.acked), (Vec::new(), 100));
+    assert_eq!(report.to_json()["after_drain"]["by_subscriber"], serde_json::Value::Null);
+}
+
+#[test]
+fn each_subscriber_is_counted_by_itself() {
+    let config = config(mirror(), "--subscribers 3 --count 50");
+    let outcome = run(&config).unwrap();
+    assert_eq!(outcome.received.iter().map(|counts| counts.unique).collect::<Vec<_>>(), [50; 3]);
+    assert_eq!(Report::new(&config, &outcome).problems(), Vec::<String>::new());
 }
 
 #[test]
@@ -80,6 +98,16 @@ fn the_broker_process_is_sampled() {
     assert!(outcome.end.broker.unwrap().rss_kib > 0);
     let gone = RunConfig { broker_pid: Some(u32::MAX), ..config };
     assert!(matches!(run(&gone), Err(LoadError::BrokerProcess { pid: u32::MAX, .. })));
+}
+
+#[test]
+fn a_drain_that_goes_on_and_on_is_ended() {
+    // Two fan-outs are awaited where one comes; without the limit the wait would take the usual ten seconds.
+    let config = config(mirror(), "--duration-s 0.01 --fanout 2 --drain-max-s 0.05");
+    let began_ns = now_ns();
+    let outcome = run(&config).unwrap();
+    assert!(now_ns() - began_ns < 5_000_000_000);
+    assert_eq!(Report::new(&config, &outcome).problems().len(), 1);
 }
 
 #[test]

@@ -215,7 +215,7 @@ pub(super) enum Blocked {
 /// A module input that the session consumes.
 pub(super) struct InputBinding {
     pub endpoint: Arc<Endpoint>,
-    /// `devices/{d}/modules/{m}/inputs/{input}/`.
+    /// `devices/{d}/modules/{m}/inputs/{input}/`, spelled as a filter of the client has it.
     pub topic_prefix: Vec<u8>,
     /// Granted quality of service; `None` when no filter matches: messages are then rejected (section 1.5).
     pub qos: Option<QoS>,
@@ -254,6 +254,8 @@ pub(super) struct Session {
     /// After a missed acknowledgement: no delivery before this time.
     pub retry_at: Option<MonoTime>,
     pub retries: u32,
+    /// Something in flight was given up: its acknowledgement may still come, and is then nobody's fault.
+    pub gave_up: bool,
 }
 
 impl Session {
@@ -274,6 +276,7 @@ impl Session {
             delivery_blocked: None,
             retry_at: None,
             retries: 0,
+            gave_up: false,
         }
     }
 

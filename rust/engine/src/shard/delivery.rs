@@ -7,6 +7,8 @@ use edgehub_types::{MessageView, MonoTime, SystemProperty};
 use super::Shard;
 use super::conn::{Blocked, Conn, Delivery, InputBinding, Session};
 use crate::bag::encode_bag;
+use crate::config::EngineConfig;
+use crate::control::CloseReason;
 use crate::endpoint::Endpoint;
 use crate::hub::Hub;
 use crate::ids::ConnId;
@@ -81,6 +83,7 @@ impl Shard {
             hub: &self.hub,
             tally: &mut self.sent_tally,
             bag: &mut self.scratch,
+            settled: &mut self.settled,
             now: now.mono,
             out_bytes_max: self.hub.config.out_bytes_max,
         };
@@ -106,6 +109,10 @@ impl Shard {
         let Some(conn) = self.conns.get_mut(slot) else { return };
         let id = conn.id;
         let Some(session) = conn.session() else { return };
+        if self.hub.config.retransmissions_max.is_some_and(|max| session.retries >= max) {
+            let detail = format!("no PUBACK, not even after sending again {} times", session.retries);
+            return self.begin_close(slot, CloseReason::AckTimeout, &detail);
+        }
         bump(&self.hub.stats.redeliveries);
         session.release_deliveries();
         let wait_ms = RETRY_MIN_MS.saturating_mul(1 << session.retries.min(6)).min(RETRY_MAX_MS);
@@ -119,9 +126,14 @@ impl Shard {
 }
 
 fn binding(session: &Session, endpoint: std::sync::Arc<Endpoint>) -> InputBinding {
-    let topic_prefix = format!("{}{}/", session.grants.inputs_topic_prefix, endpoint.input());
-    let qos = session.granted(&format!("{topic_prefix}{ANY_BAG}"));
-    InputBinding { endpoint, topic_prefix: topic_prefix.into_bytes(), qos }
+    let input = endpoint.input();
+    let granted = session.grants.inputs_topic_prefixes.iter().find_map(|prefix| {
+        let topic_prefix = format!("{prefix}{input}/");
+        let qos = session.granted(&format!("{topic_prefix}{ANY_BAG}"))?;
+        Some((topic_prefix.into_bytes(), qos))
+    });
+    let (topic_prefix, qos) = granted.map_or_else(Default::default, |(prefix, qos)| (prefix, Some(qos)));
+    InputBinding { endpoint, topic_prefix, qos }
 }
 
 /// One pass over the queues of a session.
@@ -129,6 +141,8 @@ struct Run<'a> {
     hub: &'a Hub,
     tally: &'a mut Tally,
     bag: &'a mut Vec<u8>,
+    /// Messages of a lease that nobody acknowledges; empty between two.
+    settled: &'a mut Vec<u64>,
     now: MonoTime,
     out_bytes_max: usize,
 }
@@ -182,18 +196,21 @@ impl Run<'_> {
         let bytes = self.out_bytes_max.saturating_sub(out.len());
         let Session { bindings, in_flight, .. } = session;
         let binding = &bindings[index];
-        let (mut settled, mut lost) = (Vec::new(), Vec::new());
+        let (mut epoch, mut lost) = (0, Vec::new());
         let count = queue.lease(now, room, bytes, |leased| {
             let delivery =
                 Delivery { queue: queue_index, seq: leased.seq, epoch: leased.epoch, sent: self.now };
             let mut packet_id = None;
+            if std::mem::replace(&mut epoch, leased.epoch) != leased.epoch {
+                self.settled.clear(); // the lease that they belonged to is over
+            }
             let next_id = || {
                 packet_id = in_flight.insert(delivery).ok();
                 packet_id
             };
             match self.encode(binding, &leased, queue.priority(), out, next_id) {
                 Encoded::AwaitsAck => {}
-                Encoded::Settled => settled.push((leased.seq, leased.epoch)),
+                Encoded::Settled => self.settled.push(leased.seq),
                 Encoded::Lost(cause) => {
                     // One that could not be written after all: nothing will acknowledge it.
                     packet_id.and_then(|id| in_flight.ack(id));
@@ -201,14 +218,15 @@ impl Run<'_> {
                 }
             }
             true
-        })?;
-        for (seq, epoch) in settled {
-            queue.ack(seq, epoch);
+        });
+        if !self.settled.is_empty() {
+            queue.ack_all(self.settled, epoch);
+            self.settled.clear();
         }
         for (seq, epoch, cause) in lost {
             queue.ack_lost(seq, epoch, cause);
         }
-        Ok(count)
+        count
     }
 
     fn encode(
@@ -232,13 +250,14 @@ impl Run<'_> {
             stats.dropped.add(&["rejected", message.head.device, ""], 1);
             return Encoded::Lost(LossCause::Rejected);
         };
-        let qos = qos.min(wanted_qos(&message));
+        let qos = qos.min(wanted_qos(&message, &self.hub.config));
         self.bag.clear();
         encode_bag(&message, self.bag);
         let packet_id = if qos == QoS::AtMostOnce { None } else { next_id() };
         let topic = [binding.topic_prefix.as_slice(), self.bag.as_slice()];
-        if let Err(error) =
-            encode_publish_header(out, false, qos, false, &topic, packet_id, message.body.len())
+        // MQTT-3.3.1-2: never with QoS 0.
+        let dup = leased.redelivered && qos > QoS::AtMostOnce;
+        if let Err(error) = encode_publish_header(out, dup, qos, false, &topic, packet_id, message.body.len())
         {
             log::error!("message {} of {} cannot be sent: {error}", leased.seq, binding.endpoint.id());
             stats.dropped.add(&["not_encodable", message.head.device, ""], 1);
@@ -258,11 +277,12 @@ enum Encoded {
     Lost(LossCause),
 }
 
-/// Quality of service that the message asks for: property `mqtt-qos`, else 1 (M-031).
-fn wanted_qos(message: &MessageView<'_>) -> QoS {
-    match message.properties.application("mqtt-qos") {
+/// Quality of service that the message asks for in a property, else the one that is configured (M-031).
+fn wanted_qos(message: &MessageView<'_>, config: &EngineConfig) -> QoS {
+    match message.properties.application(&config.qos_property) {
         Some(Some("0")) => QoS::AtMostOnce,
-        _ => QoS::AtLeastOnce,
+        Some(Some("1" | "2")) => QoS::AtLeastOnce,
+        _ => config.delivery_qos,
     }
 }
 

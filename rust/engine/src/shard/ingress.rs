@@ -143,8 +143,8 @@ impl Ingress {
             let decoded = self.bag.decode(bag, &mut self.properties);
             decoded.map_err(|error| (NoticeKind::BadProperties, error.to_string()))?;
         }
-        self.mark(publish.retain, "mqtt-retain", "true");
-        self.mark(publish.dup, "mqtt-dup", "true");
+        self.mark(publish.retain, &hub.config().retain_property, "true");
+        self.mark(publish.dup, &hub.config().dup_property, "true");
         self.check_size(hub, grants, publish)?;
         self.route_and_push(hub, now, grants, publish.payload, publish.packet_id.is_some());
         Ok(())
@@ -152,7 +152,7 @@ impl Ingress {
 
     fn mark(&mut self, set: bool, name: &str, value: &str) {
         if set {
-            // A constant name and value always fit.
+            // A name of the configuration is short, the value constant: both always fit.
             let _ = self.properties.push(PropertyKey::Application(name), Some(value));
         }
     }
@@ -411,8 +411,8 @@ impl Shard {
             self.hub.stats.dropped.add(&[NoticeKind::BadProperties.name(), &grants.identity(), ""], 1);
             return;
         }
-        ingress.mark(will.retain, "mqtt-retain", "true");
-        ingress.mark(true, "MessageType", "Will");
+        ingress.mark(will.retain, &self.hub.config.retain_property, "true");
+        ingress.mark(true, &self.hub.config.will_property, "Will");
         ingress.route_and_push(&self.hub, self.now, grants, &will.payload, will.qos > 0);
     }
 

@@ -244,8 +244,13 @@ impl Shard {
     pub(super) fn client_acked(&mut self, id: ConnId, packet_id: PacketId) {
         let slot = id.slot();
         let Some(session) = self.conns.get_mut(slot).and_then(|conn| conn.session()) else { return };
+        if self.hub.config.abort_on_bad_puback && session.is_out_of_order(packet_id) {
+            let detail = format!("PUBACK {packet_id} is not for the message sent first");
+            return self.begin_close(slot, CloseReason::ProtocolError, &detail);
+        }
         // An unexpected acknowledgement is ignored (section 1.3).
         let Some(delivery) = session.settle(packet_id) else { return };
+        session.gave_up = false;
         if let Some(queue) = session.queues.get(usize::from(delivery.queue)) {
             queue.ack(delivery.seq, delivery.epoch);
         }

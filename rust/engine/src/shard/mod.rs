@@ -88,6 +88,7 @@ pub struct Shard {
     /// When unused buffers are looked for again.
     release_at: MonoTime,
     scratch: Vec<u8>,
+    settled: Vec<u64>,
     waiter: Arc<dyn CommitWaiter>,
 }
 
@@ -115,6 +116,7 @@ impl Shard {
             next_scan: MonoTime(u64::MAX),
             release_at: MonoTime(0),
             scratch: Vec::new(),
+            settled: Vec::new(),
             waiter: Arc::new(ShardWaiter { hub: hub.clone(), shard: index }),
             hub,
         }

@@ -71,9 +71,17 @@ impl Session {
     pub fn release_deliveries(&mut self) {
         let of_queues: Vec<PacketId> =
             self.in_flight.iter().filter(|(_, d)| !d.is_of_control_plane()).map(|(id, _)| id).collect();
+        self.gave_up |= !of_queues.is_empty();
         for id in of_queues {
             self.in_flight.ack(id);
         }
+    }
+
+    /// Whether a PUBACK is not for the message that has been in flight longest, nor for one that was given up.
+    pub fn is_out_of_order(&self, packet_id: PacketId) -> bool {
+        let is_unknown = self.in_flight.get(packet_id).is_none();
+        let is_next = self.in_flight.oldest().is_some_and(|(id, _)| id == packet_id);
+        !(is_next || is_unknown && self.gave_up)
     }
 
     /// What has waited longest among what does not wait for ever.
@@ -90,6 +98,7 @@ impl Session {
                 return true;
             }
             self.settle(id);
+            self.gave_up = true;
         }
         false
     }

@@ -23,7 +23,7 @@ pub enum Got {
     PubAck(u16),
     SubAck(u16, Vec<u8>),
     UnsubAck(u16),
-    Publish { topic: String, payload: Vec<u8>, qos: u8, id: Option<u16> },
+    Publish { topic: String, payload: Vec<u8>, qos: u8, id: Option<u16>, dup: bool },
     PingResp,
 }
 
@@ -197,7 +197,7 @@ pub fn module_grants(name: &str) -> Grants {
         module_id: name.to_owned(),
         telemetry_topics: vec![format!("devices/{EDGE}/modules/{name}/messages/events")],
         inputs_endpoint_prefix: format!("{EDGE}/{name}/"),
-        inputs_topic_prefix: format!("devices/{EDGE}/modules/{name}/inputs/"),
+        inputs_topic_prefixes: vec![format!("devices/{EDGE}/modules/{name}/inputs/")],
         model_id: None,
     }
 }
@@ -248,6 +248,7 @@ pub fn parse(mut bytes: &[u8]) -> Vec<Got> {
                 payload: publish.payload.to_vec(),
                 qos: publish.qos.bits(),
                 id: publish.packet_id.map(std::num::NonZero::get),
+                dup: publish.dup,
             },
             other => panic!("a server never sends {other:?}"),
         });
@@ -260,6 +261,16 @@ pub fn bodies(got: &[Got]) -> Vec<String> {
     got.iter()
         .filter_map(|got| match got {
             Got::Publish { payload, .. } => Some(String::from_utf8_lossy(payload).into_owned()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Body and DUP of every message.
+pub fn repeats(got: &[Got]) -> Vec<(String, bool)> {
+    got.iter()
+        .filter_map(|got| match got {
+            Got::Publish { payload, dup, .. } => Some((String::from_utf8_lossy(payload).into_owned(), *dup)),
             _ => None,
         })
         .collect()

@@ -137,7 +137,7 @@ pub fn grants(client_id: &str) -> Grants {
             module_id: module.to_owned(),
             telemetry_topics,
             inputs_endpoint_prefix: format!("{client_id}/"),
-            inputs_topic_prefix: format!("devices/{device}/modules/{module}/inputs/"),
+            inputs_topic_prefixes: vec![format!("devices/{device}/modules/{module}/inputs/")],
             model_id: None,
         },
     }

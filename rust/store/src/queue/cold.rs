@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use edgehub_types::{MonoTime, UnixMs};
 
-use super::{Changes, QueueInner, QueueState};
+use super::{Changes, Count, QueueInner, QueueState};
 use crate::batch::QueueId;
 use crate::format::BlockHeader;
 use crate::index::{Entry, SeqIndex};
@@ -19,7 +19,7 @@ pub(super) struct Cold {
     /// Messages that are nowhere else, in files; the sum of theirs.
     pub left: u64,
     /// Nothing below this number is to be fetched any more ..
-    next_seq: u64,
+    pub next_seq: u64,
     /// .. and nothing from this one on yet.
     pub limit_seq: u64,
     /// Since when the disk cannot read what is next.
@@ -104,6 +104,12 @@ impl Cold {
         self.left + self.back.len() as u64
     }
 
+    /// Bytes of those in files and in the index behind them.
+    pub fn bytes(&self) -> u64 {
+        let in_files: u64 = self.files.iter().map(|file| file.left_bytes).sum();
+        in_files + Count::of_all(&self.back).bytes
+    }
+
     /// The number below which messages are in files, unless the checkpoint is beyond it.
     pub fn recorded_above(&self, head_seq: u64) -> u64 {
         if self.recorded_seq > head_seq { self.recorded_seq } else { 0 }
@@ -114,7 +120,7 @@ impl Cold {
         self.generation = self.generation.wrapping_add(1);
         self.growing = false;
         self.left = 0;
-        self.files.iter_mut().for_each(|file| file.left = 0);
+        self.files.iter_mut().for_each(|file| (file.left, file.left_bytes) = (0, 0));
         self.recorded_seq = 0;
         self.list = None;
         std::mem::take(&mut self.back)
@@ -135,11 +141,12 @@ impl Cold {
     }
 
     /// Counts messages as fetched, or as lost.
-    fn take(&mut self, file: u64, count: u64) -> u64 {
-        let Some(file) = self.files.iter_mut().find(|own| own.number == file) else { return 0 };
-        let taken = count.min(file.left);
-        file.left -= taken;
-        self.left -= taken;
+    fn take(&mut self, file: u64, count: u64) -> Count {
+        let Some(file) = self.files.iter_mut().find(|own| own.number == file) else {
+            return Count::default();
+        };
+        let taken = file.take(count);
+        self.left -= taken.msgs;
         taken
     }
 
@@ -208,14 +215,15 @@ impl QueueInner {
             return Changes::default();
         }
         state.index.advance_to(block.first_seq);
-        let (first, mut fetched) = (from.max(state.index.next()), 0);
+        let (first, mut fetched) = (from.max(state.index.next()), Count::default());
         for (seq, entry) in entries.iter().filter(|(seq, _)| *seq >= first) {
             state.index.push(*seq, *entry);
-            fetched += 1;
+            fetched.add(*entry);
         }
-        state.cold.take(file, fetched as u64);
+        let taken = state.cold.take(file, fetched.msgs);
+        self.count_moved(taken.bytes, fetched.bytes);
         let changes = state.pass(block.end_seq);
-        Changes { fetched, ..changes }
+        Changes { fetched: fetched.msgs as usize, ..changes }
     }
 
     /// Leaves out a block that is expired or damaged.
@@ -231,9 +239,9 @@ impl QueueInner {
         let count = count.min(state.cold.left_up_to(file, block));
         let lost = state.cold.take(file, count);
         let changes = state.pass(block.end_seq);
-        self.set_ready(|ready| ready - lost);
-        self.set_len(|len| len - lost);
-        Changes { lost: Lost::some(cause, first, lost), ..changes }
+        self.set_ready(|ready| ready - lost.msgs);
+        self.count_out(lost);
+        Changes { lost: Lost::some(cause, first, lost.msgs), ..changes }
     }
 
     /// Gives up what a file still has.
@@ -247,9 +255,9 @@ impl QueueInner {
         let first = if is_next { first.max(state.cold.next_seq) } else { first };
         let lost = state.cold.take(file, all);
         let changes = if is_next || state.cold.left == 0 { state.pass(end) } else { Changes::default() };
-        self.set_ready(|ready| ready - lost);
-        self.set_len(|len| len - lost);
-        Changes { lost: Lost::some(cause, first, lost), ..changes }
+        self.set_ready(|ready| ready - lost.msgs);
+        self.count_out(lost);
+        Changes { lost: Lost::some(cause, first, lost.msgs), ..changes }
     }
 
     /// Files of which nothing was fetched, with their queue's order kept.

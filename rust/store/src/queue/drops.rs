@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Changes, QueueInner, QueueState, release};
+use super::{Changes, Count, QueueInner, QueueState, release};
 use crate::index::SeqIndex;
 use crate::ledger::{LossCause, Lost};
 use crate::segment::{SegmentMeta, SegmentSet};
@@ -40,15 +40,15 @@ impl QueueInner {
     pub fn drop_in(&self, segments: &SegmentSet, part: &Range<u64>, max: u64) -> Changes {
         let mut state = self.state.lock();
         let QueueState { index, cursor, cold, segment, .. } = &mut *state;
-        let mut lost = Dropped { segments, part, left: max, first_seq: 0, count: 0 };
+        let mut lost = Dropped { segments, part, left: max, first_seq: 0, count: Count::default() };
         lost.drop_in(index, *cursor, segment);
         lost.drop_in(&mut cold.back, 0, segment);
         let (first_seq, count) = (lost.first_seq, lost.count);
         let popped = cold.back.pop_done();
-        self.set_ready(|ready| ready - count);
-        self.set_len(|len| len - count);
+        self.set_ready(|ready| ready - count.msgs);
+        self.count_out(count);
         let changes = Self::pop(&mut state);
-        let lost = Lost::some(LossCause::Quota, first_seq, count);
+        let lost = Lost::some(LossCause::Quota, first_seq, count.msgs);
         Changes { lost, popped: changes.popped + popped, ..changes }
     }
 }
@@ -58,7 +58,7 @@ struct Dropped<'a> {
     part: &'a Range<u64>,
     left: u64,
     first_seq: u64,
-    count: u64,
+    count: Count,
 }
 
 impl Dropped<'_> {
@@ -67,8 +67,8 @@ impl Dropped<'_> {
         while self.left > 0 {
             let Some(entry) = index.get(at).filter(|entry| entry.address < self.part.end) else { break };
             if !entry.is_done() {
-                self.first_seq = if self.count == 0 { index.seq_at(at) } else { self.first_seq };
-                self.count += 1;
+                self.first_seq = if self.count.msgs == 0 { index.seq_at(at) } else { self.first_seq };
+                self.count.add(entry);
                 self.left -= 1;
                 if let Some(entry) = index.get_mut(at) {
                     entry.set_done();

@@ -5,7 +5,7 @@ use std::ops::Range;
 use edgehub_types::UnixMs;
 use parking_lot::MutexGuard;
 
-use super::{Changes, QueueInner, QueueState, release};
+use super::{Changes, Count, QueueInner, QueueState, release};
 use crate::ledger::{LossCause, Lost};
 use crate::segment::SegmentSet;
 
@@ -57,7 +57,7 @@ impl QueueInner {
         let (found, cursor) = state.lying_in(&range);
         let from = found.start.max(cursor);
         let stop = found.end.min(from + LOOK_MAX);
-        let (mut first, mut count, mut clean) = (0, 0, found.start >= cursor);
+        let (mut first, mut count, mut clean) = (0, Count::default(), found.start >= cursor);
         for at in from..stop {
             let index = state.newest();
             let Some(entry) = index.get_mut(at).filter(|entry| !entry.is_done()) else { continue };
@@ -67,16 +67,16 @@ impl QueueInner {
             }
             entry.set_done();
             let entry = *entry;
-            first = if count == 0 { index.seq_at(at) } else { first };
-            count += 1;
+            first = if count.msgs == 0 { index.seq_at(at) } else { first };
+            count.add(entry);
             release(&mut state.segment, segments, entry);
         }
         let next = state.newest().get(stop).filter(|_| stop < found.end).map(|entry| entry.address);
-        self.set_ready(|ready| ready - count);
-        self.set_len(|len| len - count);
-        let changes = if count > 0 { Self::pop(&mut state) } else { Changes::default() };
+        self.set_ready(|ready| ready - count.msgs);
+        self.count_out(count);
+        let changes = if count.msgs > 0 { Self::pop(&mut state) } else { Changes::default() };
         MutexGuard::unlock_fair(state);
-        let changes = Changes { lost: Lost::some(LossCause::Expired, first, count), ..changes };
+        let changes = Changes { lost: Lost::some(LossCause::Expired, first, count.msgs), ..changes };
         Part { changes, clean, next }
     }
 

@@ -7,8 +7,10 @@
 //! what is in files only, what came later (`cold.back`).
 
 mod cold;
+mod count;
 mod drops;
 mod expiry;
+mod oldest;
 mod swap;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use crate::ledger::{LossCause, LossCounts, Lost};
 use crate::segment::{SegmentMeta, SegmentSet};
 use cold::Cold;
 pub(crate) use cold::{Fetch, SpentFile, SpilledBefore};
+pub(crate) use count::Count;
 pub(crate) use swap::{SpillStart, Spilled};
 
 /// What happened to a queue and must be told to the rest of the store once its lock is free.
@@ -62,8 +65,12 @@ pub(crate) struct QueueInner {
     state: Mutex<QueueState>,
     ready: AtomicU64,
     len: AtomicU64,
+    /// Of the messages that `len` counts.
+    bytes: AtomicU64,
     pub lost: LossCounts,
     leasing: AtomicBool,
+    /// Messages below were there when the store was opened: whoever had the queue before may have been sent them.
+    recovered_below: u64,
 }
 
 /// Entries that are passed over under one lock.
@@ -124,8 +131,10 @@ impl QueueInner {
         spilled: SpilledBefore,
     ) -> Self {
         let written_head = if spilled.files.is_empty() { index.head() } else { spilled.head_seq };
+        let recovered_below = index.next().max(spilled.spilled_seq);
         let (index, cold) = Cold::recovered(index, spilled);
         let len = index.len() as u64 + cold.len();
+        let bytes = Count::of_all(&index).bytes + cold.bytes();
         let state = QueueState { index, removed, cold, written_head, ..QueueState::default() };
         Self {
             id,
@@ -134,13 +143,16 @@ impl QueueInner {
             state: Mutex::new(state),
             ready: AtomicU64::new(len),
             len: AtomicU64::new(len),
+            bytes: AtomicU64::new(bytes),
             lost: LossCounts::default(),
             leasing: AtomicBool::new(false),
+            recovered_below,
         }
     }
 
-    pub fn len(&self) -> u64 {
-        self.len.load(Ordering::Relaxed)
+    /// Whether a message may have been handed out before: in this process, or in one that had the store open.
+    pub fn may_repeat(&self, seq: u64, entry: Entry) -> bool {
+        entry.is_released() || seq < self.recovered_below
     }
 
     pub fn has_ready(&self) -> bool {
@@ -175,19 +187,18 @@ impl QueueInner {
         let mut state = self.state.lock();
         let removed = state.removed;
         let index = state.newest();
-        let mut dropped = 0;
+        let (mut dropped, mut added) = (0, Count::default());
         for (seq, entry) in (slot.first_seq..).zip(batch.entries(slot, address)) {
             if removed || seq < index.next() {
                 dropped += 1;
             } else {
                 index.push(seq, entry);
+                added.add(entry);
             }
         }
-        let count = u64::from(slot.count);
-        index.advance_to(slot.first_seq + count);
-        let added = count - dropped;
-        self.set_len(|len| len + added);
-        (self.set_ready(|ready| ready + added) == 0 && added > 0, dropped)
+        index.advance_to(slot.first_seq + u64::from(slot.count));
+        self.count_in(added);
+        (self.set_ready(|ready| ready + added.msgs) == 0 && added.msgs > 0, dropped)
     }
 
     /// Marks one leased message as done, unless the lease is over.
@@ -230,19 +241,19 @@ impl QueueInner {
     fn complete(&self, state: &mut QueueState, segments: &SegmentSet, seq: u64) -> bool {
         let Some(at) = state.index.position(seq).filter(|at| *at < state.cursor) else { return false };
         let done = Self::set_done(state, segments, at);
-        if done {
-            self.set_len(|len| len - 1);
-        }
-        done
+        self.count_out(done);
+        done.msgs > 0
     }
 
-    /// Marks an entry and counts it out of its segment; false when it was done before.
-    fn set_done(state: &mut QueueState, segments: &SegmentSet, at: usize) -> bool {
-        let Some(entry) = state.index.get_mut(at).filter(|entry| !entry.is_done()) else { return false };
+    /// Marks an entry and counts it out of its segment; nothing when it was done before.
+    fn set_done(state: &mut QueueState, segments: &SegmentSet, at: usize) -> Count {
+        let Some(entry) = state.index.get_mut(at).filter(|entry| !entry.is_done()) else {
+            return Count::default();
+        };
         entry.set_done();
         let entry = *entry;
         release(&mut state.segment, segments, entry);
-        true
+        Count::of(entry)
     }
 
     fn pop(state: &mut QueueState) -> Changes {
@@ -276,9 +287,9 @@ impl QueueInner {
         plan: &mut Vec<Planned>,
     ) -> Choice {
         let mut state = self.state.lock();
-        let (mut bytes, mut skipped, mut expired, mut first_expired) = (0, 0, 0, 0);
-        let mut starved = false;
-        while plan.len() < budget.msgs && skipped + expired < SKIP_MAX {
+        let (mut bytes, mut skipped, mut first_expired) = (0, 0, 0);
+        let (mut expired, mut starved) = (Count::default(), false);
+        while plan.len() < budget.msgs && skipped + expired.msgs < SKIP_MAX {
             let Some(entry) = state.index.get(state.cursor) else {
                 starved = state.cold.left > 0;
                 break;
@@ -288,9 +299,8 @@ impl QueueInner {
                 skipped += 1;
             } else if entry.is_expired(now) {
                 let at = state.cursor;
-                first_expired = if expired == 0 { state.index.seq_at(at) } else { first_expired };
-                Self::set_done(&mut state, segments, at);
-                expired += 1;
+                first_expired = if expired.msgs == 0 { state.index.seq_at(at) } else { first_expired };
+                expired += Self::set_done(&mut state, segments, at);
             } else if bytes + len <= budget.bytes || (plan.is_empty() && len <= budget.single) {
                 bytes += len;
                 plan.push(Planned::new(state.index.seq_at(state.cursor), entry));
@@ -299,12 +309,12 @@ impl QueueInner {
             }
             state.cursor += 1;
         }
-        let taken = plan.len() as u64 + expired;
+        let taken = plan.len() as u64 + expired.msgs;
         self.set_ready(|ready| ready - taken);
-        self.set_len(|len| len - expired);
-        let changes = if expired + skipped > 0 { Self::pop(&mut state) } else { Changes::default() };
-        let unfinished = skipped + expired == SKIP_MAX;
-        let lost = Lost::some(LossCause::Expired, first_expired, expired);
+        self.count_out(expired);
+        let changes = if expired.msgs + skipped > 0 { Self::pop(&mut state) } else { Changes::default() };
+        let unfinished = skipped + expired.msgs == SKIP_MAX;
+        let lost = Lost::some(LossCause::Expired, first_expired, expired.msgs);
         Choice { epoch: state.epoch, changes: Changes { lost, ..changes }, unfinished, starved }
     }
 
@@ -344,10 +354,11 @@ impl QueueInner {
             expired += 1;
         }
         let first = first_wanted(&state.index);
-        let fresh = (0..expired).filter(|at| Self::set_done(&mut state, segments, *at)).count() as u64;
-        self.set_ready(|ready| ready - fresh);
-        self.set_len(|len| len - fresh);
-        Changes { lost: Lost::some(LossCause::Expired, first, fresh), ..Self::pop(&mut state) }
+        let mut fresh = Count::default();
+        (0..expired).for_each(|at| fresh += Self::set_done(&mut state, segments, at));
+        self.set_ready(|ready| ready - fresh.msgs);
+        self.count_out(fresh);
+        Changes { lost: Lost::some(LossCause::Expired, first, fresh.msgs), ..Self::pop(&mut state) }
     }
 
     /// Drops all messages below `below`.
@@ -367,7 +378,7 @@ impl QueueInner {
         state.epoch = state.epoch.wrapping_add(1);
         state.removed = true;
         let count = self.len();
-        self.set_len(|_| 0);
+        self.count_nothing();
         self.set_ready(|_| 0);
         let lost = Lost::some(LossCause::EndpointRemoved, first, count);
         let spent = state.cold.let_go(u64::MAX);
@@ -393,11 +404,6 @@ impl QueueInner {
         let old = self.ready.load(Ordering::Relaxed);
         self.ready.store(change(old), Ordering::Release);
         old
-    }
-
-    fn set_len(&self, change: impl FnOnce(u64) -> u64) {
-        let old = self.len.load(Ordering::Relaxed);
-        self.len.store(change(old), Ordering::Relaxed);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Moving entries from the journal to spill files, after the messages were copied there.
 
-use super::{Changes, QueueInner, QueueState, release};
+use super::{Changes, Count, QueueInner, QueueState, release};
 use crate::index::{Entry, spill_address};
 use crate::ledger::{LossCause, Lost};
 use crate::segment::SegmentSet;
@@ -126,9 +126,9 @@ impl QueueInner {
         let moved = state.release_range(segments, keep..end, spilled);
         let popped = end.saturating_sub(keep);
         state.cut(keep, end, in_back, limit);
-        self.set_len(|len| len - moved.lost);
-        self.set_ready(|ready| ready - moved.lost);
-        let lost = Lost::some(LossCause::Damaged, moved.first_lost, moved.lost);
+        self.count_out(moved.lost);
+        self.set_ready(|ready| ready - moved.lost.msgs);
+        let lost = Lost::some(LossCause::Damaged, moved.first_lost, moved.lost.msgs);
         let more = spilled.done < spilled.blocks.len();
         (Changes { popped, lost, ..Changes::default() }, more)
     }
@@ -145,10 +145,10 @@ impl super::cold::Cold {
         for file in files.drain(..) {
             if let Some(last) = self.files.back_mut().filter(|last| last.number == file.number) {
                 bytes += file.bytes - last.bytes;
-                *last = SpillFile { left: last.left, ..file };
+                *last = SpillFile { left: last.left, left_bytes: last.left_bytes, ..file };
             } else {
                 (added, bytes) = (added + 1, bytes + file.bytes);
-                self.files.push_back(SpillFile { left: 0, ..file });
+                self.files.push_back(SpillFile { left: 0, left_bytes: 0, ..file });
             }
         }
         (added, bytes)
@@ -180,7 +180,7 @@ impl Spilled {
 
 #[derive(Default)]
 struct Moved {
-    lost: u64,
+    lost: Count,
     first_lost: u64,
 }
 
@@ -237,9 +237,10 @@ impl QueueState {
                 file.and_then(|number| self.cold.files.iter_mut().rev().find(|own| own.number == number));
             if let Some(file) = file {
                 file.left += 1;
+                file.left_bytes += u64::from(entry.len());
             } else {
-                moved.first_lost = if moved.lost == 0 { seq } else { moved.first_lost };
-                moved.lost += 1;
+                moved.first_lost = if moved.lost.msgs == 0 { seq } else { moved.first_lost };
+                moved.lost.add(entry);
             }
         }
         moved

@@ -19,7 +19,7 @@ use crate::StoreError;
 use crate::format::SegmentHeader;
 use crate::journal::{LogEnd, QueueTable};
 use crate::ledger::Loss;
-use crate::segment::{Segment, SegmentMeta};
+use crate::segment::{Segment, SegmentMeta, Written};
 use crate::time::LastSeen;
 pub(crate) use files::{Part, SegmentFile, segment_number};
 use files::{open_segments, read_header, read_parts};
@@ -267,8 +267,9 @@ impl RecoveryRun {
                 Found::Batch(batch) if self.replay.apply(&batch) => {
                     self.seen.pass(&batch);
                     part.end = batch.header.address + u64::from(batch.header.bytes) - part.base;
-                    let written = self.seen.wall_of(UnixMs(batch.header.written_ms));
-                    part.times.note(batch.header.address, written.0);
+                    let store_ms = batch.header.written_ms;
+                    let wall_ms = self.seen.wall_of(UnixMs(store_ms)).0;
+                    part.times.note(batch.header.address, Written { wall_ms, store_ms });
                     continue;
                 }
                 Found::Batch(batch) => (batch.header.address, u64::from(batch.header.bytes)),

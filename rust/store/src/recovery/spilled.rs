@@ -172,6 +172,16 @@ impl SpillPart {
         wanted.map(|block| self.left_in(block, head)).sum()
     }
 
+    /// About what they take: a block that is begun counts by its average.
+    fn left_bytes(&self, head: u64, left: u64) -> u64 {
+        let wanted = self.list.blocks.iter().filter(|block| block.end_seq > head);
+        let (count, bytes) = wanted.fold((0, 0), |(count, bytes), block| {
+            (count + u64::from(block.count), bytes + u64::from(block.raw_bytes))
+        });
+        let share = u128::from(bytes) * u128::from(left) / u128::from(u64::max(count, 1));
+        u64::try_from(share).unwrap_or(bytes)
+    }
+
     /// Of one block.
     pub fn left_in(&self, block: &BlockHeader, head: u64) -> u64 {
         let (count, numbers) = (u64::from(block.count), block.end_seq - block.first_seq);
@@ -197,6 +207,7 @@ impl SpillPart {
         let mut file = SpillFile::new(self.number, first_seq, self.list.bytes);
         self.list.blocks.iter().for_each(|block| file.add(block));
         file.left = self.left(head);
+        file.left_bytes = self.left_bytes(head, file.left);
         file.complete = self.list.complete;
         file
     }

@@ -12,6 +12,7 @@ pub(crate) use writer::{Message, SpillWriter, Target, WrittenBlock, write_tombst
 
 use crate::batch::QueueId;
 use crate::format::BlockHeader;
+use crate::queue::Count;
 
 /// What the store remembers of a spill file: memory of the backlog is this, not something for each message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub(crate) struct SpillFile {
     pub end_seq: u64,
     /// Messages that were not fetched yet.
     pub left: u64,
+    /// About so many bytes.
+    pub left_bytes: u64,
     /// Bytes of the file up to the end of the last block.
     pub bytes: u64,
     /// Of its messages that expire first and last.
@@ -29,6 +32,8 @@ pub(crate) struct SpillFile {
     pub last_expiry: UnixMs,
     /// Nothing is appended to it any more.
     pub complete: bool,
+    /// When the first message was written to the journal, by the wall clock of then; 0 = not known.
+    pub first_written_ms: u64,
 }
 
 impl SpillFile {
@@ -39,6 +44,8 @@ impl SpillFile {
             first_seq,
             end_seq: first_seq,
             left: 0,
+            left_bytes: 0,
+            first_written_ms: 0,
             bytes,
             first_expiry: UnixMs::MAX,
             last_expiry: UnixMs(0),
@@ -51,9 +58,22 @@ impl SpillFile {
         self.end_seq = block.end_seq;
         self.bytes = block.end_offset();
         if block.count > 0 {
+            if self.first_written_ms == 0 {
+                self.first_written_ms = block.first_written_ms;
+            }
             self.first_expiry = self.first_expiry.min(block.first_expiry);
         }
         self.last_expiry = self.last_expiry.max(block.last_expiry);
+    }
+
+    /// Counts messages out, at most those that are left; each has the average of bytes.
+    pub fn take(&mut self, count: u64) -> Count {
+        let msgs = count.min(self.left);
+        let share = u128::from(self.left_bytes) * u128::from(msgs) / u128::from(self.left.max(1));
+        let bytes = u64::try_from(share).unwrap_or(self.left_bytes);
+        self.left -= msgs;
+        self.left_bytes -= bytes;
+        Count { msgs, bytes }
     }
 }
 

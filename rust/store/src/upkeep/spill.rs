@@ -239,7 +239,7 @@ impl Shared {
                 else {
                     continue;
                 };
-                let written_ms = times.at(entry.address);
+                let written_ms = times.at(entry.address).wall_ms;
                 let message = Message { seq: *seq, written_ms, expires_at, payload };
                 writer.push(&message, &self.spill_numbers)?;
                 spilled.written.push(*seq);

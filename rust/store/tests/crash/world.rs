@@ -14,6 +14,8 @@ struct Sent {
     batch: u64,
     life: u32,
     done: bool,
+    /// It was handed out in this life.
+    leased: bool,
     seq: Option<u64>,
 }
 
@@ -93,7 +95,8 @@ impl World {
             body.resize(8 + usize::from(*size), id as u8);
             bodies.push(body);
             for at in &chosen {
-                let sent = Sent { batch: self.batches, life: self.life, done: false, seq: None };
+                let sent =
+                    Sent { batch: self.batches, life: self.life, done: false, leased: false, seq: None };
                 self.model[*at].sent.insert(id, sent);
             }
         }
@@ -135,8 +138,9 @@ impl World {
             assert!(!sent.done, "delivered after it was done: {sent:?}");
             assert!(sent.batch <= self.committed, "delivered before its commit: {sent:?}");
             assert!(sent.seq.is_none_or(|seq| seq == got.seq));
+            assert!(got.redelivered || (sent.life == self.life && !sent.leased), "not told: {sent:?}");
             assert!(sent.life < self.life || got.seq >= model.floor, "number {} given again", got.seq);
-            sent.seq = Some(got.seq);
+            (sent.seq, sent.leased) = (Some(got.seq), true);
             model.leased.insert(id_of(&got), got.seq);
         }
     }
@@ -222,6 +226,7 @@ impl World {
 /// What came back in one queue is what had to, and a prefix of what could.
 fn check_and_restart(model: &mut ModelQueue, found: &[Got], durable: u64, last_batch: u64) {
     let there: BTreeMap<u64, u64> = found.iter().map(|got| (id_of(got), got.seq)).collect();
+    assert!(found.iter().all(|got| got.redelivered), "any may have been delivered before");
     assert!(found.is_sorted_by(|a, b| id_of(a) < id_of(b) && a.seq < b.seq), "order is kept");
     for (id, sent) in &model.sent {
         let seq = there.get(id);
@@ -235,7 +240,7 @@ fn check_and_restart(model: &mut ModelQueue, found: &[Got], durable: u64, last_b
     model.floor = given.map(|seq| seq + 1).max().unwrap_or(0).max(model.floor);
     model.sent.retain(|id, _| there.contains_key(id));
     for (id, sent) in &mut model.sent {
-        *sent = Sent { done: false, seq: there.get(id).copied(), ..*sent };
+        *sent = Sent { done: false, leased: false, seq: there.get(id).copied(), ..*sent };
     }
     model.leased.clear();
     model.written_done.clear();

@@ -12,6 +12,8 @@ pub struct Message {
     pub payload: Vec<u8>,
     pub expires_at: UnixMs,
     pub released: bool,
+    /// When its commit was heard of.
+    pub since: UnixMs,
 }
 
 /// What left the queue since the store was opened, and what came.
@@ -36,9 +38,10 @@ pub struct ModelQueue {
 
 impl ModelQueue {
     /// A message was committed.
-    pub fn arrive(&mut self, payload: Vec<u8>, expires_at: UnixMs) {
+    pub fn arrive(&mut self, payload: Vec<u8>, expires_at: UnixMs, since: UnixMs) {
         if !self.removed {
-            self.ready.push_back((self.next_seq, Message { payload, expires_at, released: false }));
+            let message = Message { payload, expires_at, released: false, since };
+            self.ready.push_back((self.next_seq, message));
         }
         self.next_seq += 1;
         self.books.arrived += 1;
@@ -122,7 +125,7 @@ impl ModelQueue {
             let known = wanted.get(&got.seq).or_else(|| self.done.get(&got.seq));
             let known = known.unwrap_or_else(|| panic!("{} came back", got.seq));
             assert_eq!(got.payload, known.payload);
-            assert!(!got.redelivered);
+            assert!(got.redelivered, "whoever had it before the restart is not known any more");
             assert!(known.expires_at > now, "{} is expired", got.seq);
             self.ready.push_back((got.seq, Message { released: true, ..known.clone() }));
         }
@@ -140,5 +143,22 @@ impl ModelQueue {
         let Books { arrived, acked, given_up } = self.books;
         assert_eq!(arrived, acked + lost + queue.len(), "the books balance: {:?}", self.books);
         assert!(lost >= given_up);
+        self.check_lag(queue, now);
+    }
+
+    /// Bytes and age are there when messages are, and cover what must be in the queue.
+    fn check_lag(&self, queue: &Queue, now: UnixMs) {
+        let all = self.ready.iter().map(|(seq, message)| (*seq, message));
+        let all = all.chain(self.leased.iter().map(|(seq, message)| (*seq, message)));
+        let wanted: Vec<_> = all.filter(|(_, message)| message.expires_at > now).collect();
+        let (bytes, age) = (queue.waiting_bytes(), queue.oldest_ms());
+        assert_eq!(
+            (bytes == 0, age.is_none()),
+            (queue.is_empty(), queue.is_empty()),
+            "{bytes} bytes, {age:?}"
+        );
+        let first = wanted.iter().min_by_key(|(seq, _)| *seq);
+        let least = first.map_or(0, |(_, message)| now.0.saturating_sub(message.since.0));
+        assert!(age.unwrap_or(0) >= least, "{age:?} ms, at least {least}");
     }
 }

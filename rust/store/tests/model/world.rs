@@ -111,9 +111,10 @@ impl World {
     }
 
     fn arrive(&mut self, batch: Pending) {
+        let now = self.now();
         for at in batch.queues {
             for payload in &batch.payloads {
-                self.model[at].arrive(payload.clone(), batch.expires_at);
+                self.model[at].arrive(payload.clone(), batch.expires_at, now);
             }
         }
     }

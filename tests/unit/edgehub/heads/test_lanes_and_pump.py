@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 
-from edgehub.heads.base import EVENTS_PER_SLICE, STEPS_WAITING_MAX, EventPump, Lanes, Step
+from edgehub.heads.base import ANSWERS_TOGETHER, EVENTS_PER_SLICE, STEPS_WAITING_MAX, EventPump, Lanes, Step
 from testkit.fake_core import Engine, UpstreamReadyEvent
 
 
@@ -139,6 +139,33 @@ async def test_the_pump_takes_events_in_slices() -> None:
     assert pump.pump() == 10
     assert pump.pump() == 0
     assert len(seen) == EVENTS_PER_SLICE + 10
+    core.dispose()
+
+
+async def test_answers_are_held_while_a_group_of_events_is_handled() -> None:
+    core, held = Engine(), list[bool]()
+
+    def handle(event: object) -> None:
+        held.append(core.held)
+        if len(held) == ANSWERS_TOGETHER:
+            raise RuntimeError("on purpose")
+
+    flushed = 0
+
+    def flush() -> None:
+        nonlocal flushed
+        flushed += 1
+        core.held = False
+
+    core.flush = flush  # type: ignore[method-assign]
+    core.push(*(UpstreamReadyEvent() for _ in range(ANSWERS_TOGETHER * 2 + 1)))
+    pump = EventPump(core, handle)
+    pump.pump()
+    assert held == [True] * (ANSWERS_TOGETHER * 2 + 1)
+    assert flushed == 3
+    assert not core.held
+    pump.pump()
+    assert flushed == 3, "nothing to answer"
     core.dispose()
 
 

@@ -50,7 +50,7 @@ async def test_grants_of_a_module(bench: HeadBench) -> None:
         module_id="m",
         telemetry_topics=("devices/edge1/modules/m/messages/events",),
         inputs_endpoint_prefix="edge1/m/",
-        inputs_topic_prefix="devices/edge1/modules/m/inputs/",
+        inputs_topic_prefixes=("devices/edge1/modules/m/inputs/",),
         model_id="dtmi:x;1",
     )
 

@@ -24,6 +24,7 @@ CORE: dict[str, object] = {
     "routes": [("up", 9)],
     "queues": [("iothub", 2000000000, 12)],
     "lost": [("iothub", 5, "expired", 6)],
+    "lag": [("up", "iothub", 5, 3, 4000, 2500), ("in", "edge1/m/in1", 0, 0, 0, 0)],
     "connections": {"open": 2},
     "store": {"bytes": 4096},
     "memory": {"io_kept_bytes": 8192},
@@ -117,6 +118,11 @@ def test_what_the_reference_does_not_have() -> None:
     assert bench.value("connections_open") == 2
     assert bench.value("route_matches_total", route="up") == 9
     assert bench.value("queue_lost_total", endpoint="iothub", priority="5", cause="expired") == 6
+    up = {"route": "up", "endpoint": "iothub", "priority": "5"}
+    assert bench.value("route_lag_messages", **up) == 3
+    assert bench.value("route_lag_bytes", **up) == 4000
+    assert bench.value("route_lag_seconds", **up) == 2.5
+    assert bench.value("route_lag_seconds", route="in", endpoint="edge1/m/in1", priority="0") == 0
     assert bench.value("store_bytes") == 4096
     assert bench.value("memory_io_kept_bytes") == 8192
 

@@ -69,7 +69,7 @@ def test_a_device_sends_telemetry_and_has_no_inputs() -> None:
     grants = grants_for(IdentityId("leaf"), "edge1", "dtmi:m;1")
     assert grants.telemetry_topics == ("devices/leaf/messages/events",)
     assert grants.inputs_endpoint_prefix is None
-    assert grants.inputs_topic_prefix is None
+    assert grants.inputs_topic_prefixes == ()
     assert grants.model_id == "dtmi:m;1"
 
 
@@ -77,7 +77,7 @@ def test_a_module_of_this_device_has_inputs() -> None:
     grants = grants_for(IdentityId("edge1", "mod"), "edge1")
     assert grants.telemetry_topics == ("devices/edge1/modules/mod/messages/events",)
     assert grants.inputs_endpoint_prefix == "edge1/mod/"
-    assert grants.inputs_topic_prefix == "devices/edge1/modules/mod/inputs/"
+    assert grants.inputs_topic_prefixes == ("devices/edge1/modules/mod/inputs/",)
 
 
 def test_a_module_of_another_device_has_no_inputs() -> None:
@@ -89,6 +89,10 @@ def test_ids_that_sdks_encode_are_granted_in_both_spellings() -> None:
     assert grants.telemetry_topics == (
         "devices/aa:bb/modules/m$1/messages/events",
         "devices/aa%3Abb/modules/m%241/messages/events",
+    )
+    assert grants_for(IdentityId("aa:bb", "m$1"), "aa:bb").inputs_topic_prefixes == (
+        "devices/aa:bb/modules/m$1/inputs/",
+        "devices/aa%3Abb/modules/m%241/inputs/",
     )
 
 

@@ -1,0 +1,1 @@
+"""Parts of bench/soak.py: ledger, reading of the telemetry log, slope, result."""
