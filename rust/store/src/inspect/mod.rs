@@ -21,9 +21,10 @@ use edgehub_types::{Storage, StorageFile, UnixMs};
 
 use crate::StoreError;
 use crate::batch::QueueId;
+use crate::format::SEGMENT_NUMBER_AT;
 use crate::index::SeqIndex;
 use crate::ledger::{LossBook, LossBookError, read_book};
-use crate::recovery::{Examined, Recovery, ReplayedQueue, SpillFiles, examine};
+use crate::recovery::{Examined, Part, Recovery, ReplayedQueue, SpillFiles, examine};
 pub use crate::recovery::{FINDINGS_MAX, Finding, FindingFile, FindingKind};
 use crate::storage::FolderReader;
 use crate::time::LastSeen;
@@ -51,6 +52,23 @@ struct Source {
     limit: u64,
     name: String,
     file: Box<dyn StorageFile>,
+    /// As its header said, if that could be read.
+    number: Option<u64>,
+}
+
+impl Source {
+    fn of(part: Part) -> Self {
+        let Part { base, end, name, file, header, .. } = part;
+        Self { base, limit: base + end, name, file, number: header.map(|header| header.number) }
+    }
+
+    /// Whether the file has not been used again since the folder was read.
+    fn is_same(&self) -> std::io::Result<bool> {
+        let Some(number) = self.number else { return Ok(true) };
+        let mut now = [0; 8];
+        self.file.read_at(&mut now, SEGMENT_NUMBER_AT)?;
+        Ok(u64::from_le_bytes(now) == number)
+    }
 }
 
 /// What the files of a store hold.
@@ -168,12 +186,7 @@ impl Inspection {
         let times = times::enqueue_times(&parts, salt, &replayed);
         let found = spilled::spilled(spills.parts, &replayed, &mut findings, depth);
         let Spilled { files, queues: spilled, sources: spill_sources, damaged_bytes } = found;
-        let sources = parts.into_iter().map(|part| Source {
-            base: part.base,
-            limit: part.base + part.end,
-            name: part.name,
-            file: part.file,
-        });
+        let sources = parts.into_iter().map(Source::of);
         let (mut queues, mut indexes) = (Vec::new(), Vec::new());
         for (queue, spilled) in replayed.into_iter().zip(&spilled) {
             queues.push(report::queue(&queue, spilled, &times, &seen));

@@ -7,7 +7,7 @@ use edgehub_types::MonoTime;
 use super::Upkeep;
 use crate::StoreError;
 use crate::group::RETRY_MS;
-use crate::journal::{Spare, create_segment};
+use crate::journal::create_segment;
 use crate::shared::Shared;
 
 impl Shared {
@@ -46,10 +46,7 @@ impl Shared {
         self.sync_folder()?;
         let unused = self.journal.lock().put_spare(spare);
         self.health.disk_full.store(false, Ordering::Relaxed);
-        if let Some(Spare { name, file, .. }) = unused {
-            drop(file);
-            self.remove_file(&name);
-        }
+        self.drop_spare(unused);
         Ok(())
     }
 
