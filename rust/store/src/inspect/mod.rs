@@ -108,6 +108,7 @@ fn read(storage: &dyn Storage) -> Result<(Examined, Vec<SegmentInfo>, u64), Stor
             gone = spills.open_new(storage)?;
             spills.read()
         })?;
+        gone += examined.gone;
         missed += gone;
         let whole = examined.report.quarantined == 0 && examined.replay.losses().is_empty() && gone == 0;
         if whole || readings == READINGS_MAX {

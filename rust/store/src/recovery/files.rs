@@ -81,14 +81,15 @@ pub(super) fn open_segments(storage: &dyn Storage) -> Result<(Vec<SegmentFile>, 
     Ok((files, next_number))
 }
 
-/// Reads the headers.
-pub(super) fn read_parts(files: Vec<SegmentFile>) -> Result<Vec<Part>, StoreError> {
-    let mut parts = Vec::with_capacity(files.len());
+/// Reads the headers. Returns also how many of the files were used again since the folder was listed, which only somebody
+/// can come across who does not hold its lock.
+pub(super) fn read_parts(files: Vec<SegmentFile>) -> Result<(Vec<Part>, u64), StoreError> {
+    let (mut parts, mut gone) = (Vec::with_capacity(files.len()), 0);
     for SegmentFile { number, name, file } in files {
         let len = file.len().map_err(StoreError::io("measure", &name))?;
         let header = read_header(&*file, &name, len)?;
-        // Spent, and used again under another name since the folder was listed.
         if header.as_ref().is_some_and(|header| header.number > number) {
+            gone += 1;
             continue;
         }
         let prepared = header.as_ref().is_some_and(|header| header.number < number);
@@ -108,7 +109,7 @@ pub(super) fn read_parts(files: Vec<SegmentFile>) -> Result<Vec<Part>, StoreErro
         });
     }
     parts.sort_by_key(|part| part.number);
-    Ok(parts)
+    Ok((parts, gone))
 }
 
 /// Number of a segment, and whether it is one to read.

@@ -101,6 +101,8 @@ pub(crate) struct Examined {
     pub durable: u64,
     /// The log, in order of address.
     pub parts: Vec<Part>,
+    /// Files that were used again meanwhile.
+    pub gone: u64,
     /// Behind the torn end of the log.
     pub dropped: Vec<Part>,
     pub empty: Vec<EmptyPart>,
@@ -132,7 +134,7 @@ pub(crate) fn examine(
     read_spills: impl FnOnce() -> Result<SpillParts, StoreError>,
 ) -> Result<Examined, StoreError> {
     let mut run = RecoveryRun::default();
-    let parts = read_parts(files)?;
+    let (parts, gone) = read_parts(files)?;
     let (parts, unplaced) = run.place_parts(parts)?;
     let next_base = parts.iter().map(|part| crate::format::align8(part.base + part.len)).max().unwrap_or(0);
     let durable = run.durable(&parts);
@@ -142,7 +144,20 @@ pub(crate) fn examine(
     let mut spills = read_spills()?;
     overlay(&mut spills, &mut run.replay, run.salt);
     let RecoveryRun { report, replay, seen, salt, findings } = run;
-    Ok(Examined { report, replay, seen, salt, durable, parts, dropped, empty, findings, spills, next_base })
+    Ok(Examined {
+        report,
+        replay,
+        seen,
+        salt,
+        durable,
+        parts,
+        gone,
+        dropped,
+        empty,
+        findings,
+        spills,
+        next_base,
+    })
 }
 
 #[derive(Default)]

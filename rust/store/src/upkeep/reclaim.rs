@@ -32,7 +32,7 @@ impl Shared {
         let retiring = std::mem::take(&mut upkeep.retiring);
         let held = retiring.len();
         for segment in retiring {
-            upkeep.retiring.extend(self.retire(segment)?);
+            self.retire(upkeep, segment)?;
         }
         upkeep.space_is_back(upkeep.retiring.len() < held);
         Ok(())
@@ -68,16 +68,15 @@ impl Shared {
 
     /// Gives the segment back, or keeps its file for the next one. Not while a reader holds the file: the last one to
     /// close it would pay for the unlinking, or read what is written to it next.
-    fn retire(&self, segment: Arc<Segment>) -> Result<Option<Arc<Segment>>, StoreError> {
-        let segment = match Arc::try_unwrap(segment) {
-            Ok(segment) => segment,
-            Err(held) => return Ok(Some(held)),
-        };
-        match self.number_for_reuse(&segment) {
-            Some(number) => self.reuse(segment, number)?,
-            None => self.unlink(segment),
+    fn retire(&self, upkeep: &mut Upkeep, segment: Arc<Segment>) -> Result<(), StoreError> {
+        match Arc::try_unwrap(segment) {
+            Err(held) => upkeep.retiring.push(held),
+            Ok(segment) => match self.number_for_reuse(&segment) {
+                Some(number) => return self.reuse(upkeep, segment, number),
+                None => self.unlink(segment),
+            },
         }
-        Ok(None)
+        Ok(())
     }
 
     /// The number under which a file can be the next segment, if there is none yet and it has the right size.
@@ -90,7 +89,10 @@ impl Shared {
 
     /// Makes the next segment of a spent one. A commit in a file that was written before costs a third less than in one that
     /// was only allocated, of which the file system has to note what is written by now.
-    fn reuse(&self, segment: Segment, number: u64) -> Result<(), StoreError> {
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`].
+    fn reuse(&self, upkeep: &mut Upkeep, segment: Segment, number: u64) -> Result<(), StoreError> {
         let Segment { meta, name: old_name, file } = segment;
         let (name, bytes) = (segment_name(number), meta.limit - meta.base);
         if let Err(error) = self.storage.rename(&old_name, &name) {
@@ -101,11 +103,8 @@ impl Shared {
             }
             return Ok(());
         }
-        self.sync_folder()?;
-        let unused = self.journal.lock().put_spare(Spare { name, number, file, bytes, reused: true });
         add(&self.counters.reused, 1);
-        self.drop_spare(unused);
-        Ok(())
+        self.offer_spare(upkeep, Spare { name, number, file, bytes, reused: true })
     }
 
     fn unlink(&self, segment: Segment) {
@@ -113,14 +112,6 @@ impl Shared {
         drop(file);
         self.remove_file(&name);
         add(&self.counters.unlinked, 1);
-    }
-
-    /// Removes a prepared file that came too late.
-    pub(super) fn drop_spare(&self, unused: Option<Spare>) {
-        if let Some(Spare { name, file, .. }) = unused {
-            drop(file);
-            self.remove_file(&name);
-        }
     }
 
     pub(super) fn remove_file(&self, name: &str) {

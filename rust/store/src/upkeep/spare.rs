@@ -7,7 +7,7 @@ use edgehub_types::MonoTime;
 use super::Upkeep;
 use crate::StoreError;
 use crate::group::RETRY_MS;
-use crate::journal::create_segment;
+use crate::journal::{Spare, create_segment};
 use crate::shared::Shared;
 
 impl Shared {
@@ -42,11 +42,22 @@ impl Shared {
                 return Ok(());
             }
         };
+        self.offer_spare(upkeep, spare)
+    }
+
+    /// Makes a file the next segment; removes it when it comes too late.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`].
+    pub(super) fn offer_spare(&self, upkeep: &mut Upkeep, spare: Spare) -> Result<(), StoreError> {
         upkeep.refused_after = None;
         self.sync_folder()?;
         let unused = self.journal.lock().put_spare(spare);
         self.health.disk_full.store(false, Ordering::Relaxed);
-        self.drop_spare(unused);
+        if let Some(Spare { name, file, .. }) = unused {
+            drop(file);
+            self.remove_file(&name);
+        }
         Ok(())
     }
 
