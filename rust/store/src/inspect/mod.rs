@@ -21,10 +21,9 @@ use edgehub_types::{Storage, StorageFile, UnixMs};
 
 use crate::StoreError;
 use crate::batch::QueueId;
-use crate::format::SEGMENT_NUMBER_AT;
 use crate::index::SeqIndex;
 use crate::ledger::{LossBook, LossBookError, read_book};
-use crate::recovery::{Examined, Part, Recovery, ReplayedQueue, SpillFiles, examine};
+use crate::recovery::{Examined, Part, Recovery, ReplayedQueue, SpillFiles, examine, has_number};
 pub use crate::recovery::{FINDINGS_MAX, Finding, FindingFile, FindingKind};
 use crate::storage::FolderReader;
 use crate::time::LastSeen;
@@ -64,10 +63,7 @@ impl Source {
 
     /// Whether the file has not been used again since the folder was read.
     fn is_same(&self) -> std::io::Result<bool> {
-        let Some(number) = self.number else { return Ok(true) };
-        let mut now = [0; 8];
-        self.file.read_at(&mut now, SEGMENT_NUMBER_AT)?;
-        Ok(u64::from_le_bytes(now) == number)
+        self.number.map_or(Ok(true), |number| has_number(&*self.file, number))
     }
 }
 
@@ -108,7 +104,7 @@ fn read(storage: &dyn Storage) -> Result<(Examined, Vec<SegmentInfo>, u64), Stor
             gone = spills.open_new(storage)?;
             spills.read()
         })?;
-        gone += examined.gone;
+        gone += examined.gone + used_again(&examined.parts)?;
         missed += gone;
         let whole = examined.report.quarantined == 0 && examined.replay.losses().is_empty() && gone == 0;
         if whole || readings == READINGS_MAX {
@@ -116,6 +112,15 @@ fn read(storage: &dyn Storage) -> Result<(Examined, Vec<SegmentInfo>, u64), Stor
         }
         readings += 1;
     }
+}
+
+/// How many files were used again while they were read.
+fn used_again(parts: &[Part]) -> Result<u64, StoreError> {
+    let mut count = 0;
+    for part in parts {
+        count += u64::from(!part.is_same().map_err(StoreError::io("read", &part.name))?);
+    }
+    Ok(count)
 }
 
 impl Inspection {

@@ -5,7 +5,9 @@ use std::io;
 use edgehub_types::{Storage, StorageFile};
 
 use crate::StoreError;
-use crate::format::{SEGMENT_HEADER_BYTES_MAX, SegmentHeader, SegmentHeaderError, batch_salt};
+use crate::format::{
+    SEGMENT_HEADER_BYTES_MAX, SEGMENT_NUMBER_AT, SegmentHeader, SegmentHeaderError, batch_salt,
+};
 use crate::recovery::scan::{Scan, nonzero_bytes};
 use crate::segment::WriteTimes;
 
@@ -62,9 +64,27 @@ impl Part {
         if reused { Ok(0) } else { nonzero_bytes(&*self.file, self.len) }
     }
 
+    /// Whether the file has not been used again since its header was read. Whoever does so writes the header first.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn is_same(&self) -> io::Result<bool> {
+        self.header.as_ref().map_or(Ok(true), |header| has_number(&*self.file, header.number))
+    }
+
     pub fn data_start(&self) -> u64 {
         self.header.as_ref().map_or(0, |header| u64::from(header.header_bytes))
     }
+}
+
+/// Whether a segment file still has this number.
+///
+/// # Errors
+/// The disk's.
+pub(crate) fn has_number(file: &dyn StorageFile, number: u64) -> io::Result<bool> {
+    let mut now = [0; 8];
+    file.read_at(&mut now, SEGMENT_NUMBER_AT)?;
+    Ok(u64::from_le_bytes(now) == number)
 }
 
 /// Opens all segments. Also says which number is free.

@@ -21,7 +21,7 @@ use crate::journal::{LogEnd, QueueTable};
 use crate::ledger::Loss;
 use crate::segment::{Segment, SegmentMeta};
 use crate::time::LastSeen;
-pub(crate) use files::{Part, SegmentFile, segment_number};
+pub(crate) use files::{Part, SegmentFile, has_number, segment_number};
 use files::{open_segments, read_header, read_parts};
 pub(crate) use finding::Findings;
 pub use finding::{FINDINGS_MAX, Finding, FindingFile, FindingKind};
