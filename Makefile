@@ -15,7 +15,7 @@ MEMORY_ARGS ?=
 SOAK_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python test-bench crash bench bench-router bench-store bench-hub bench-memory bench-connects memory soak performance load lock settings conformance fuzz clean
+.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python test-bench crash bench bench-router bench-store bench-hub bench-memory bench-connects memory soak performance load lock settings conformance fuzz fuzz-seeds clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -132,7 +132,11 @@ conformance: ## Write docs/conformance.md from the vectors and the tests that ru
 	$(PYTHON) tools/conformance.py
 
 fuzz: ## Fuzz one target for a minute: make fuzz TARGET=mqtt_decode (needs nightly and cargo-fuzz)
-	cargo +nightly fuzz run --fuzz-dir fuzz $(TARGET) -- -max_total_time=60
+	@mkdir -p fuzz/corpus/$(TARGET) fuzz/seeds/$(TARGET)
+	cargo +nightly fuzz run --fuzz-dir fuzz $(TARGET) fuzz/corpus/$(TARGET) fuzz/seeds/$(TARGET) -- -max_total_time=60
+
+fuzz-seeds: ## Write fuzz/seeds from the vectors; the tests of rust/engine replay them
+	$(PYTHON) tools/fuzz_seeds.py
 
 clean: ## Remove everything that was built
 	rm -rf $(VENV) $(STAMPS) target python/edgehub/_core*.so

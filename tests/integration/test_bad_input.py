@@ -7,12 +7,12 @@ import os
 import random
 import re
 import ssl
-import subprocess
 import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from testkit.certificates import make_certificates
 from testkit.hub_process import HubProcess, token, username
 from testkit.wire import (
     PUBACK,
@@ -35,23 +35,10 @@ TOPIC = "devices/bystander/messages/events/"
 CONNECT_WAIT_S = 2
 
 
-def _make_certificates(folder: Path) -> None:
-    """A CA and a server certificate for localhost."""
-    script = """
-    openssl ecparam -name prime256v1 -genkey -noout -out ca.key
-    openssl req -x509 -new -key ca.key -subj /CN=test-ca -days 2 -out ca.pem
-    openssl ecparam -name prime256v1 -genkey -noout -out hub.key
-    openssl req -new -key hub.key -subj /CN=localhost -out hub.csr
-    printf 'subjectAltName=DNS:localhost,IP:127.0.0.1' > names
-    openssl x509 -req -in hub.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out hub.pem
-    """
-    subprocess.run(["sh", "-ec", script], cwd=folder, check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("certificates")
-    _make_certificates(folder)
+    make_certificates(folder)
     return folder
 
 

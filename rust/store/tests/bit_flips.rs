@@ -11,10 +11,9 @@ use std::sync::{Arc, OnceLock};
 use common::cases::{Told, for_all};
 use common::promise::{Promise, Sent};
 use common::script::{Driver, QUEUES, Step, configs, found, scripts};
-use common::seeds::Suite;
-use common::{NO_SPILL, Rig};
+use common::{NO_SPILL, OWNER, Rig};
 use edgehub_store::{StoreConfig, SyncPolicy};
-use edgehub_testkit::{Dice, FaultyStorage, Moment, PowerCut, VirtualClock};
+use edgehub_testkit::{Dice, FaultyStorage, Moment, PowerCut, Suite, VirtualClock};
 use edgehub_types::Storage;
 
 const FLIPS_MAX: u64 = 12;
@@ -194,6 +193,7 @@ fn check_folder(whole: &Whole, disk: &FaultyStorage, flips: usize) {
 #[test]
 fn flipped_bits_are_found_and_told() {
     let suite = Suite {
+        owner: OWNER,
         name: "bit_flips",
         regressions: include_str!("seeds/bit_flips.txt"),
         count_variable: "STORE_FLIP_SEEDS",

@@ -83,6 +83,8 @@ impl Shard {
             let (step, len) = match decode(rest, packet_bytes_max) {
                 Ok(Some((packet, len))) => (self.handle(id, packet), len),
                 Ok(None) => break,
+                // What is broken waits like a packet would: what comes before it is worked on first.
+                Err(_) if self.conn(id).is_some_and(|conn| conn.pause.any()) => break,
                 Err(error) => (self.refuse_bytes(id, &error), 0),
             };
             match step {

@@ -242,6 +242,11 @@ impl Shard {
         }
     }
 
+    /// Bytes of it that were read and wait: a part of a packet, or packets behind one that waits.
+    pub fn input_bytes_kept(&self, id: ConnId) -> usize {
+        self.conn(id).map_or(0, |conn| conn.leftover.len())
+    }
+
     /// Whether the connection takes messages of queues: its acknowledgements make room for more.
     pub fn is_consumer(&self, id: ConnId) -> bool {
         self.conn(id).is_some_and(|conn| matches!(&conn.phase, Phase::Active(s) if s.inputs_active))

@@ -5,7 +5,6 @@
 pub mod cases;
 pub mod promise;
 pub mod script;
-pub mod seeds;
 
 use std::sync::Arc;
 
@@ -13,10 +12,12 @@ use edgehub_store::{
     Batch, Commit, CommitWaiter, Leased, Media, Queue, QueueId, QueueListener, Recovery, SpillConfig, Store,
     StoreConfig, StoreError, SyncPolicy, Target,
 };
-use edgehub_testkit::{FaultyStorage, VirtualClock};
+use edgehub_testkit::{FaultyStorage, Owner, VirtualClock};
 use edgehub_types::{Storage, UnixMs};
 use parking_lot::Mutex;
 
+/// Whose runs of seeds these are.
+pub const OWNER: Owner = Owner { package: "edgehub-store", folder: "rust/store/tests", prefix: "STORE" };
 pub const NEVER: UnixMs = UnixMs::MAX;
 pub const START: UnixMs = UnixMs(1_750_000_000_000);
 

@@ -14,10 +14,9 @@ mod world;
 use std::collections::BTreeSet;
 
 use action::{Action, INTERVAL, QUEUES, plan};
-use common::seeds::Suite;
-use common::{NEVER, Rig, config, lease};
+use common::{NEVER, OWNER, Rig, config, lease};
 use edgehub_store::{StoreConfig, SyncPolicy, Target};
-use edgehub_testkit::PowerCut;
+use edgehub_testkit::{PowerCut, Suite};
 use edgehub_types::Storage;
 use world::{World, id_of};
 
@@ -28,6 +27,7 @@ fn run(config: &StoreConfig, actions: &[Action]) {
 #[test]
 fn what_was_answered_survives_power_cuts() {
     let suite = Suite {
+        owner: OWNER,
         name: "crash",
         regressions: include_str!("../seeds/crash.txt"),
         count_variable: "STORE_CRASH_SEEDS",

@@ -11,7 +11,8 @@ mod queue;
 mod world;
 
 use action::{Action, Setup, plan};
-use common::seeds::Suite;
+use common::OWNER;
+use edgehub_testkit::Suite;
 use world::World;
 
 fn run(setup: &Setup, actions: &[Action]) {
@@ -26,6 +27,7 @@ fn run(setup: &Setup, actions: &[Action]) {
 #[test]
 fn the_store_does_as_the_model() {
     let suite = Suite {
+        owner: OWNER,
         name: "model",
         regressions: include_str!("../seeds/model.txt"),
         count_variable: "STORE_MODEL_SEEDS",

@@ -3,6 +3,7 @@
 //!
 //! A seed means the same as long as the code that makes runs of seeds stays as it is. What a seed found is therefore
 //! also worth a test of its own.
+#![allow(clippy::unwrap_used)] // it is part of tests, which may panic
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -20,14 +21,28 @@ const SHRINK_RUNS_MAX: usize = 3000;
 /// One run in so many is the same every day.
 const FIXED_SHARE: u64 = 5;
 
+/// Whose tests they are.
+#[derive(Debug, Clone, Copy)]
+pub struct Owner {
+    /// The crate, as `cargo test -p` takes it.
+    pub package: &'static str,
+    /// Its folder of tests, from the root of the repository. In it, `seeds` has the lists of seeds that failed once.
+    pub folder: &'static str,
+    /// Before the names of environment variables: `STORE` for `STORE_SEEDS` and `STORE_SEED_START`.
+    pub prefix: &'static str,
+}
+
 /// How runs are made of seeds, and made.
 pub struct Suite<C, A> {
+    /// The crate that is tested.
+    pub owner: Owner,
     /// Name of the test file, and of its list of seeds.
     pub name: &'static str,
     /// The list: seeds that failed once, one per line, with `#` before a remark.
     pub regressions: &'static str,
     /// Environment variable with the number of seeds, and that number without it.
     pub count_variable: &'static str,
+    /// Seeds without that variable.
     pub count: u64,
     /// The same for every call with a seed.
     pub plan: fn(u64) -> (C, Vec<A>),
@@ -36,7 +51,7 @@ pub struct Suite<C, A> {
 }
 
 impl<C: Debug + Sync, A: Debug + Clone + Sync> Suite<C, A> {
-    /// Tries all seeds. With `STORE_SEEDS=1,2` only those, with `STORE_SEED_START=n` those from `n` on instead of today's.
+    /// Tries all seeds. With `PREFIX_SEEDS=1,2` only those, with `PREFIX_SEED_START=n` those from `n` on instead of today's.
     ///
     /// # Panics
     /// When one fails: with the command that runs it alone and the shortest list of actions found.
@@ -68,14 +83,18 @@ impl<C: Debug + Sync, A: Debug + Clone + Sync> Suite<C, A> {
     }
 
     fn seeds(&self) -> Vec<u64> {
-        if let Ok(chosen) = std::env::var("STORE_SEEDS") {
+        if let Ok(chosen) = std::env::var(self.variable("SEEDS")) {
             return chosen.split(',').map(|seed| seed.trim().parse().unwrap()).collect();
         }
         let count = number(self.count_variable).unwrap_or(self.count);
         let fixed = count / FIXED_SHARE;
-        let start = number("STORE_SEED_START").unwrap_or_else(todays_start);
+        let start = number(&self.variable("SEED_START")).unwrap_or_else(todays_start);
         let Range { start, end } = start..start.saturating_add(count - fixed);
         self.regressions().chain(0..fixed).chain(start..end).collect()
+    }
+
+    fn variable(&self, name: &str) -> String {
+        format!("{}_{name}", self.owner.prefix)
     }
 
     fn regressions(&self) -> impl Iterator<Item = u64> {
@@ -111,14 +130,14 @@ impl<C: Debug + Sync, A: Debug + Clone + Sync> Suite<C, A> {
     }
 
     fn explain(&self, seed: u64, what: &str) -> String {
-        let Self { name, .. } = self;
+        let Self { name, owner: Owner { package, folder, prefix }, .. } = self;
         let (config, actions) = (self.plan)(seed);
         let all = actions.len();
         let fewest = self.shrink(&config, actions);
         let still = self.failure(&config, &fewest).unwrap_or_default();
         let mut text = format!("seed {seed} fails: {what}\n");
-        let _ = writeln!(text, "alone: STORE_SEEDS={seed} cargo test -p edgehub-store --test {name}");
-        let _ = writeln!(text, "once mended, it belongs into rust/store/tests/seeds/{name}.txt");
+        let _ = writeln!(text, "alone: {prefix}_SEEDS={seed} cargo test -p {package} --test {name}");
+        let _ = writeln!(text, "once mended, it belongs into {folder}/seeds/{name}.txt");
         let _ = writeln!(text, "{config:#?}\nof {all} actions {} fail: {still}", fewest.len());
         for action in &fewest {
             let _ = writeln!(text, "    {action:?}");
@@ -162,4 +181,33 @@ fn silence_on_demand() {
 fn text_of(panic: &dyn Any) -> String {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without text").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails as soon as it meets a number that is divisible by 19.
+    fn suite() -> Suite<(), u64> {
+        let run = |(): &(), actions: &[u64]| assert!(actions.iter().all(|n| n % 19 != 0), "a 19");
+        let owner = Owner { package: "edgehub-x", folder: "rust/x/tests", prefix: "NOT_SET" };
+        let plan = |seed| ((), (seed..seed + 20).collect());
+        let regressions = "# none\n3 # a remark\n\n";
+        Suite { owner, name: "sim", regressions, count_variable: "NOT_SET_X", count: 10, plan, run }
+    }
+
+    #[test]
+    fn a_failure_is_told_with_its_shortest_list() {
+        silence_on_demand();
+        let text = suite().explain(15, "a 19");
+        assert!(text.contains("alone: NOT_SET_SEEDS=15 cargo test -p edgehub-x --test sim"), "{text}");
+        assert!(text.contains("rust/x/tests/seeds/sim.txt"), "{text}");
+        assert!(text.contains("of 20 actions 1 fail") && text.contains("\n    19\n"), "{text}");
+    }
+
+    #[test]
+    fn seeds_that_failed_once_come_first() {
+        let seeds = suite().seeds();
+        assert_eq!((seeds.len(), &seeds[..3]), (11, &[3, 0, 1][..]));
+    }
 }
