@@ -70,7 +70,14 @@ async def soak(options: argparse.Namespace) -> dict[str, Any]:
         system, work_dir = Path(folder) / "system", Path(folder)
         system.mkdir()
         wanted = StackOptions(
-            folder=system, devices=devices(options), mqtt_port=0, hub_settings=settings, step=step
+            folder=system,
+            devices=devices(options),
+            mqtt_port=0,
+            # Ports of its own: another system on this machine must not take one while the link is cut.
+            uplink_amqp_port=0,
+            uplink_https_port=0,
+            hub_settings=settings,
+            step=step,
         )
         async with Stack(wanted) as stack:
             running = Soak(options, stack, work_dir)

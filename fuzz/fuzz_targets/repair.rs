@@ -1,6 +1,6 @@
 //! Right checksums for any bytes: they would keep a fuzzer at the door.
 
-use edgehub_store::format::BATCH_HEADER_BYTES;
+use edgehub_store::format::{BATCH_HEADER_BYTES, batch_salt};
 
 /// Length of a segment header without queues.
 const SEGMENT_HEADER_BYTES: usize = 112;
@@ -22,7 +22,8 @@ fn repair(segment: &mut [u8]) {
     put_crc(segment, 12, 0..12);
     let header = u32_at(segment, 16).clamp(24, len.max(24));
     put_crc(segment, 20, 24..header.min(len));
-    let salt: Vec<u8> = segment.get(56..64).unwrap_or_default().to_vec();
+    let field = |at: usize| segment.get(at..at + 8).map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap_or_default()));
+    let salt = batch_salt(field(56), field(24)).to_le_bytes();
     let base = segment.get(32..40).map_or(0, |b| u64::from_le_bytes(b.try_into().unwrap_or_default()));
     let mut at = header;
     while at + BATCH_HEADER_BYTES <= len {

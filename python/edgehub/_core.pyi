@@ -21,6 +21,7 @@ __all__ = [
     "Explanation",
     "Grants",
     "ListenError",
+    "LogEvent",
     "MessageError",
     "NoticeEvent",
     "PublishEvent",
@@ -204,6 +205,17 @@ class StoreFailedEvent:
 
     detail: str
 
+@final
+class LogEvent:
+    """The core has something for the log. At most 256 lines wait; what is lost then is told in one more."""
+
+    level: int
+    """Of Python's `logging`."""
+    source: str
+    """The part that says it: `net`, `engine`, `store`, `core`."""
+    text: str
+    """At most 500 bytes."""
+
 Event = (
     ConnectEvent
     | SubscribeEvent
@@ -214,6 +226,7 @@ Event = (
     | ClosedEvent
     | UpstreamReadyEvent
     | StoreFailedEvent
+    | LogEvent
 )
 
 @final
@@ -269,6 +282,7 @@ class Engine:
         keep_alive_max_ms: int = 600000,
         ack_timeout_ms: int = 30000,
         connections_max: int = 4096,
+        unauthenticated_max: int | None = None,
         listen_backlog: int = 200,
         retransmissions_max: int | None = None,
         abort_on_bad_puback: bool = False,
@@ -277,6 +291,8 @@ class Engine:
         qos_property: str = "mqtt-qos",
         delivery_qos: int = 1,
         will_property: str = "MessageType",
+        connects_per_s: int = 0,
+        log_level: int = 30,
         sender_of_topic: bool = False,
         sent_renews_keep_alive: bool = False,
     ) -> Engine:
@@ -297,6 +313,11 @@ class Engine:
         :param qos_property: property of a message that limits the QoS of its delivery; without it
             `delivery_qos`, 0 to 2, does.
         :param will_property: property that has the value `Will` in a will.
+        :param unauthenticated_max: connections without session; the others wait in the kernel. None chooses
+            by `low_memory`.
+        :param connects_per_s: connections that listeners take in a second; 0 for any number. The others wait
+            in the kernel.
+        :param log_level: of Python's `logging`: lines of less come not as `LogEvent`. For the whole process.
         :param sender_of_topic: takes telemetry under another identity's topic as that of the other.
         :param sent_renews_keep_alive: what is sent to a client counts as a sign of its life.
         :raises ConfigError: an option is out of range.

@@ -29,6 +29,7 @@ EdgehubError
 ├── MetricsFormatError        metrics.core_totals: totals of the core in another layout
 ├── MetricsListenError        metrics.server: the metrics port cannot be opened
 ├── SpillFileError            store_files.spill: a spill file, or a block of one, that cannot be read
+├── CertificateError          services: a server certificate that cannot be used
 ├── StartError                services: the hub cannot start
 ├── UpstreamError             upstream: an operation with the parent hub failed
 │   ├── UpstreamOffline       upstream: there is no working connection

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edgehub.common.clock import SystemClock
 from edgehub.common.ids import IdentityId
+from edgehub.common.logs import core_log_level
 from edgehub.common.priority import lower_python_threads
 from edgehub.common.state import MemoryState, SqliteState, StateStore
 from edgehub.config.desired import DesiredConfigError, RouteSpec, StoreLimits
@@ -297,6 +298,7 @@ class Services:
             keep_alive_max_ms=mqtt.keep_alive_max_ms,
             ack_timeout_ms=self._settings.puback_timeout_ms,
             connections_max=clients.clients_max + CONNECTIONS_SPARE,
+            unauthenticated_max=mqtt.unauthenticated_max,
             listen_backlog=mqtt.listen_backlog,
             retransmissions_max=self._settings.retransmissions_max,
             abort_on_bad_puback=mqtt.abort_on_bad_puback,
@@ -305,6 +307,8 @@ class Services:
             qos_property=mqtt.qos_property,
             delivery_qos=mqtt.delivery_qos,
             will_property=f"{mqtt.service_prefix}MessageType",
+            connects_per_s=mqtt.connects_per_s,
+            log_level=core_log_level(),
             sender_of_topic=mqtt.sender_of_topic,
             sent_renews_keep_alive=mqtt.sent_renews_keep_alive,
         )

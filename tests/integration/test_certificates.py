@@ -231,3 +231,20 @@ def test_the_core_adopts_one_end_of_a_pair_and_copies_the_descriptor(core: Core)
         for wrong in (-1, 1_000_000, datagrams.fileno()):
             with pytest.raises(_core.ConfigError, match="cannot take over the socket"):
                 core.engine.adopt(wrong, "")
+
+
+def test_a_client_certificate_of_x509_version_1_ends_the_handshake(hub: HubProcess, rig: Rig) -> None:
+    """It cannot be read, so nobody knows whether the client has its key."""
+    folder = rig.client[0].parent
+    script = """
+    openssl req -new -key leaf.key -subj /CN=leaf -out old.csr
+    openssl x509 -req -in old.csr -signkey leaf.key -days 2 -out old.pem
+    openssl x509 -in old.pem -noout -text
+    """
+    made = subprocess.run(["sh", "-ec", script], cwd=folder, check=True, capture_output=True, text=True)
+    assert "Version: 1" in made.stdout
+    context = rig.context()
+    context.load_cert_chain(folder / "old.pem", rig.client[1])
+    # With TLS 1.3 the client hears of it after its own part of the handshake.
+    with secure(hub, context) as client, pytest.raises((ssl.SSLError, ConnectionError)):
+        client.connect("leaf", username("leaf"), token("leaf"))

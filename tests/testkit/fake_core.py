@@ -144,6 +144,13 @@ class StoreFailedEvent:
     detail: str
 
 
+@dataclass(frozen=True)
+class LogEvent:
+    level: int
+    source: str
+    text: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class Grants:
     device_id: str

@@ -15,6 +15,8 @@ SALT = 0x1234_5678_9ABC_DEF0
 NEVER = 2**64 - 1
 WRITTEN_MS = 1_700_000_000_000
 HEADER_BYTES = 112
+BATCH_SALT = SALT ^ 0x9E37_79B9_7F4A_7C15
+"""Of segment 1."""
 
 
 def encoded_message(
@@ -113,7 +115,7 @@ class StoreFiles:
         packed = b"".join(records)
         size = -(-(64 + len(packed) + len(tables)) // 8) * 8
         address = len(self.content)
-        head = struct.pack("<QQQIII", SALT, address, address, size, len(records), len(packed))
+        head = struct.pack("<QQQIII", BATCH_SALT, address, address, size, len(records), len(packed))
         head += struct.pack("<III", crc32(tables), len(ranges), len(checkpoints))
         head += struct.pack("<Q", WRITTEN_MS + address)
         batch = b"EHB1" + struct.pack("<I", crc32(head)) + head + packed + tables

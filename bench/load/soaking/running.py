@@ -122,7 +122,7 @@ class Soak:
         watching = asyncio.create_task(self._watch())
         cutting = asyncio.create_task(self._cut_again_and_again())
         try:
-            _, told = await generator.communicate()
+            told = await self._until_ended(generator, watching, cutting)
             self._load_ended_s = self._now_s()
             cpu = meter.shares()
             cutting.cancel()
@@ -144,6 +144,23 @@ class Soak:
         return self._result(load, cpu)
 
     @staticmethod
+    async def _until_ended(generator: asyncio.subprocess.Process, *beside: asyncio.Task[None]) -> bytes:
+        """Waits for the generator; gives what it wrote to standard error.
+
+        Raises:
+            Exception: that of a task beside it, without which the rest of the run would tell nothing.
+        """
+        talking = asyncio.create_task(generator.communicate())
+        try:
+            await asyncio.wait({talking, *beside}, return_when=asyncio.FIRST_COMPLETED)
+            for task in beside:
+                if task.done():
+                    task.result()
+            return (await talking)[1]
+        finally:
+            talking.cancel()
+
+    @staticmethod
     def _pid(child: Child) -> int:
         if child.pid is None:
             raise SoakError("a process has ended")
@@ -155,7 +172,9 @@ class Soak:
     async def _cut_again_and_again(self) -> None:
         """Cuts for a while at the end of each period."""
         options = self._options
-        while options.cut_every_s > 0:
+        if options.cut_every_s == 0:
+            await asyncio.Event().wait()
+        while True:
             await asyncio.sleep(options.cut_every_s - options.cut_for_s)
             await self._stack.relay.cut()
             self._cuts += 1

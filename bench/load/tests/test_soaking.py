@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import struct
@@ -13,6 +14,7 @@ import soak
 from soaking import verdict
 from soaking.cpu import CpuMeter
 from soaking.ledger import Account, Ledger, LedgerError, stamps
+from soaking.running import Soak, SoakError
 from soaking.slope import Slope, least_squares
 from soaking.telemetry import Follower, GapError
 
@@ -181,3 +183,24 @@ class TestCommand:
     def test_shares_of_a_core(self) -> None:
         meter = CpuMeter({"this": os.getpid()})
         assert meter.shares()["this"] >= 0
+
+
+class TestRunning:
+    async def start(self, *command: str) -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+
+    async def test_what_the_generator_says_is_kept(self) -> None:
+        process = await self.start("sh", "-c", "echo refused >&2")
+        beside = asyncio.create_task(asyncio.Event().wait())
+        assert await Soak._until_ended(process, beside) == b"refused\n"  # type: ignore[arg-type]
+        beside.cancel()
+
+    async def test_a_task_that_fails_ends_the_run(self) -> None:
+        async def fail() -> None:
+            raise SoakError("the port is in use")
+
+        process = await self.start("sleep", "60")
+        with pytest.raises(SoakError, match="the port is in use"):
+            await Soak._until_ended(process, asyncio.create_task(fail()))
+        process.kill()
+        await process.wait()

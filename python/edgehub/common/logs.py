@@ -9,10 +9,16 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from typing import IO
+from typing import IO, TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from edgehub._core import LogEvent
 
 VERBOSE = 5
 """Below `logging.DEBUG`, for `RuntimeLogLevel=verbose`."""
+
+CORE = "edgehub.core"
+"""Logger of the core's lines; each of its parts has one below."""
 
 _LEVELS = {
     logging.CRITICAL: (0, "FTL"),
@@ -73,3 +79,13 @@ def configure_logging(level_name: str, stream: IO[str] | None = None) -> None:
     # Libraries explain themselves at debug; their info lines are noise between ours.
     for noisy in ("aiohttp.access", "asyncio"):
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+
+
+def log_core_line(event: LogEvent) -> None:
+    """Writes a line of the core to the log, under the name of the part that said it."""
+    logging.getLogger(f"{CORE}.{event.source}").log(event.level, "%s", event.text)
+
+
+def core_log_level() -> int:
+    """The level below which the core need not tell anything."""
+    return logging.getLogger(CORE).getEffectiveLevel()

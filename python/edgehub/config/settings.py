@@ -425,6 +425,22 @@ class MqttSettings:
         False,
         "`true` disconnects a client whose PUBACK is not for the message that was sent to it first.",
     )
+    unauthenticated_max: int | None = setting(
+        "MaxUnauthenticatedConnections",
+        optional(integer(1, 1_000_000)),
+        None,
+        "Connections that may be open without an accepted CONNECT; further ones wait in the kernel. Unset: "
+        "1,000, or 200 with `OptimizeForPerformance=false`.",
+        own=True,
+    )
+    connects_per_s: int = setting(
+        "MaxConnectsPerSecond",
+        integer(0, 1_000_000),
+        0,
+        "New connections that are taken in a second, before their TLS handshake; the others wait in the "
+        "kernel for their turn. 0: any number.",
+        own=True,
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from edgehub.common.logs import log_core_line
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -22,6 +24,7 @@ def event_handler(
     """
     handlers: dict[str, Callable[[Any], None]] = {
         "UpstreamReadyEvent": lambda event: upstream_ready(),
+        "LogEvent": log_core_line,
         "StoreFailedEvent": lambda event: store_failed(event.detail),
     }
     if head is not None:

@@ -129,6 +129,7 @@ class EngineFactory(Protocol):
         keep_alive_max_ms: int = 600000,
         ack_timeout_ms: int = 30000,
         connections_max: int = 4096,
+        unauthenticated_max: int | None = None,
         listen_backlog: int = 200,
         retransmissions_max: int | None = None,
         abort_on_bad_puback: bool = False,
@@ -137,6 +138,8 @@ class EngineFactory(Protocol):
         qos_property: str = "mqtt-qos",
         delivery_qos: int = 1,
         will_property: str = "MessageType",
+        connects_per_s: int = 0,
+        log_level: int = 30,
         sender_of_topic: bool = False,
         sent_renews_keep_alive: bool = False,
     ) -> HubCore: ...

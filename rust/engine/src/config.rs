@@ -13,6 +13,8 @@ pub struct EngineConfig {
     pub message_bytes_max: usize,
     /// Wait for CONNECT after accept (`ConnectArrivalTimeout`). Passed: close.
     pub connect_timeout_ms: u64,
+    /// The same wait while there are as many connections without session as there may be: whoever is silent makes room.
+    pub pressed_connect_timeout_ms: u64,
     /// Cap of 1.5 times the client's keep alive; also used when that is 0 (`MaxKeepAliveTimeout`).
     pub keep_alive_max_ms: u64,
     /// Whether what the hub sends renews the keep alive of a client, as with the reference (DEV-20).
@@ -66,7 +68,7 @@ pub struct EngineConfig {
     /// Connections without session, of all I/O threads. Full: [`Hub::may_accept`](crate::Hub::may_accept) says so
     /// and new ones stay with the kernel.
     pub unauthenticated_max: usize,
-    /// Connections of one I/O thread. Full: accepted and closed at once, counted.
+    /// Connections of all I/O threads. Full: accepted and closed at once, counted.
     pub connections_max: usize,
     /// Messages that the upstream dispatcher may hold leased. Full: the queue waits.
     pub upstream_window_msgs: usize,
@@ -84,6 +86,7 @@ impl Default for EngineConfig {
             packet_bytes_max: 262_144,
             message_bytes_max: 262_144,
             connect_timeout_ms: 60_000,
+            pressed_connect_timeout_ms: 5_000,
             keep_alive_max_ms: 600_000,
             sent_renews_keep_alive: false,
             sender_of_topic: false,

@@ -278,7 +278,8 @@ impl ConnectRequest {
     fn bytes(&self) -> usize {
         let texts = self.client_id.len() + self.username.as_ref().map_or(0, String::len);
         let will = self.will.as_ref().map_or(0, WillMessage::bytes);
-        texts + self.password.as_ref().map_or(0, Vec::len) + will
+        let certificates: usize = self.certificates.iter().map(|der| size_of::<Vec<u8>>() + der.len()).sum();
+        texts + self.password.as_ref().map_or(0, Vec::len) + will + certificates
     }
 }
 

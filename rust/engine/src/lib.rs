@@ -37,5 +37,5 @@ pub use mailbox::{Command, Filters, Mailbox};
 pub use reclaim::Reclaim;
 pub use routing::{RoutingTable, Ttl};
 pub use shard::{Now, Shard};
-pub use stats::{Family, Stats};
+pub use stats::{Family, IoStats, Stats};
 pub use upstream::{BATCH_MESSAGE_FORMAT, Dispatcher, Outcome, TakeLimits, UpstreamBatch};

@@ -115,6 +115,24 @@ pub struct Stats {
     pub redeliveries: AtomicU64,
     /// Turns of all I/O threads.
     pub turns: AtomicU64,
+    /// System calls of the I/O threads.
+    pub io: Arc<IoStats>,
+}
+
+/// System calls of the I/O threads, those of the store left out. A thread adds them up by itself and moves them here
+/// at the end of each turn.
+#[derive(Debug, Default)]
+pub struct IoStats {
+    /// Reads of sockets.
+    pub reads: AtomicU64,
+    /// Writes to sockets.
+    pub writes: AtomicU64,
+    /// Waits for events.
+    pub polls: AtomicU64,
+    /// Wake-ups of one thread by another.
+    pub wakes: AtomicU64,
+    /// Times that a listener was left alone because a limit was reached: its connections waited with the kernel.
+    pub accepts_held: AtomicU64,
 }
 
 /// Adds one without a result.

@@ -159,3 +159,20 @@ fn connections_without_session_are_counted_until_their_verdict_or_end() {
     world.feed(ids[4], b"not mqtt");
     assert_eq!(count(&world), (0, true));
 }
+
+#[test]
+fn silent_connections_make_room_sooner_when_there_are_too_many() {
+    let mut world = world();
+    let pressed_ms = world.hub.config().pressed_connect_timeout_ms;
+    world.open();
+    world.open();
+    world.advance(pressed_ms);
+    assert_eq!(world.hub.unauthenticated(), 2, "there is room: they have all their time");
+    let waiting = world.open();
+    world.feed(waiting, &connect_bytes("d"));
+    assert!(!world.hub.may_accept());
+    world.advance(pressed_ms - 1);
+    assert_eq!(world.hub.unauthenticated(), 3);
+    world.advance(1);
+    assert_eq!(world.hub.unauthenticated(), 1, "whoever waits for its verdict is not silent");
+}

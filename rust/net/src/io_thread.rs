@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use edgehub_engine::{CloseReason, ConnId, Hub, Shard};
@@ -12,7 +13,8 @@ use mio::{Events, Interest, Poll, Token};
 use parking_lot::Mutex;
 use slab::Slab;
 
-use crate::link::{Link, Progress};
+use crate::gate::{ConnectRate, Pace};
+use crate::link::{Calls, End, Link, Progress};
 use crate::listener::Listener;
 use crate::runtime::NetConfig;
 use crate::stream::Stream;
@@ -27,6 +29,8 @@ const EVENTS_MAX: usize = 1024;
 const ACCEPTS_MAX: usize = 64;
 /// Wait before the next try when the system gives no socket, for instance for want of descriptors.
 const ACCEPT_RETRY_MS: u64 = 100;
+/// Wait before the next look whether there is room for one more connection without session.
+const STRANGERS_RETRY_MS: u64 = 10;
 /// Sockets read in one turn before what they brought is committed and answered.
 const READS_MAX: usize = 256;
 /// Bytes staged in one turn before they are committed and delivered. Without it many busy publishers fill
@@ -76,6 +80,8 @@ pub(crate) struct IoThread {
     poll: Poll,
     inboxes: Vec<Arc<Inbox>>,
     index: usize,
+    hub: Arc<Hub>,
+    calls: Calls,
     shard: Shard,
     links: Slab<Link>,
     listeners: Slab<Listener>,
@@ -89,6 +95,9 @@ pub(crate) struct IoThread {
     /// Since when publishers are held.
     held_since: Option<MonoTime>,
     next_thread: usize,
+    /// Of the listeners, which are all with one thread.
+    rate: ConnectRate,
+    refusals: Pace,
     /// When listeners whose connections could not be accepted are tried again.
     accept_again_at: Option<MonoTime>,
     stop_at: Option<MonoTime>,
@@ -107,9 +116,13 @@ impl IoThread {
             poll,
             inboxes,
             index,
-            shard: Shard::new(hub, index),
+            calls: Calls::default(),
+            shard: Shard::new(hub.clone(), index),
+            hub,
             links: Slab::new(),
             listeners: Slab::new(),
+            rate: ConnectRate::new(config.connects_per_s, clock.mono()),
+            refusals: Pace::default(),
             clock,
             buffer: vec![0; config.read_bytes],
             tls_out_bytes_max: config.tls_out_bytes_max,
@@ -130,6 +143,7 @@ impl IoThread {
         let mut events = Events::with_capacity(EVENTS_MAX);
         loop {
             let timeout = Some(self.sleep());
+            self.calls.polls += 1;
             if let Err(error) = self.poll.poll(&mut events, timeout)
                 && error.kind() != io::ErrorKind::Interrupted
             {
@@ -176,6 +190,7 @@ impl IoThread {
         self.read_ready(now.mono);
         self.shard.finish_turn();
         self.flush();
+        self.calls.flush(&self.hub.stats().io);
         while let Some((key, id)) = self.shard.pop_resumed() {
             self.queue_read(key, id);
         }
@@ -195,8 +210,11 @@ impl IoThread {
         let id = link.id;
         if event.is_readable() || event.is_read_closed() || event.is_error() {
             link.readable = true;
-            link.read_closed |= event.is_read_closed() || event.is_error();
+            if link.end == End::Open && (event.is_read_closed() || event.is_error()) {
+                link.end = End::Sent;
+            }
             self.queue_read(key, id);
+            self.note_gone(key, id);
         }
         if event.is_writable() {
             self.flush_link(key, id);
@@ -217,6 +235,13 @@ impl IoThread {
             } else {
                 self.to_read.push_back(key);
             }
+        }
+    }
+
+    /// Tells the shard of a peer whose end is known although nothing of it is read now.
+    fn note_gone(&mut self, key: usize, id: ConnId) {
+        if self.links.get(key).is_some_and(|link| link.id == id && link.end != End::Open && !link.queued) {
+            self.shard.peer_gone(id);
         }
     }
 
@@ -261,9 +286,17 @@ impl IoThread {
         if !self.shard.wants_input(id) {
             return;
         }
-        match link.read(&mut self.shard, &mut self.buffer) {
+        match link.read(&mut self.shard, &mut self.buffer, &mut self.calls) {
             Progress::Blocked => {}
-            Progress::More => self.queue_read(key, id),
+            Progress::More => {
+                self.queue_read(key, id);
+                self.note_gone(key, id);
+            }
+            // It is read again when nothing waits any more.
+            Progress::Ended(CloseReason::Eof, _) if self.shard.has_held_input(id) => {
+                link.end = End::Seen;
+                link.readable = true;
+            }
             Progress::Ended(reason, detail) => {
                 self.shard.eof(id, reason, &detail);
                 self.drop_link(key);
@@ -288,7 +321,7 @@ impl IoThread {
         };
         let Some(out) = self.shard.out(id) else { return };
         let had_bytes = !out.is_empty();
-        match link.write(out) {
+        match link.write(out, &mut self.calls) {
             Progress::Ended(reason, detail) => {
                 self.shard.eof(id, reason, &detail);
                 self.drop_link(key);
@@ -311,17 +344,25 @@ impl IoThread {
     }
 
     fn accept(&mut self, key: usize) {
+        let now = self.clock.mono();
         for _ in 0..ACCEPTS_MAX {
+            if let Err(again) = self.may_accept(now) {
+                self.hold_accepts(again);
+                return;
+            }
             let Some(listener) = self.listeners.get(key) else { return };
             let (id, tls) = (listener.id, listener.tls.clone());
             match listener.socket.accept() {
-                Ok((stream, peer)) => self.place(Stream::Tcp(stream), peer.to_string(), id, tls),
+                Ok((stream, peer)) => {
+                    self.rate.count();
+                    self.place(Stream::Tcp(stream), peer.to_string(), id, tls);
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
                     log::warn!("cannot accept connections: {error}");
-                    self.accept_again_at = Some(self.clock.mono().plus_ms(ACCEPT_RETRY_MS));
+                    self.hold_accepts(now.plus_ms(ACCEPT_RETRY_MS));
                     return;
                 }
             }
@@ -330,29 +371,43 @@ impl IoThread {
         self.inboxes[self.index].post(NetCommand::AcceptAgain(key));
     }
 
+    /// Whether a connection may be taken now, or when to ask again. Those that are on their way to other threads are
+    /// not counted yet: a turn may go beyond the limit by what it accepts.
+    fn may_accept(&mut self, now: MonoTime) -> Result<(), MonoTime> {
+        if self.hub.may_accept() { self.rate.check(now) } else { Err(now.plus_ms(STRANGERS_RETRY_MS)) }
+    }
+
+    /// Leaves all listeners alone until then.
+    fn hold_accepts(&mut self, until: MonoTime) {
+        self.hub.stats().io.accepts_held.fetch_add(1, Ordering::Relaxed);
+        self.accept_again_at = Some(until);
+    }
+
     /// Gives a new connection to the next thread in turn.
     fn place(&mut self, stream: Stream, peer: String, listener: u32, tls: Option<Arc<TlsAcceptor>>) {
         let target = self.next_thread % self.inboxes.len();
         self.next_thread = self.next_thread.wrapping_add(1);
         if target == self.index {
-            self.adopt(stream, peer, listener, tls);
+            self.adopt(stream, peer, listener, tls.as_deref());
         } else {
             self.inboxes[target].post(NetCommand::Adopt { stream, peer, listener, tls });
         }
     }
 
-    fn adopt(&mut self, mut stream: Stream, peer: String, listener: u32, tls: Option<Arc<TlsAcceptor>>) {
+    fn adopt(&mut self, mut stream: Stream, peer: String, listener: u32, tls: Option<&TlsAcceptor>) {
         let entry = self.links.vacant_entry();
         let key = entry.key();
         let Some(id) = self.shard.open(key, peer, listener) else {
-            log::warn!("a connection was refused: too many connections");
+            if let Some(count) = self.refusals.count(self.clock.mono()) {
+                log::warn!("connections refused since the last such line, too many are open: {count}");
+            }
             return;
         };
         let registered = stream.set_nodelay().and_then(|()| {
             self.poll.registry().register(&mut stream, Token(key), Interest::READABLE | Interest::WRITABLE)
         });
         let link = registered.map_err(|error| error.to_string()).and_then(|()| {
-            Link::new(stream, tls.as_deref(), self.tls_out_bytes_max, id).map_err(|error| error.to_string())
+            Link::new(stream, tls, self.tls_out_bytes_max, id).map_err(|error| error.to_string())
         });
         match link {
             Ok(link) => {
@@ -372,7 +427,9 @@ impl IoThread {
             match command {
                 NetCommand::Listen(listener) => self.add_listener(listener),
                 NetCommand::CloseListener(id) => self.listeners.retain(|_, listener| listener.id != id),
-                NetCommand::Adopt { stream, peer, listener, tls } => self.adopt(stream, peer, listener, tls),
+                NetCommand::Adopt { stream, peer, listener, tls } => {
+                    self.adopt(stream, peer, listener, tls.as_deref());
+                }
                 NetCommand::AcceptAgain(key) => self.accept(key),
                 NetCommand::Stop { deadline } => {
                     self.listeners.clear();

@@ -1,8 +1,9 @@
 //! One socket, plain or TLS: received bytes to the shard, the shard's bytes out.
 
 use std::io::{self, BufRead, Read, Write};
+use std::sync::atomic::Ordering;
 
-use edgehub_engine::{CloseReason, ConnId, Shard};
+use edgehub_engine::{CloseReason, ConnId, IoStats, Shard};
 use rustls::ServerConnection;
 
 use crate::stream::Stream;
@@ -19,17 +20,51 @@ pub(crate) enum Progress {
     Ended(CloseReason, String),
 }
 
+/// System calls of one thread since it last told.
+#[derive(Debug, Default)]
+pub(crate) struct Calls {
+    pub reads: u64,
+    pub writes: u64,
+    pub polls: u64,
+}
+
+impl Calls {
+    /// Adds them to the totals of the process.
+    pub fn flush(&mut self, totals: &IoStats) {
+        let Self { reads, writes, polls } = std::mem::take(self);
+        for (total, count) in [(&totals.reads, reads), (&totals.writes, writes), (&totals.polls, polls)] {
+            if count > 0 {
+                total.fetch_add(count, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// What is known of the end of a peer's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// Nothing.
+    Open,
+    /// It was sent: read on until it is seen, whatever a short read says.
+    Sent,
+    /// It was seen, but what came before it still waits for the control plane or the store.
+    Seen,
+}
+
+struct TlsSession {
+    tls: ServerConnection,
+    /// The client may have sent certificates; they are handed on when the handshake is done.
+    awaits_certificates: bool,
+}
+
 /// A connection's socket.
 pub(crate) struct Link {
     stream: Stream,
-    tls: Option<Box<ServerConnection>>,
-    /// The client may have sent certificates; they are handed on when the handshake is done.
-    awaits_certificates: bool,
+    tls: Option<Box<TlsSession>>,
     pub id: ConnId,
     /// The socket may have bytes; an edge was seen and not yet read to its end.
     pub readable: bool,
-    /// The peer sent its last byte: read on until that is seen, whatever a short read says.
-    pub read_closed: bool,
+    pub end: End,
     /// Waits in the list of sockets to read.
     pub queued: bool,
 }
@@ -42,16 +77,16 @@ impl Link {
         tls_out_bytes_max: usize,
         id: ConnId,
     ) -> Result<Self, rustls::Error> {
-        let awaits_certificates = tls.is_some_and(TlsAcceptor::asks_certificates);
-        let mut tls = tls.map(TlsAcceptor::session).transpose()?.map(Box::new);
-        if let Some(tls) = &mut tls {
-            tls.set_buffer_limit(Some(tls_out_bytes_max));
-        }
-        Ok(Self { stream, tls, awaits_certificates, id, readable: true, read_closed: false, queued: false })
+        let tls = tls.map(|acceptor| TlsSession::new(acceptor, tls_out_bytes_max)).transpose()?.map(Box::new);
+        Ok(Self { stream, tls, id, readable: true, end: End::Open, queued: false })
     }
 
     /// Reads once, at most as much as `buffer` holds and the shard takes, and feeds it to the shard.
-    pub fn read(&mut self, shard: &mut Shard, buffer: &mut [u8]) -> Progress {
+    pub fn read(&mut self, shard: &mut Shard, buffer: &mut [u8], calls: &mut Calls) -> Progress {
+        if self.end == End::Seen {
+            return Progress::Ended(CloseReason::Eof, String::new());
+        }
+        calls.reads += 1;
         let bytes_max = shard.input_bytes_max(self.id).min(buffer.len());
         let buffer = buffer.get_mut(..bytes_max).unwrap_or_default();
         let count = match self.stream.read(buffer) {
@@ -65,11 +100,11 @@ impl Link {
             Err(error) => return Progress::Ended(CloseReason::Reset, error.to_string()),
         };
         // With an edge-triggered poll a short read means the socket is empty: the next byte is a new edge.
-        let drained = count < buffer.len() && !self.read_closed;
+        let drained = count < buffer.len() && self.end == End::Open;
         let bytes = buffer.get(..count).unwrap_or_default();
         match &mut self.tls {
             None => shard.feed(self.id, bytes),
-            Some(tls) => match feed_tls(tls, bytes, self.id, shard, &mut self.awaits_certificates) {
+            Some(tls) => match tls.feed(bytes, self.id, shard) {
                 Ok(TlsEnd::Open) => {}
                 Ok(TlsEnd::Announced) => return Progress::Ended(CloseReason::Eof, String::new()),
                 Err(detail) => {
@@ -84,14 +119,14 @@ impl Link {
 
     /// Whether TLS itself has something to send, such as its part of the handshake.
     pub fn wants_write(&self) -> bool {
-        self.tls.as_ref().is_some_and(|tls| tls.wants_write())
+        self.tls.as_ref().is_some_and(|session| session.tls.wants_write())
     }
 
     /// Writes as much as the socket takes; what was written leaves `out`.
-    pub fn write(&mut self, out: &mut Vec<u8>) -> Progress {
+    pub fn write(&mut self, out: &mut Vec<u8>, calls: &mut Calls) -> Progress {
         let result = match &mut self.tls {
-            None => write_plain(&mut self.stream, out),
-            Some(tls) => write_tls(tls, &mut self.stream, out),
+            None => write_plain(&mut self.stream, out, calls),
+            Some(session) => write_tls(&mut session.tls, &mut self.stream, out, calls),
         };
         match result {
             Ok(true) => Progress::More,
@@ -102,16 +137,16 @@ impl Link {
 
     /// Ends the TLS session properly and the stream with it; errors do not matter any more.
     pub fn shut_down(&mut self) {
-        if let Some(tls) = &mut self.tls {
-            tls.send_close_notify();
-            let _ = tls.write_tls(&mut self.stream);
+        if let Some(session) = &mut self.tls {
+            session.tls.send_close_notify();
+            let _ = session.tls.write_tls(&mut self.stream);
         }
         let _ = self.stream.shut_down();
     }
 
     fn send_alert(&mut self) {
-        if let Some(tls) = &mut self.tls {
-            let _ = tls.write_tls(&mut self.stream);
+        if let Some(session) = &mut self.tls {
+            let _ = session.tls.write_tls(&mut self.stream);
         }
     }
 }
@@ -123,26 +158,29 @@ enum TlsEnd {
     Announced,
 }
 
-fn feed_tls(
-    tls: &mut ServerConnection,
-    mut bytes: &[u8],
-    id: ConnId,
-    shard: &mut Shard,
-    awaits_certificates: &mut bool,
-) -> Result<TlsEnd, String> {
-    while !bytes.is_empty() {
-        tls.read_tls(&mut bytes).map_err(|error| error.to_string())?;
-        let state = tls.process_new_packets().map_err(|error| error.to_string())?;
-        if *awaits_certificates && !tls.is_handshaking() {
-            *awaits_certificates = false;
-            hand_on_certificates(tls, id, shard);
-        }
-        feed_plaintext(tls, id, shard);
-        if state.peer_has_closed() {
-            return Ok(TlsEnd::Announced);
-        }
+impl TlsSession {
+    fn new(acceptor: &TlsAcceptor, out_bytes_max: usize) -> Result<Self, rustls::Error> {
+        let mut tls = acceptor.session()?;
+        tls.set_buffer_limit(Some(out_bytes_max));
+        Ok(Self { tls, awaits_certificates: acceptor.asks_certificates() })
     }
-    Ok(TlsEnd::Open)
+
+    fn feed(&mut self, mut bytes: &[u8], id: ConnId, shard: &mut Shard) -> Result<TlsEnd, String> {
+        let tls = &mut self.tls;
+        while !bytes.is_empty() {
+            tls.read_tls(&mut bytes).map_err(|error| error.to_string())?;
+            let state = tls.process_new_packets().map_err(|error| error.to_string())?;
+            if self.awaits_certificates && !tls.is_handshaking() {
+                self.awaits_certificates = false;
+                hand_on_certificates(tls, id, shard);
+            }
+            feed_plaintext(tls, id, shard);
+            if state.peer_has_closed() {
+                return Ok(TlsEnd::Announced);
+            }
+        }
+        Ok(TlsEnd::Open)
+    }
 }
 
 /// Before the first byte of the client, which may have come in the same segment as the end of the handshake.
@@ -166,10 +204,11 @@ fn feed_plaintext(tls: &mut ServerConnection, id: ConnId, shard: &mut Shard) {
 }
 
 /// `true` when everything was written.
-fn write_plain(stream: &mut Stream, out: &mut Vec<u8>) -> io::Result<bool> {
+fn write_plain(stream: &mut Stream, out: &mut Vec<u8>, calls: &mut Calls) -> io::Result<bool> {
     let mut written = 0;
     let result = loop {
         let Some(rest) = out.get(written..).filter(|rest| !rest.is_empty()) else { break Ok(true) };
+        calls.writes += 1;
         match stream.write(rest) {
             Ok(0) => break Err(io::ErrorKind::WriteZero.into()),
             Ok(count) => written += count,
@@ -182,7 +221,12 @@ fn write_plain(stream: &mut Stream, out: &mut Vec<u8>) -> io::Result<bool> {
     result
 }
 
-fn write_tls(tls: &mut ServerConnection, stream: &mut Stream, out: &mut Vec<u8>) -> io::Result<bool> {
+fn write_tls(
+    tls: &mut ServerConnection,
+    stream: &mut Stream,
+    out: &mut Vec<u8>,
+    calls: &mut Calls,
+) -> io::Result<bool> {
     loop {
         if !out.is_empty() {
             // Takes as much as the session's own buffer allows.
@@ -192,6 +236,7 @@ fn write_tls(tls: &mut ServerConnection, stream: &mut Stream, out: &mut Vec<u8>)
         if !tls.wants_write() {
             return Ok(out.is_empty());
         }
+        calls.writes += 1;
         match tls.write_tls(stream) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(_) => {}

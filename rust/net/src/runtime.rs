@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use edgehub_engine::{Hub, Waker};
+use edgehub_engine::{Hub, IoStats, Waker};
 use edgehub_types::Clock;
 use mio::Poll;
 use parking_lot::Mutex;
@@ -31,12 +31,15 @@ pub struct NetConfig {
     pub tls_out_bytes_max: usize,
     /// Connections that wait in the kernel to be accepted.
     pub listen_backlog: u32,
+    /// Connections that all listeners take in a second, and at once after a quiet second; 0 for any number. Full:
+    /// the others wait in the kernel.
+    pub connects_per_s: u32,
 }
 
 impl Default for NetConfig {
     /// For a gateway with some memory to spend; see `docs/memory.md`.
     fn default() -> Self {
-        Self { read_bytes: 256 * 1024, tls_out_bytes_max: 64 * 1024, listen_backlog: 200 }
+        Self { read_bytes: 256 * 1024, tls_out_bytes_max: 64 * 1024, listen_backlog: 200, connects_per_s: 0 }
     }
 }
 
@@ -68,11 +71,15 @@ fn run_guarded(thread: IoThread, hub: &Hub) {
     }
 }
 
-struct InboxWaker(Arc<Inbox>);
+struct InboxWaker {
+    inbox: Arc<Inbox>,
+    totals: Arc<IoStats>,
+}
 
 impl Waker for InboxWaker {
     fn wake(&self) {
-        if let Err(error) = self.0.waker.wake() {
+        self.totals.wakes.fetch_add(1, Ordering::Relaxed);
+        if let Err(error) = self.inbox.waker.wake() {
             log::error!("cannot wake an I/O thread: {error}");
         }
     }
@@ -80,6 +87,7 @@ impl Waker for InboxWaker {
 
 /// The running I/O threads.
 pub struct IoThreads {
+    hub: Arc<Hub>,
     inboxes: Vec<Arc<Inbox>>,
     handles: Mutex<Vec<JoinHandle<()>>>,
     trimmer: Trimmer,
@@ -109,7 +117,8 @@ impl IoThreads {
             let poll = Poll::new()?;
             let waker = mio::Waker::new(poll.registry(), WAKE)?;
             let inbox = Arc::new(Inbox { commands: Mutex::default(), waker });
-            mailbox.set_waker(Arc::new(InboxWaker(inbox.clone())));
+            let totals = hub.stats().io.clone();
+            mailbox.set_waker(Arc::new(InboxWaker { inbox: inbox.clone(), totals }));
             polls.push(poll);
             inboxes.push(inbox);
         }
@@ -125,6 +134,7 @@ impl IoThreads {
         }
         let trimmer = Trimmer::start(hub, &clock)?;
         Ok(Self {
+            hub: hub.clone(),
             inboxes,
             handles: Mutex::new(handles),
             trimmer,
@@ -165,7 +175,7 @@ impl IoThreads {
 
     /// Drives one end of a connected pair of stream sockets as a plain MQTT connection. Whoever keeps the other
     /// end moves bytes and nothing else; the socket's own buffers hold it back. The connection counts for the
-    /// limits like any other; beyond them it is closed at once.
+    /// limits like any other; beyond them, that on connections without session included, it is closed at once.
     ///
     /// `peer` is the client's address for the log, `listener` what the control plane is told.
     ///
@@ -176,6 +186,10 @@ impl IoThreads {
             return Err(NetError::Stopped);
         }
         let stream = Stream::of_pair(stream).map_err(NetError::Adopt)?;
+        if !self.hub.may_accept() {
+            self.hub.stats().connections_refused.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        }
         let turn = self.next_adopted.fetch_add(1, Ordering::Relaxed);
         let target = &self.inboxes[turn % self.inboxes.len()];
         target.post(NetCommand::Adopt { stream, peer, listener, tls: None });

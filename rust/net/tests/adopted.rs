@@ -8,8 +8,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::sync::atomic::Ordering;
 
-use common::{Server, WAIT, connect_bytes};
+use common::{Server, WAIT, connect_bytes, wait_until};
 use edgehub_mqtt::{Packet, QoS, decode, encode_publish};
 use edgehub_net::NetError;
 
@@ -57,6 +58,7 @@ fn a_pair_is_a_connection_like_any_other() {
     drop(devices.pop());
     let (_, last) = &devices[2];
     last.shutdown(Shutdown::Both).unwrap();
+    wait_until(|| server.hub.stats().connections_open.load(Ordering::Relaxed) == 3);
     let mut reasons = server.stop();
     reasons.sort_unstable();
     assert_eq!(reasons, ["eof", "eof", "shutdown", "shutdown", "shutdown"]);

@@ -7,10 +7,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use common::certs::{Shown, TLS12, TLS13, client_config, der, make_identity, open};
-use common::{Server, WAIT, connect_bytes};
+use common::{Server, connect_bytes, wait_until};
 use edgehub_mqtt::{Packet, QoS, decode, encode_publish};
 use edgehub_net::{NetError, TlsIdentity, TlsOptions, TlsVersions};
 use rustls::{ClientConnection, ProtocolVersion, SupportedProtocolVersion};
@@ -134,10 +133,7 @@ impl Write for ByteByByte<'_> {
         for byte in bytes {
             let before = turns();
             self.0.write_all(&[*byte])?;
-            let since = Instant::now();
-            while turns() == before && since.elapsed() < WAIT {
-                std::thread::yield_now();
-            }
+            wait_until(|| turns() != before);
         }
         Ok(bytes.len())
     }
@@ -252,7 +248,9 @@ fn a_replaced_certificate_is_for_new_connections_and_traffic_goes_on() {
             assert_eq!(leaf_seen(port), der(next).to_vec());
         }
         done.store(true, Ordering::Relaxed);
-        traffic.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in traffic {
+            thread.join().unwrap();
+        }
     });
     server.stop();
 }

@@ -6,10 +6,11 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use edgehub_engine::{Command, ConnId, Filters, Hub, Outcome, QoS, RoutesError};
+use edgehub_engine::{Command, ConnId, Filters, Hub, Outcome, QoS, RoutesError, Waker};
 use edgehub_net::{EventFd, IoThreads, NetError, SystemClock, TlsIdentity, TlsOptions, TlsVersions};
 use edgehub_store::{Media, OverflowPolicy, Quota, Store, SyncPolicy};
 use edgehub_types::Clock;
+use log::LevelFilter;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
@@ -21,7 +22,7 @@ use crate::grants::Grants;
 use crate::outbox::Outbox;
 use crate::profile::Profile;
 use crate::routes::{RouteFault, RouteTuple, declarations, route_error};
-use crate::{events, metrics};
+use crate::{events, log_lines, metrics};
 
 /// In place of a listener: the connection was adopted. Listeners count from 1.
 const ADOPTED: u32 = 0;
@@ -43,10 +44,10 @@ impl Engine {
     #[pyo3(signature = (*, edge_device_id, storage_dir=None, sync="group", sync_interval_ms=1000,
         sync_min_interval_ms=0, spill_index_entries=None, io_threads=Some(0), low_memory=false, pooled_buffers=true,
         packet_bytes_max=262_144, connect_timeout_ms=60_000, keep_alive_max_ms=600_000,
-        ack_timeout_ms=30_000, connections_max=4096, listen_backlog=200,
+        ack_timeout_ms=30_000, connections_max=4096, unauthenticated_max=None, listen_backlog=200,
         retransmissions_max=None, abort_on_bad_puback=false, retain_property="mqtt-retain",
         dup_property="mqtt-dup", qos_property="mqtt-qos", delivery_qos=1, will_property="MessageType",
-        sender_of_topic=false, sent_renews_keep_alive=false))]
+        connects_per_s=0, log_level=30, sender_of_topic=false, sent_renews_keep_alive=false))]
     // One keyword per setting; Python has no other way.
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
     fn py_new(
@@ -65,6 +66,7 @@ impl Engine {
         keep_alive_max_ms: u64,
         ack_timeout_ms: u64,
         connections_max: usize,
+        unauthenticated_max: Option<usize>,
         listen_backlog: u32,
         retransmissions_max: Option<u32>,
         abort_on_bad_puback: bool,
@@ -73,6 +75,8 @@ impl Engine {
         qos_property: &str,
         delivery_qos: u8,
         will_property: &str,
+        connects_per_s: u32,
+        log_level: u32,
         sender_of_topic: bool,
         sent_renews_keep_alive: bool,
     ) -> PyResult<Self> {
@@ -96,10 +100,12 @@ impl Engine {
         (config.qos_property, config.will_property) = (qos_property.to_owned(), will_property.to_owned());
         config.delivery_qos = QoS::from_bits(delivery_qos)
             .ok_or_else(|| ConfigError::new_err("delivery_qos is not 0, 1 or 2"))?;
+        config.unauthenticated_max = unauthenticated_max.unwrap_or(config.unauthenticated_max);
         config.sender_of_topic = sender_of_topic;
         config.sent_renews_keep_alive = sent_renews_keep_alive;
         profile.net.listen_backlog = listen_backlog;
-        without_gil(py, || open(profile, storage_dir, io_threads))
+        profile.net.connects_per_s = connects_per_s;
+        without_gil(py, || open(profile, storage_dir, io_threads, log_lines::filter(log_level)))
     }
 
     fn start(&self) -> PyResult<()> {
@@ -178,9 +184,10 @@ impl Engine {
         let taken = self.hub.control().take(events_max);
         if self.hub.control().has_events() {
             // The queue wakes only when it was empty; what stays behind wakes by itself.
-            edgehub_engine::Waker::wake(&*self.events);
+            Waker::wake(&*self.events);
         }
-        taken.into_iter().map(|event| events::to_python(py, event)).collect()
+        let lines = log_lines::RING.take().into_iter().map(|line| log_lines::to_python(py, line));
+        taken.into_iter().map(|event| events::to_python(py, event)).chain(lines).collect()
     }
 
     fn hold(&self) {
@@ -366,9 +373,13 @@ fn open(
     profile: Profile,
     storage_dir: Option<PathBuf>,
     io_threads: Option<usize>,
+    log_level: LevelFilter,
 ) -> Result<Engine, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::default());
     let events = Arc::new(EventFd::new().map_err(|error| Failure::Config(error.to_string()))?);
+    // First of all: the recovery of the store has things to tell.
+    let waker: Arc<dyn Waker> = events.clone();
+    log_lines::RING.install(&waker, log_level);
     let media = match storage_dir {
         Some(dir) => Media::Disk(Arc::new(edgehub_store::FileStorage::open(&dir)?)),
         None => Media::Memory,

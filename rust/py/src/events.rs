@@ -95,6 +95,7 @@ pub(crate) struct StoreFailedEvent {
 }
 
 pub(crate) fn register(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add_class::<crate::log_lines::LogEvent>()?;
     module.add_class::<Will>()?;
     module.add_class::<ConnectEvent>()?;
     module.add_class::<SubscribeEvent>()?;

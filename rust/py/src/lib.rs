@@ -11,6 +11,7 @@ mod engine;
 mod errors;
 mod events;
 mod grants;
+mod log_lines;
 mod metrics;
 mod outbox;
 mod profile;

@@ -103,6 +103,16 @@ fn counters<'py>(py: Python<'py>, hub: &Hub) -> PyResult<Bound<'py, PyDict>> {
         counters.set_item(name, counter.load(Ordering::Relaxed))?;
     }
     counters.set_item("control_events_dropped", hub.control().dropped())?;
+    let io = &stats.io;
+    for (name, counter) in [
+        ("io_reads", &io.reads),
+        ("io_writes", &io.writes),
+        ("io_polls", &io.polls),
+        ("io_wakes", &io.wakes),
+        ("accepts_held", &io.accepts_held),
+    ] {
+        counters.set_item(name, counter.load(Ordering::Relaxed))?;
+    }
     Ok(counters)
 }
 

@@ -40,6 +40,14 @@ pub enum StoreError {
         /// Number of the message in it.
         seq: u64,
     },
+    /// A message that was there when the folder was read is done: the file of its segment has been used again.
+    #[error("message {seq} of {queue} was delivered or dropped meanwhile")]
+    GoneMessage {
+        /// The queue.
+        queue: QueueId,
+        /// Number of the message in it.
+        seq: u64,
+    },
     /// A block of a spill file cannot be read.
     #[error("{file}: the block at offset {offset} is damaged; {messages} messages in it cannot be read")]
     DamagedBlock {

@@ -7,7 +7,7 @@ use edgehub_types::{Storage, StorageFile};
 
 use crate::StoreError;
 use crate::batch::{BatchInner, Placement, QueueId};
-use crate::format::{Checkpoint, QueueRow, SegmentHeader};
+use crate::format::{Checkpoint, QueueRow, SegmentHeader, batch_salt};
 use crate::queue::QueueInner;
 use crate::segment::{Segment, SegmentMeta, SegmentSet};
 use crate::time::Stamp;
@@ -34,6 +34,8 @@ pub(crate) struct Spare {
     pub number: u64,
     pub file: Box<dyn StorageFile>,
     pub bytes: u64,
+    /// It had been another segment.
+    pub reused: bool,
 }
 
 /// What a sync has to cover.
@@ -63,6 +65,8 @@ pub(crate) struct Journal {
     segment_bytes: u64,
     preallocate: bool,
     salt: u64,
+    /// What batches of the active segment carry.
+    batch_salt: u64,
     /// Next number of every queue, by `id - 1`.
     pub seqs: Vec<u64>,
     pub active: Option<Active>,
@@ -102,6 +106,7 @@ impl Journal {
             segment_bytes,
             preallocate,
             salt: end.salt,
+            batch_salt: end.salt,
             seqs: end.seqs,
             active: None,
             spare: None,
@@ -206,10 +211,11 @@ impl Journal {
         let capacity = self.segment_bytes.max(self.header.len() as u64 + bytes + self.reserve());
         let spare = self.take_file(capacity)?;
         let stated = header.durable;
-        header.number = spare.number;
+        (header.number, header.reused) = (spare.number, spare.reused);
         header.encode(&mut self.header);
         spare.file.write_all_at(&self.header, 0).map_err(StoreError::io("write", &spare.name))?;
         self.seal_active();
+        self.batch_salt = batch_salt(self.salt, header.number);
         let meta = SegmentMeta::active(self.next_base, self.next_base + spare.bytes);
         let segment = Arc::new(Segment { meta, name: spare.name, file: spare.file });
         segments.push(Arc::clone(&segment));
@@ -235,6 +241,7 @@ impl Journal {
             wall_skew_ms: stamp.wall_skew_ms,
             boot_skew_ms: stamp.boot_skew_ms,
             boot_id: stamp.boot_id,
+            reused: false,
             queues: queues.iter().flatten().map(|queue| self.row(queue)).collect(),
         }
     }
@@ -341,7 +348,7 @@ impl Journal {
                 *next += u64::from(slot.count);
             }
         }
-        let place = Placement { salt: self.salt, address, durable: self.durable, written_ms };
+        let place = Placement { salt: self.batch_salt, address, durable: self.durable, written_ms };
         self.stated = self.durable;
         batch.seal(&place, &self.checkpoints);
         self.checkpoints.clear();
@@ -397,11 +404,11 @@ pub(crate) fn create_segment(
         remove_leftover(storage, &name);
         return Err(refused(&name, bytes, source));
     }
-    Ok(Spare { name, number, file, bytes })
+    Ok(Spare { name, number, file, bytes, reused: false })
 }
 
 /// Removes the file of a segment that could not be made ready: between others it would look like a lost one.
-fn remove_leftover(storage: &dyn Storage, name: &str) {
+pub(crate) fn remove_leftover(storage: &dyn Storage, name: &str) {
     match storage.remove(name) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             log::warn!("cannot remove {name}, which could not be made ready: {error}");

@@ -30,6 +30,8 @@ pub struct StoreStats {
     pub disk_bytes: u64,
     /// Segments that were unlinked.
     pub unlinked: u64,
+    /// Segments whose file became the next one.
+    pub reused: u64,
     /// Messages now in queues, counted once per queue.
     pub live_messages: u64,
     /// Index entries now.
@@ -82,6 +84,7 @@ pub(crate) struct Counters {
     pub sync_ns_total: AtomicU64,
     pub sync_ns_max: AtomicU64,
     pub unlinked: AtomicU64,
+    pub reused: AtomicU64,
     pub expired: AtomicU64,
     pub removed: AtomicU64,
     pub damaged: AtomicU64,
@@ -109,6 +112,7 @@ impl Counters {
             sync_ns_total: get(&self.sync_ns_total),
             sync_ns_max: get(&self.sync_ns_max),
             unlinked: get(&self.unlinked),
+            reused: get(&self.reused),
             expired: get(&self.expired),
             removed: get(&self.removed),
             damaged: get(&self.damaged),

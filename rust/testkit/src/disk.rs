@@ -172,7 +172,17 @@ impl Disk {
         late.map_or(Ok(done), |fault| Err(fault.error(call)))
     }
 
+    /// Whether a file of this length would not fit on the disk.
+    fn is_too_long(&self, file: FileId, len: u64) -> bool {
+        let now = self.live().contents.get(&file).map_or(0, |content| content.len() as u64);
+        let grown = self.live().bytes() + len.saturating_sub(now);
+        len > now && self.bytes_max.is_some_and(|max| grown > max)
+    }
+
     pub fn write(&mut self, file: FileId, bytes: &[u8], offset: u64) -> io::Result<()> {
+        if self.is_too_long(file, offset + bytes.len() as u64) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let met = self.meet_at(Call::Write, file);
         let len = match met {
             Err(Fault::NoSpace) => return Err(Fault::NoSpace.error(Call::Write)),
@@ -188,9 +198,7 @@ impl Disk {
     }
 
     pub fn set_len(&mut self, file: FileId, len: u64) -> io::Result<()> {
-        let now = self.live().contents.get(&file).map_or(0, |content| content.len() as u64);
-        let grown = self.live().bytes() + len.saturating_sub(now);
-        if len > now && self.bytes_max.is_some_and(|max| grown > max) {
+        if self.is_too_long(file, len) {
             return Err(io::ErrorKind::StorageFull.into());
         }
         self.call(Call::SetLen, |disk| {

@@ -32,7 +32,7 @@ impl FaultyStorage {
         Self { disk: Arc::new(Mutex::new(disk)) }
     }
 
-    /// Files may have so many bytes together; `set_len` beyond it fails as on a full disk.
+    /// Files may have so many bytes together; `set_len` and writes beyond it fail as on a full disk.
     pub fn set_bytes_max(&self, bytes_max: Option<u64>) {
         self.disk.lock().bytes_max = bytes_max;
     }

@@ -281,6 +281,23 @@ async def test_the_switches_of_deviations_reach_the_engine(
         assert engines.engine.options[option] is value
 
 
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        ({}, (None, 0)),
+        ({"MaxUnauthenticatedConnections": "7", "MaxConnectsPerSecond": "90"}, (7, 90)),
+    ],
+)
+async def test_the_limits_on_connections_reach_the_engine(
+    alone: dict[str, str], engines: Engines, settings: dict[str, str], options: tuple[int | None, int]
+) -> None:
+    async with running(server(alone | settings, engines)):
+        assert engines.engine is not None
+        found = engines.engine.options
+        assert (found["unauthenticated_max"], found["connects_per_s"]) == options
+        assert found["log_level"] == logging.getLogger("edgehub.core").getEffectiveLevel()
+
+
 async def test_a_hub_alone_from_start_to_drain(
     alone: dict[str, str], engines: Engines, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:

@@ -141,18 +141,20 @@ impl Shard {
     ///
     /// `driver_key` is what [`Shard::pop_dirty`] and [`Shard::pop_resumed`] give back.
     pub fn open(&mut self, driver_key: usize, peer: String, listener: u32) -> Option<ConnId> {
-        if self.conns.len() >= self.hub.config.connections_max.min(SLOTS_MAX) {
-            bump(&self.hub.stats.connections_refused);
+        let stats = &self.hub.stats;
+        let open = stats.connections_open.fetch_add(1, Ordering::Relaxed);
+        if open >= self.hub.config.connections_max as u64 || self.conns.len() >= SLOTS_MAX {
+            stats.connections_open.fetch_sub(1, Ordering::Relaxed);
+            bump(&stats.connections_refused);
             return None;
         }
-        bump(&self.hub.stats.connections_opened);
-        self.hub.stats.connections_open.fetch_add(1, Ordering::Relaxed);
+        bump(&stats.connections_opened);
         self.serial += 1;
         let entry = self.conns.vacant_entry();
         let id = ConnId::new(self.index, entry.key(), self.serial);
         entry.insert(Conn::new(id, driver_key, peer, listener, self.now.mono));
         self.join_strangers();
-        self.next_scan = self.next_scan.min(self.now.mono.plus_ms(self.hub.config.connect_timeout_ms));
+        self.next_scan = self.next_scan.min(self.now.mono.plus_ms(self.pressed_connect_ms()));
         Some(id)
     }
 
@@ -271,6 +273,22 @@ impl Shard {
     pub fn eof(&mut self, id: ConnId, reason: CloseReason, detail: &str) {
         if self.conn(id).is_some_and(|conn| !conn.is_closing()) {
             self.begin_close(id.slot(), reason, detail);
+        }
+    }
+
+    /// Whether packets of a session wait that came before its end: the driver tells the end when they do not any more.
+    pub fn has_held_input(&self, id: ConnId) -> bool {
+        self.conn(id).is_some_and(|conn| {
+            matches!(conn.phase, Phase::Active(_)) && conn.pause.any() && !conn.leftover.is_empty()
+        })
+    }
+
+    /// The peer will send nothing more, and what it sent is not read now. A client that waits for its verdict gets
+    /// none then: it could do nothing with it, and others may wait for its place. Whoever has a session is read
+    /// to the end first.
+    pub fn peer_gone(&mut self, id: ConnId) {
+        if self.conn(id).is_some_and(|conn| matches!(conn.phase, Phase::AwaitVerdict { .. })) {
+            self.begin_close(id.slot(), CloseReason::Eof, "left before its CONNACK");
         }
     }
 

@@ -48,11 +48,17 @@ impl Shard {
     }
 
     fn scan(&mut self) {
+        // Once for all: those that go would relieve the others.
+        let connect_ms = if self.hub.may_accept() {
+            self.hub.config.connect_timeout_ms
+        } else {
+            self.pressed_connect_ms()
+        };
         self.next_scan = MonoTime(u64::MAX);
         let slots: Vec<usize> = self.conns.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             self.release_window(slot);
-            match self.due(slot) {
+            match self.due(slot, connect_ms) {
                 Due::Nothing => {}
                 Due::Close(reason, detail) => self.begin_close(slot, reason, &detail),
                 Due::Redeliver => self.redeliver(slot),
@@ -78,9 +84,13 @@ impl Shard {
         }
     }
 
-    fn due(&mut self, slot: usize) -> Due {
+    pub(super) fn pressed_connect_ms(&self) -> u64 {
+        self.hub.config.pressed_connect_timeout_ms.min(self.hub.config.connect_timeout_ms)
+    }
+
+    fn due(&mut self, slot: usize, connect_ms: u64) -> Due {
         let now = self.now.mono;
-        let (connect_ms, ack_ms) = (self.hub.config.connect_timeout_ms, self.hub.config.ack_timeout_ms);
+        let ack_ms = self.hub.config.ack_timeout_ms;
         let held_bytes_max = self.hub.config.held_bytes_max;
         let Some(conn) = self.conns.get_mut(slot) else { return Due::Nothing };
         let opened = conn.opened;
@@ -114,7 +124,11 @@ impl Shard {
         let config = &self.hub.config;
         let conn: &Conn = self.conns.get(slot)?;
         match &conn.phase {
-            Phase::AwaitConnect => Some(conn.opened.plus_ms(config.connect_timeout_ms)),
+            Phase::AwaitConnect => {
+                let pressed = conn.opened.plus_ms(self.pressed_connect_ms());
+                let last = conn.opened.plus_ms(config.connect_timeout_ms);
+                Some(if self.now.mono < pressed { pressed } else { last })
+            }
             Phase::Active(session) => {
                 let held_bytes_max = config.held_bytes_max;
                 let from =

@@ -77,7 +77,9 @@ pub fn client_config(
     shown: Option<Shown>,
 ) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
-    trusted.iter().for_each(|identity| roots.add(der(identity)).unwrap());
+    for identity in trusted {
+        roots.add(der(identity)).unwrap();
+    }
     let provider = Arc::new(ring::default_provider());
     let verifier =
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().unwrap();

@@ -19,8 +19,31 @@ use edgehub_mqtt::{
 use edgehub_net::{IoThreads, NetConfig, SystemClock};
 use edgehub_router::RouteDecl;
 use edgehub_store::{Media, Store, StoreConfig};
+use edgehub_types::Clock;
 
 pub const WAIT: Duration = Duration::from_secs(20);
+
+/// How long something takes.
+pub struct Stopwatch(SystemClock);
+
+impl Stopwatch {
+    pub fn start() -> Self {
+        Self(SystemClock::default())
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        Duration::from_millis(self.0.mono().0)
+    }
+}
+
+/// Looks until it is so.
+pub fn wait_until(mut holds: impl FnMut() -> bool) {
+    let watch = Stopwatch::start();
+    while !holds() {
+        assert!(watch.elapsed() < WAIT, "it never happened");
+        std::thread::yield_now();
+    }
+}
 
 struct Doorbell(std::thread::Thread);
 
@@ -54,14 +77,42 @@ impl Server {
         shards: usize,
         change: impl FnOnce(&mut EngineConfig),
     ) -> Self {
+        Self::start_with(media, store, shards, NetConfig::default(), change)
+    }
+
+    pub fn start_with(
+        media: Media,
+        store: StoreConfig,
+        shards: usize,
+        net: NetConfig,
+        change: impl FnOnce(&mut EngineConfig),
+    ) -> Self {
         let clock = Arc::new(SystemClock::default());
-        let (store, _) = Store::open(media, store, clock.clone()).unwrap();
+        Self::start_all(media, store, shards, net, clock, change)
+    }
+
+    /// With another clock of the I/O threads.
+    pub fn start_at(clock: Arc<dyn Clock>, shards: usize) -> Self {
+        let net = NetConfig::default();
+        Self::start_all(Media::Memory, StoreConfig::small(), shards, net, clock, |_| {})
+    }
+
+    fn start_all(
+        media: Media,
+        store: StoreConfig,
+        shards: usize,
+        net: NetConfig,
+        io_clock: Arc<dyn Clock>,
+        change: impl FnOnce(&mut EngineConfig),
+    ) -> Self {
+        let clock = Arc::new(SystemClock::default());
+        let (store, _) = Store::open(media, store, clock).unwrap();
         let mut config = EngineConfig { edge_device_id: "e".to_owned(), ..EngineConfig::default() };
         change(&mut config);
         let hub = Hub::new(config, store, shards);
         let route = r#"FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i")"#;
         hub.set_routes(&[RouteDecl::new("r", route)], 60).unwrap();
-        let threads = Arc::new(IoThreads::start(&hub, NetConfig::default(), clock).unwrap());
+        let threads = Arc::new(IoThreads::start(&hub, net, io_clock).unwrap());
         let (_, port) = threads.listen("127.0.0.1", 0, None).unwrap();
         let stop = Arc::new(AtomicBool::new(false));
         let shown = Shown::default();
@@ -103,6 +154,8 @@ fn control_plane(hub: &Hub, stop: &AtomicBool, shown: &Shown) -> Vec<&'static st
         let stopping = stop.load(Ordering::SeqCst);
         for event in hub.control().take(100) {
             match event {
+                // Nobody knows it yet, and the parent hub does not answer.
+                ControlEvent::Connect { request, .. } if request.client_id.starts_with("ghost") => {}
                 ControlEvent::Connect { conn, request, .. } => {
                     shown.lock().unwrap().push(request.certificates.clone());
                     let grants = Box::new(grants(&request.client_id));

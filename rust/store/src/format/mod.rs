@@ -19,8 +19,8 @@ pub(crate) use record::{
     RECORD_HEAD_BYTES, TARGET_BYTES, finish_record, put_clock, put_queue_defined, put_queue_removed,
     put_queue_spilled,
 };
-pub(crate) use segment::SEGMENT_HEADER_BYTES_MAX;
-pub use segment::{QueueRow, SegmentHeader, SegmentHeaderError};
+pub use segment::{QueueRow, SegmentHeader, SegmentHeaderError, batch_salt};
+pub(crate) use segment::{SEGMENT_HEADER_BYTES_MAX, SEGMENT_NUMBER_AT};
 pub use spill::{BLOCK_HEADER_BYTES, BlockHeader, SPILL_HEADER_BYTES, SpillEntries, SpillEntry, SpillHeader};
 pub(crate) use spill::{
     ENTRY_HEAD_BYTES, FOOTER_TAIL_BYTES, FooterTail, FrameMaker, decompress, put_entry, put_footer,

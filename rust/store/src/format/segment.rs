@@ -12,8 +12,11 @@ const FIXED_BYTES: usize = 112;
 const ROW_BYTES: usize = 28;
 const FLAG_REMOVED: u16 = 1;
 const FLAG_SPILLED: u16 = 2;
+const FLAG_REUSED: u32 = 1;
 /// Bytes that every version has in common, plus the length of the header.
 const PREFIX_BYTES: usize = 20;
+/// Offset of the segment's number.
+pub(crate) const SEGMENT_NUMBER_AT: u64 = 24;
 /// No header is longer than this.
 pub(crate) const SEGMENT_HEADER_BYTES_MAX: usize =
     FIXED_BYTES + QUEUES_MAX * (ROW_BYTES + ENDPOINT_BYTES_MAX + 8) + 8;
@@ -63,7 +66,7 @@ pub struct QueueRow {
 pub struct SegmentHeader {
     /// Bytes of the header in the file; computed when written.
     pub header_bytes: u32,
-    /// Number of the segment.
+    /// Number of the segment, as in its name. Another one: the file was prepared for its next use and holds nothing.
     pub number: u64,
     /// Address of the first byte of the file.
     pub base: u64,
@@ -81,8 +84,17 @@ pub struct SegmentHeader {
     pub boot_skew_ms: i64,
     /// Which start of the machine the boot clock counts from; zeros where nothing tells.
     pub boot_id: [u8; 16],
+    /// Whether the file had been another segment: what is behind its last batch may be from then.
+    pub reused: bool,
     /// The queues.
     pub queues: Vec<QueueRow>,
+}
+
+/// What the batches of a segment carry. No two segments have the same, so that nothing that is left from an earlier use of
+/// its file is taken for a batch.
+pub fn batch_salt(folder_salt: u64, number: u64) -> u64 {
+    // Odd, so that every number gives another product.
+    folder_salt ^ number.wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 impl SegmentHeader {
@@ -104,7 +116,7 @@ impl SegmentHeader {
             out.extend_from_slice(&field.to_le_bytes());
         }
         out.extend_from_slice(&(self.queues.len() as u32).to_le_bytes());
-        out.extend_from_slice(&[0; 4]);
+        out.extend_from_slice(&(if self.reused { FLAG_REUSED } else { 0 }).to_le_bytes());
         out.extend_from_slice(&self.wall_skew_ms.to_le_bytes());
         out.extend_from_slice(&self.boot_skew_ms.to_le_bytes());
         out.extend_from_slice(&self.boot_id);
@@ -160,10 +172,11 @@ impl SegmentHeader {
             wall_skew_ms: 0,
             boot_skew_ms: 0,
             boot_id: [0; 16],
+            reused: false,
             queues: Vec::new(),
         };
         let count = reader.u32()? as usize;
-        reader.u32()?;
+        decoded.reused = reader.u32()? & FLAG_REUSED != 0;
         (decoded.wall_skew_ms, decoded.boot_skew_ms) = (reader.i64()?, reader.i64()?);
         decoded.boot_id = reader.bytes16()?;
         (count <= QUEUES_MAX).then_some(())?;

@@ -64,6 +64,7 @@ fn sample_segment() -> SegmentHeader {
         wall_skew_ms: -3_600_000,
         boot_skew_ms: -1_699_999_000_000,
         boot_id: std::array::from_fn(|n| n as u8 + 16),
+        reused: false,
         queues: vec![row(1, 2_000_000_000, 10, 7, false, "iothub"), row(2, 0, 3, 3, true, "d/m/in")],
     }
 }

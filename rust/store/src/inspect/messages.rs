@@ -90,7 +90,7 @@ impl Messages {
     ///
     /// # Errors
     /// [`StoreError::Io`]; [`StoreError::DamagedMessage`]: the message was whole when the folder was read;
-    /// [`StoreError::DamagedBlock`].
+    /// [`StoreError::GoneMessage`]; [`StoreError::DamagedBlock`].
     pub fn read_next(&mut self) -> Result<Option<Stored<'_>>, StoreError> {
         while self.entries.left == 0
             && let Some(block) = self.next_block()
@@ -136,7 +136,9 @@ impl Messages {
         let Some(entry) = index.get(*at) else { return Ok(None) };
         let seq = index.seq_at(*at);
         *at += 1;
-        load(inspection, entry, buffer)?;
+        if !load(inspection, entry, buffer)? {
+            return Err(StoreError::GoneMessage { queue: info.id, seq });
+        }
         let message = RecordView::decode(buffer).and_then(|view| view.message_for(info.id.get()));
         let stored = message.map(|(expires_at, payload)| {
             let expires_at = inspection.wall_of(expires_at);
@@ -165,12 +167,14 @@ impl BlockWalk {
     }
 }
 
-fn load(inspection: &Inspection, entry: Entry, buffer: &mut Vec<u8>) -> Result<(), StoreError> {
+/// Whether the file is still that of the segment. Whoever uses it again writes the header before anything else, so it is
+/// looked at last.
+fn load(inspection: &Inspection, entry: Entry, buffer: &mut Vec<u8>) -> Result<bool, StoreError> {
     buffer.clear();
-    let Some(source) = inspection.source(entry.address) else { return Ok(()) };
+    let Some(source) = inspection.source(entry.address) else { return Ok(true) };
     buffer.resize(entry.len() as usize, 0);
     let got = source.file.read_at(buffer, entry.address - source.base);
     let got = got.map_err(StoreError::io("read", &source.name))?;
     buffer.truncate(got);
-    Ok(())
+    source.is_same().map_err(StoreError::io("read", &source.name))
 }

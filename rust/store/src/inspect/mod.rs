@@ -23,7 +23,7 @@ use crate::StoreError;
 use crate::batch::QueueId;
 use crate::index::SeqIndex;
 use crate::ledger::{LossBook, LossBookError, read_book};
-use crate::recovery::{Examined, Recovery, ReplayedQueue, SpillFiles, examine};
+use crate::recovery::{Examined, Part, Recovery, ReplayedQueue, SpillFiles, examine, has_number};
 pub use crate::recovery::{FINDINGS_MAX, Finding, FindingFile, FindingKind};
 use crate::storage::FolderReader;
 use crate::time::LastSeen;
@@ -51,6 +51,20 @@ struct Source {
     limit: u64,
     name: String,
     file: Box<dyn StorageFile>,
+    /// As its header said, if that could be read.
+    number: Option<u64>,
+}
+
+impl Source {
+    fn of(part: Part) -> Self {
+        let Part { base, end, name, file, header, .. } = part;
+        Self { base, limit: base + end, name, file, number: header.map(|header| header.number) }
+    }
+
+    /// Whether the file has not been used again since the folder was read.
+    fn is_same(&self) -> std::io::Result<bool> {
+        self.number.map_or(Ok(true), |number| has_number(&*self.file, number))
+    }
 }
 
 /// What the files of a store hold.
@@ -90,6 +104,7 @@ fn read(storage: &dyn Storage) -> Result<(Examined, Vec<SegmentInfo>, u64), Stor
             gone = spills.open_new(storage)?;
             spills.read()
         })?;
+        gone += examined.gone + used_again(&examined.parts)?;
         missed += gone;
         let whole = examined.report.quarantined == 0 && examined.replay.losses().is_empty() && gone == 0;
         if whole || readings == READINGS_MAX {
@@ -97,6 +112,15 @@ fn read(storage: &dyn Storage) -> Result<(Examined, Vec<SegmentInfo>, u64), Stor
         }
         readings += 1;
     }
+}
+
+/// How many files were used again while they were read.
+fn used_again(parts: &[Part]) -> Result<u64, StoreError> {
+    let mut count = 0;
+    for part in parts {
+        count += u64::from(!part.is_same().map_err(StoreError::io("read", &part.name))?);
+    }
+    Ok(count)
 }
 
 impl Inspection {
@@ -168,12 +192,7 @@ impl Inspection {
         let times = times::enqueue_times(&parts, salt, &replayed);
         let found = spilled::spilled(spills.parts, &replayed, &mut findings, depth);
         let Spilled { files, queues: spilled, sources: spill_sources, damaged_bytes } = found;
-        let sources = parts.into_iter().map(|part| Source {
-            base: part.base,
-            limit: part.base + part.end,
-            name: part.name,
-            file: part.file,
-        });
+        let sources = parts.into_iter().map(Source::of);
         let (mut queues, mut indexes) = (Vec::new(), Vec::new());
         for (queue, spilled) in replayed.into_iter().zip(&spilled) {
             queues.push(report::queue(&queue, spilled, &times, &seen));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use edgehub_types::UnixMs;
 
 use crate::format::SegmentHeader;
-use crate::recovery::{Found, Part, ReplayedQueue, Scan};
+use crate::recovery::{Found, Part, ReplayedQueue};
 use crate::time::LastSeen;
 
 /// Time of writing by the address of a record.
@@ -46,7 +46,7 @@ pub(super) fn enqueue_times(parts: &[Part], salt: u64, queues: &[ReplayedQueue])
 fn fill_from(times: &mut EnqueueTimes, part: &Part, salt: u64) {
     let mut seen = LastSeen::default();
     seen.enter(part.header.as_ref().map(SegmentHeader::stamp));
-    let mut scan = Scan::new(&*part.file, part.base, salt, part.data_start(), part.end);
+    let mut scan = part.scan(salt, part.data_start(), part.end);
     while let Some(found) = scan.next() {
         if let Found::Batch(batch) = found {
             seen.pass(&batch);

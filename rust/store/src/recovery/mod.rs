@@ -21,14 +21,15 @@ use crate::journal::{LogEnd, QueueTable};
 use crate::ledger::Loss;
 use crate::segment::{Segment, SegmentMeta, Written};
 use crate::time::LastSeen;
-pub(crate) use files::{Part, SegmentFile, segment_number};
+pub(crate) use files::{Part, SegmentFile, has_number, segment_number};
 use files::{open_segments, read_header, read_parts};
 pub(crate) use finding::Findings;
 pub use finding::{FINDINGS_MAX, Finding, FindingFile, FindingKind};
 use repair::repair;
 pub(crate) use replay::{Replay, ReplayedQueue};
-pub(crate) use scan::{Found, Scan};
-use scan::{find_origin, nonzero_bytes};
+pub(crate) use scan::Found;
+use scan::Scan;
+use scan::find_origin;
 use spilled::overlay;
 pub(crate) use spilled::{SpillFate, SpillFiles, SpillPart, SpillParts, SpillRest};
 
@@ -100,6 +101,8 @@ pub(crate) struct Examined {
     pub durable: u64,
     /// The log, in order of address.
     pub parts: Vec<Part>,
+    /// Files that were used again meanwhile.
+    pub gone: u64,
     /// Behind the torn end of the log.
     pub dropped: Vec<Part>,
     pub empty: Vec<EmptyPart>,
@@ -131,7 +134,7 @@ pub(crate) fn examine(
     read_spills: impl FnOnce() -> Result<SpillParts, StoreError>,
 ) -> Result<Examined, StoreError> {
     let mut run = RecoveryRun::default();
-    let parts = read_parts(files)?;
+    let (parts, gone) = read_parts(files)?;
     let (parts, unplaced) = run.place_parts(parts)?;
     let next_base = parts.iter().map(|part| crate::format::align8(part.base + part.len)).max().unwrap_or(0);
     let durable = run.durable(&parts);
@@ -141,7 +144,20 @@ pub(crate) fn examine(
     let mut spills = read_spills()?;
     overlay(&mut spills, &mut run.replay, run.salt);
     let RecoveryRun { report, replay, seen, salt, findings } = run;
-    Ok(Examined { report, replay, seen, salt, durable, parts, dropped, empty, findings, spills, next_base })
+    Ok(Examined {
+        report,
+        replay,
+        seen,
+        salt,
+        durable,
+        parts,
+        gone,
+        dropped,
+        empty,
+        findings,
+        spills,
+        next_base,
+    })
 }
 
 #[derive(Default)]
@@ -155,21 +171,27 @@ struct RecoveryRun {
 
 impl RecoveryRun {
     /// Finds out where segments without a readable header belong, and orders all by address. Returns also those in
-    /// which there is no batch.
+    /// which there is no batch and should be.
     fn place_parts(&mut self, parts: Vec<Part>) -> Result<(Vec<Part>, Vec<Part>), StoreError> {
         let mut salt = parts.iter().rev().find_map(|part| Some(part.header.as_ref()?.salt));
         let (mut placed, mut unplaced) = (Vec::with_capacity(parts.len()), Vec::new());
         for mut part in parts {
+            if part.prepared {
+                unplaced.push(part);
+                continue;
+            }
             if part.header.is_none() {
-                let origin = find_origin(&*part.file, part.len, salt);
+                let origin = find_origin(&*part.file, part.len, salt.map(|salt| part.batch_salt(salt)));
                 let Some((found, base)) = origin.map_err(StoreError::io("read", &part.name))? else {
                     unplaced.push(part);
                     continue;
                 };
                 part.base = base;
-                salt = Some(found);
+                // Its own inverse.
+                salt = Some(part.batch_salt(found));
                 // Whoever writes just now wrote the header before the batch.
-                if let Some(header) = read_header(&*part.file, &part.name, part.len)? {
+                let header = read_header(&*part.file, &part.name, part.len)?;
+                if let Some(header) = header.filter(|header| header.number == part.number) {
                     part.base = header.base;
                     part.header = Some(header);
                 }
@@ -185,7 +207,7 @@ impl RecoveryRun {
     fn judge_empty(&mut self, parts: Vec<Part>, last: Option<&Part>) -> Result<Vec<EmptyPart>, StoreError> {
         let mut empty = Vec::with_capacity(parts.len());
         for part in parts {
-            let bytes = nonzero_bytes(&*part.file, part.len).map_err(StoreError::io("read", &part.name))?;
+            let bytes = part.unknown_bytes().map_err(StoreError::io("read", &part.name))?;
             let begun = bytes == 0 || last.is_none_or(|last| part.number > last.number);
             if begun {
                 self.report.torn_bytes += bytes;
@@ -209,7 +231,7 @@ impl RecoveryRun {
         let headers = parts.iter().filter_map(|part| part.header.as_ref()).map(|header| header.durable);
         let mut durable = headers.max().unwrap_or(0);
         let Some(last) = parts.last() else { return durable };
-        let mut scan = Scan::new(&*last.file, last.base, self.salt, last.data_start(), last.len);
+        let mut scan = last.scan(self.salt, last.data_start(), last.len);
         while let Some(found) = scan.next() {
             let said = match found {
                 Found::Batch(batch) => Some(batch.header.durable),
@@ -245,7 +267,7 @@ impl RecoveryRun {
         }
         let dropped = parts.split_off(kept);
         for part in &dropped {
-            self.report.torn_bytes += nonzero_bytes(&*part.file, part.len).unwrap_or(part.len);
+            self.report.torn_bytes += part.unknown_bytes().unwrap_or(part.len);
         }
         (parts, dropped)
     }
@@ -260,7 +282,8 @@ impl RecoveryRun {
         let left_at = left_at.filter(|left_at| (1..=limit).contains(left_at));
         let stop = left_at.unwrap_or(limit);
         part.end = part.data_start().min(stop);
-        let mut scan = Scan::new(&*part.file, part.base, self.salt, part.end, stop);
+        let (salt, leftovers) = (part.batch_salt(self.salt), part.has_leftovers());
+        let mut scan = Scan::new(&*part.file, part.base, salt, part.end, stop).with_leftovers(leftovers);
         let (mut torn, mut damage_end) = (false, None);
         while let Some(found) = scan.next() {
             let (address, bytes) = match found {

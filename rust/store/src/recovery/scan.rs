@@ -92,7 +92,8 @@ pub(crate) enum Found<'a> {
         /// The batch's header could be read, and said this.
         durable: Option<u64>,
     },
-    /// No further batch; so many bytes up to the last one that is not zero, or cannot be read.
+    /// No further batch; so many bytes up to the last one that is not zero, or cannot be read. Where there are leftovers, those
+    /// of a damaged header.
     Rest { address: u64, nonzero: u64 },
 }
 
@@ -103,12 +104,19 @@ pub(crate) struct Scan<'f> {
     salt: u64,
     offset: u64,
     end: u64,
+    leftovers: bool,
 }
 
 impl<'f> Scan<'f> {
-    /// From `offset` up to `end`, both offsets in the file.
+    /// From `offset` up to `end`, both offsets in the file. `salt` is that of the segment's batches.
     pub fn new(file: &'f dyn StorageFile, base: u64, salt: u64, offset: u64, end: u64) -> Self {
-        Self { window: Window::new(file), base, salt, offset, end }
+        Self { window: Window::new(file), base, salt, offset, end, leftovers: false }
+    }
+
+    /// With `leftovers`, what is behind the last batch may be from an earlier use of the file, and counts as zeros.
+    #[must_use]
+    pub fn with_leftovers(self, leftovers: bool) -> Self {
+        Self { leftovers, ..self }
     }
 
     /// What the disk could not read so far.
@@ -161,9 +169,18 @@ impl<'f> Scan<'f> {
             at += len as u64;
         }
         self.offset = self.end;
+        let nonzero = if self.leftovers { self.own_header_bytes(start) } else { nonzero };
         // What cannot be read is not known to be zero.
         let unreadable = self.unreadable_end(address, self.end - start).map_or(0, |end| end - address);
         Found::Rest { address, nonzero: nonzero.max(unreadable).min(self.end - start) }
+    }
+
+    /// Bytes of a damaged batch header of this segment, told from leftovers by its salt or its address.
+    fn own_header_bytes(&mut self, offset: u64) -> u64 {
+        let (salt, address) = (self.salt.to_le_bytes(), (self.base + offset).to_le_bytes());
+        let bytes = self.window.get(offset, BATCH_HEADER_BYTES);
+        let own = bytes.get(8..16) == Some(&salt) || bytes.get(16..24) == Some(&address);
+        if own { bytes.len() as u64 } else { 0 }
     }
 
     fn header_at(&mut self, offset: u64) -> Option<BatchHeader> {

@@ -1,10 +1,11 @@
-//! Giving space back.
+//! Giving space back, or using it again.
 
 use std::sync::Arc;
 
 use super::Upkeep;
 use crate::StoreError;
 use crate::config::SyncPolicy;
+use crate::journal::{Spare, remove_leftover, segment_name};
 use crate::keeper::later;
 use crate::segment::Segment;
 use crate::shared::Shared;
@@ -30,7 +31,9 @@ impl Shared {
         }
         let retiring = std::mem::take(&mut upkeep.retiring);
         let held = retiring.len();
-        upkeep.retiring = retiring.into_iter().filter_map(|segment| self.unlink(segment)).collect();
+        for segment in retiring {
+            self.retire(upkeep, segment)?;
+        }
         upkeep.space_is_back(upkeep.retiring.len() < held);
         Ok(())
     }
@@ -38,7 +41,9 @@ impl Shared {
     /// Gives spent segments in memory back. That costs little, so a sender does it before it asks for more.
     pub fn free_memory(&self) {
         for segment in self.segments.take_spent(u64::MAX, usize::MAX) {
-            self.unlink(segment);
+            if let Ok(segment) = Arc::try_unwrap(segment) {
+                self.unlink(segment);
+            }
         }
     }
 
@@ -61,16 +66,52 @@ impl Shared {
         Ok(journal.attested() > limit)
     }
 
-    /// Gives the segment back while a reader holds the file: the last one to close it would pay for the unlinking.
-    fn unlink(&self, segment: Arc<Segment>) -> Option<Arc<Segment>> {
-        let Segment { name, file, .. } = match Arc::try_unwrap(segment) {
-            Ok(segment) => segment,
-            Err(held) => return Some(held),
-        };
+    /// Gives the segment back, or keeps its file for the next one. Not while a reader holds the file: the last one to
+    /// close it would pay for the unlinking, or read what is written to it next.
+    fn retire(&self, upkeep: &mut Upkeep, segment: Arc<Segment>) -> Result<(), StoreError> {
+        match Arc::try_unwrap(segment) {
+            Err(held) => upkeep.retiring.push(held),
+            Ok(segment) => match self.number_for_reuse(&segment) {
+                Some(number) => return self.reuse(upkeep, segment, number),
+                None => self.unlink(segment),
+            },
+        }
+        Ok(())
+    }
+
+    /// The number under which a file can be the next segment, if there is none yet and it has the right size.
+    fn number_for_reuse(&self, segment: &Segment) -> Option<u64> {
+        let mut journal = self.journal.lock();
+        let bytes = segment.meta.limit - segment.meta.base;
+        let fits = !self.in_memory && journal.spare.is_none() && bytes == journal.segment_bytes();
+        fits.then(|| journal.reserve_number())
+    }
+
+    /// Makes the next segment of a spent one. A commit in a file that was written before costs a third less than in one that
+    /// was only allocated, of which the file system has to note what is written by now.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`].
+    fn reuse(&self, upkeep: &mut Upkeep, segment: Segment, number: u64) -> Result<(), StoreError> {
+        let Segment { meta, name: old_name, file } = segment;
+        let (name, bytes) = (segment_name(number), meta.limit - meta.base);
+        if let Err(error) = self.storage.rename(&old_name, &name) {
+            log::warn!("{old_name} cannot be used again, it is removed: {error}");
+            drop(file);
+            for name in [&old_name, &name] {
+                remove_leftover(&*self.storage, name);
+            }
+            return Ok(());
+        }
+        add(&self.counters.reused, 1);
+        self.offer_spare(upkeep, Spare { name, number, file, bytes, reused: true })
+    }
+
+    fn unlink(&self, segment: Segment) {
+        let Segment { name, file, .. } = segment;
         drop(file);
         self.remove_file(&name);
         add(&self.counters.unlinked, 1);
-        None
     }
 
     pub(super) fn remove_file(&self, name: &str) {

@@ -42,6 +42,14 @@ impl Shared {
                 return Ok(());
             }
         };
+        self.offer_spare(upkeep, spare)
+    }
+
+    /// Makes a file the next segment; removes it when it comes too late.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`].
+    pub(super) fn offer_spare(&self, upkeep: &mut Upkeep, spare: Spare) -> Result<(), StoreError> {
         upkeep.refused_after = None;
         self.sync_folder()?;
         let unused = self.journal.lock().put_spare(spare);

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from edgehub.common.logs import VERBOSE, LineFormatter, configure_logging, level_from_name
+from edgehub.common.logs import (
+    VERBOSE,
+    LineFormatter,
+    configure_logging,
+    core_log_level,
+    level_from_name,
+    log_core_line,
+)
+from testkit import fake_core
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,3 +118,24 @@ def test_categories_are_shown_at_debug(root: logging.Logger) -> None:
     configure_logging("debug", stream)
     logging.getLogger("a.b").info("one")
     assert "[INF] [a.b] - one" in stream.getvalue()
+
+
+def test_lines_of_the_core_keep_their_level_and_name_their_part(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    log_core_line(fake_core.LogEvent(logging.WARNING, "net", "100 % of %s refused"))  # type: ignore[arg-type]
+    log_core_line(fake_core.LogEvent(logging.DEBUG, "store", "not shown"))  # type: ignore[arg-type]
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("edgehub.core.net", logging.WARNING)
+    assert record.getMessage() == "100 % of %s refused"
+
+
+def test_the_core_is_asked_for_no_more_than_is_shown() -> None:
+    root = logging.getLogger()
+    before = root.level
+    try:
+        root.setLevel(logging.ERROR)
+        assert core_log_level() == logging.ERROR
+        root.setLevel(VERBOSE)
+        assert core_log_level() == VERBOSE
+    finally:
+        root.setLevel(before)

@@ -11,6 +11,7 @@ from edgehub.common.state import MemoryState, SqliteState, StateError
 from edgehub.heads import mqtt as mqtt_module
 from testkit.fake_core import (
     Grants,
+    LogEvent,
     NoticeEvent,
     PublishEvent,
     StoreFailedEvent,
@@ -499,8 +500,11 @@ async def test_notices_are_logged(bench: HeadBench, caplog: pytest.LogCaptureFix
     assert "connection 2" in caplog.text
 
 
-async def test_events_for_others(bench: HeadBench) -> None:
-    bench.feed(UpstreamReadyEvent(), StoreFailedEvent("disk gone"))
+async def test_events_for_others(bench: HeadBench, caplog: pytest.LogCaptureFixture) -> None:
+    bench.feed(UpstreamReadyEvent(), StoreFailedEvent("disk gone"), LogEvent(30, "store", "takes nothing"))
+    assert [(record.name, record.getMessage()) for record in caplog.records] == [
+        ("edgehub.core.store", "takes nothing")
+    ]
     assert (bench.upstream_ready, bench.store_faults) == (1, ["disk gone"])
 
 
