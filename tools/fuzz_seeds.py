@@ -139,7 +139,8 @@ def bags() -> Iterator[bytes]:
             if found and rest:
                 yield rest
     yield from (
-        f"{name}={name}&%24.mid=%20".encode() for name in ("a", "%C3%A9", "%", "%ff", "$.ct", "%24.on")
+        f"{name}={name}&%24.mid=%20".encode()
+        for name in ("a", "%C3%A9", "%", "%ff", "$.ct", "%24.on", "$.cmid")
     )
 
 

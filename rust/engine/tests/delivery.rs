@@ -102,3 +102,24 @@ fn an_acknowledgement_that_waits_unread_is_not_late() {
     world.advance(2);
     assert_eq!(redeliveries(&world), 1);
 }
+
+#[test]
+fn a_queue_of_which_all_expired_keeps_none_of_lower_priority_waiting() {
+    let mut world = World::new();
+    let route = |name: &str, kind: &str, priority, ttl_secs| edgehub_router::RouteDecl {
+        priority: Some(priority),
+        ttl_secs,
+        ..edgehub_router::RouteDecl::new(
+            name,
+            format!(r#"FROM /messages/* WHERE k = '{kind}' INTO BrokeredEndpoint("/modules/m/inputs/i")"#),
+        )
+    };
+    world.hub.set_routes(&[route("short", "a", 0, 1), route("long", "b", 1, 0)], 7200).unwrap();
+    world.turn(|_| {});
+    let device = world.device("d1");
+    world.publish(device, "devices/d1/messages/events/k=a", b"short", 1);
+    world.publish(device, "devices/d1/messages/events/k=b", b"long", 2);
+    world.advance(2000);
+    let module = world.module("m");
+    assert_eq!(bodies(&world.received(module)), ["long"]);
+}

@@ -168,7 +168,10 @@ impl Run<'_> {
                 let endpoint = session.bindings[index].endpoint.clone();
                 let leased = endpoint.with_consumer(id, || self.lease(session, index, &queue, out, now));
                 match leased.transpose()? {
-                    Some(0) | None => break,
+                    None => break,
+                    Some(0) if queue.has_ready() => break,
+                    // All that was there had expired: the next queue may have something.
+                    Some(0) => {}
                     Some(_) => session.next_binding = index + 1,
                 }
             }
