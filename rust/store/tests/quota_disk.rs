@@ -125,8 +125,9 @@ fn wait_until(what: &str, mut reached: impl FnMut() -> bool) {
 fn check_newest(store: &Store, queue: &Queue, sent: u64) {
     wait_until("all committed", || store.stats().appended_msgs == sent);
     wait_until("nothing to drop", || !store.pressure());
-    let lost = queue.lost(LossCause::Quota);
     let kept = drain(queue, UnixMs(0));
+    // Dropping goes on for a moment after the pressure has ended, but not of what was taken.
+    let lost = queue.lost(LossCause::Quota);
     assert!(lost > sent / 4, "{lost}");
     assert_eq!(kept.len() as u64 + lost, sent);
     assert!(kept.iter().all(|got| got.payload.iter().copied().eq(body(got.seq as u32))));
