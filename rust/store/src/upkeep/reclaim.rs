@@ -87,8 +87,8 @@ impl Shared {
         fits.then(|| journal.reserve_number())
     }
 
-    /// Makes the next segment of a spent one. A commit in a file that was written before costs a third less than in one that
-    /// was only allocated, of which the file system has to note what is written by now.
+    /// Makes the next segment of a spent one. A sync of a file that was written before costs about a third less than of
+    /// one that was only allocated, of which the file system has to note what is written by now.
     ///
     /// # Errors
     /// [`StoreError::Poisoned`].
