@@ -3,26 +3,14 @@
 
 mod common;
 
-use common::{EDGE, Got, World, bodies, ids, puback_bytes, publish_bytes};
+use common::{EDGE, Got, World, bodies, ids, ping, puback_bytes, publish_bytes, request};
 use edgehub_engine::{CloseReason, Command, ConnId, ControlEvent};
-use edgehub_mqtt::{Publish, QoS, encode_disconnect, encode_pingreq, encode_publish};
+use edgehub_mqtt::{Publish, QoS, encode_disconnect, encode_publish};
 use edgehub_store::{Media, StoreConfig, SyncPolicy};
 
 const TO_M: &[(&str, &str)] = &[("in", r#"FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i")"#)];
 const TELEMETRY: &str = "devices/d1/messages/events/";
 const GET: &str = "$iothub/twin/GET/?$rid=1";
-
-fn ping() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode_pingreq(&mut bytes);
-    bytes
-}
-
-fn request(topic: &str, body: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode_publish(&mut bytes, &Publish::new(topic, QoS::AtMostOnce, body)).unwrap();
-    bytes
-}
 
 fn close_reason(world: &mut World) -> Option<CloseReason> {
     world.events().into_iter().find_map(|event| match event {

@@ -3,27 +3,15 @@
 
 mod common;
 
-use common::{Got, World, puback_bytes, publish_bytes};
+use common::{Got, World, ping, puback_bytes, publish_bytes, request};
 use edgehub_engine::{CloseReason, Command, ConnId, ControlEvent, Filters};
-use edgehub_mqtt::{Publish, QoS, encode_pingreq, encode_publish};
+use edgehub_mqtt::QoS;
 use edgehub_store::SyncPolicy;
 use proptest::prelude::*;
 
 const TO_M: &[(&str, &str)] = &[("in", r#"FROM /messages/* INTO BrokeredEndpoint("/modules/m/inputs/i")"#)];
 const TELEMETRY: &str = "devices/d1/messages/events/";
 const GET: &str = "$iothub/twin/GET/?$rid=1";
-
-fn ping() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode_pingreq(&mut bytes);
-    bytes
-}
-
-fn request(topic: &str, body: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    encode_publish(&mut bytes, &Publish::new(topic, QoS::AtMostOnce, body)).unwrap();
-    bytes
-}
 
 fn answer_of_method(n: u32) -> Vec<u8> {
     request(&format!("$iothub/methods/res/200/?$rid={n}"), b"{}")

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use edgehub_engine::{Command, ConnId, ControlEvent, EngineConfig, Filters, Grants, Hub, Now, Shard};
 use edgehub_mqtt::{
-    Connect, Packet, PacketId, QoS, decode, encode_connect, encode_puback, encode_publish, encode_subscribe,
+    Connect, Packet, PacketId, QoS, decode, encode_connect, encode_pingreq, encode_puback, encode_publish,
+    encode_subscribe,
 };
 use edgehub_router::RouteDecl;
 use edgehub_store::{Media, Store, StoreConfig, SyncPolicy};
@@ -220,6 +221,20 @@ pub fn publish_bytes(topic: &str, body: &[u8], packet: u16) -> Vec<u8> {
     let publish = edgehub_mqtt::Publish::new(topic, QoS::AtLeastOnce, body).with_id(packet).unwrap();
     let mut bytes = Vec::new();
     encode_publish(&mut bytes, &publish).unwrap();
+    bytes
+}
+
+/// PINGREQ.
+pub fn ping() -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_pingreq(&mut bytes);
+    bytes
+}
+
+/// A publish with quality of service 0, as requests to the control plane are.
+pub fn request(topic: &str, body: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_publish(&mut bytes, &edgehub_mqtt::Publish::new(topic, QoS::AtMostOnce, body)).unwrap();
     bytes
 }
 
