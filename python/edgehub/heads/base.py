@@ -65,7 +65,9 @@ class Lanes:
         """
         lane = self._lanes.get(conn)
         if lane is None:
-            self._start(conn, make_step)
+            step = self._run_now(conn, make_step)
+            if step is not None:
+                self._start(conn, step)
         elif last or len(lane.waiting) < STEPS_WAITING_MAX:
             lane.waiting.append(make_step)
         else:
@@ -88,11 +90,9 @@ class Lanes:
             tasks = [lane.task for lane in self._lanes.values() if lane.task is not None]
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _start(self, conn: int, make_step: StepMaker) -> None:
-        step = self._run_now(conn, make_step)
-        if step is not None:
-            lane = self._lanes[conn] = _Lane(step)
-            lane.task = asyncio.create_task(self._run(conn, lane))
+    def _start(self, conn: int, step: Coroutine[Any, Any, None]) -> None:
+        lane = self._lanes[conn] = _Lane(step)
+        lane.task = asyncio.create_task(self._run(conn, lane))
 
     def _run_now(self, conn: int, make_step: StepMaker) -> Step:
         try:

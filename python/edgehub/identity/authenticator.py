@@ -203,12 +203,12 @@ class Authenticator:
             return _refused(str(error))
         if not chain.is_for(identity_id.device_id, identity_id.module_id):
             return _refused(f"the auth chain {chain} is not for this client")
-        known = self._cache.chain_to(identity_id)
-        if known is None:
+        own, known = self._cache.get(identity_id), self._cache.chain_to(identity_id)
+        if own is None or known is None:
             return _refused("no known path to this identity", identity_id)
         if chain.actor not in known:
             return _refused(f"{chain.actor} is not above this client", identity_id)
-        disabled = self._disabled(identity_id)
+        disabled = _disabled(self._signers(own))
         if disabled is not None:
             return disabled
         return self._judge_speaker(identity_id, edge_hub_of(chain.actor), chain_text, proof)
@@ -220,35 +220,35 @@ class Authenticator:
         wrong = proof.fault_for(speaker)
         if wrong:
             return _refused(wrong)
-        if self._cache.get(speaker) is None:
+        speaking = self._cache.get(speaker)
+        if speaking is None:
             return _refused("unknown identity", speaker)
-        disabled = self._disabled(speaker)
+        signers = self._signers(speaking)
+        disabled = _disabled(signers)
         if disabled is not None:
             return disabled
-        for signer in self._signers(speaker):
+        for signer in signers:
             key = proof.key_of(signer) if signer.auth_type is AuthType.SAS else None
             if key is not None:
-                known = self._cache.get(identity_id)
-                own = known.id if known is not None else identity_id
-                return Verdict(Credential(own, key, 0.0, chain_text, b""))
+                own = speaking if identity_id is speaker else self._cache.get(identity_id)
+                known_id = own.id if own is not None else identity_id
+                return Verdict(Credential(known_id, key, 0.0, chain_text, b""))
         return _refused("the signature does not match", speaker)
 
-    def _disabled(self, identity_id: IdentityId) -> Verdict | None:
-        """A refusal when the identity or the device it belongs to is disabled (I-007)."""
-        for item in self._signers(identity_id):
-            if not item.enabled:
-                return _refused(f"{item.id} is disabled", item.id)
-        return None
-
-    def _signers(self, identity_id: IdentityId) -> list[ServiceIdentity]:
+    def _signers(self, own: ServiceIdentity) -> list[ServiceIdentity]:
         """Whose keys may have signed: the identity's own, and for a module its device's (I-004)."""
-        own = self._cache.get(identity_id)
-        found = [own] if own is not None else []
-        if identity_id.module_id is not None:
-            device = self._cache.get(identity_id.device)
-            if device is not None:
-                found.append(device)
-        return found
+        if own.id.module_id is None:
+            return [own]
+        device = self._cache.get(own.id.device)
+        return [own] if device is None else [own, device]
+
+
+def _disabled(signers: Sequence[ServiceIdentity]) -> Verdict | None:
+    """A refusal when the identity or the device it belongs to is disabled (I-007)."""
+    for item in signers:
+        if not item.enabled:
+            return _refused(f"{item.id} is disabled", item.id)
+    return None
 
 
 def _refused(reason: str, refresh: IdentityId | None = None) -> Verdict:

@@ -108,8 +108,8 @@ def _properties(text: str) -> dict[str, str]:
     values: dict[str, str] = {}
     for pair in text.split("&"):
         key, separator, value = pair.partition("=")
-        if separator:
-            values.setdefault(key, unquote(value))
+        if separator and key not in values:
+            values[key] = unquote(value) if "%" in value else value
     return values
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from edgehub.errors import EdgehubError
 from edgehub.protocol.topics import SubscriptionKind, classify_filter
@@ -73,7 +73,7 @@ class Session:
     @property
     def inputs_active(self) -> bool:
         """Whether any filter asks for module messages."""
-        return SubscriptionKind.MODULE_MESSAGES in self.kinds()
+        return bool(self.subscriptions) and SubscriptionKind.MODULE_MESSAGES in self.kinds()
 
     def kinds(self) -> frozenset[SubscriptionKind]:
         """Kinds of all filters."""
@@ -118,8 +118,7 @@ class Session:
         return len(topic_filter) <= FILTER_CHARS_MAX and len(self.subscriptions) < FILTERS_MAX
 
 
-@dataclass(frozen=True, slots=True)
-class SessionOpening:
+class SessionOpening(NamedTuple):
     """What CONNECT does to a session.
 
     :param present: the session-present flag of CONNACK.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import quote
 
 from edgehub.errors import EdgehubError
@@ -23,6 +23,8 @@ METHOD_STATUS_UNREADABLE = 400_000
 """Status a caller gets when the answering module sent something else than an integer (M-044)."""
 
 _MODULE_FILTER = re.compile(r"devices/.+/modules/.+/#")
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_.~-]+").fullmatch
+"""Ids that percent-encoding leaves as they are (RFC 3986, 2.3)."""
 _INT32 = re.compile(r"[+-]?\d{1,10}", re.ASCII)
 
 
@@ -147,8 +149,7 @@ def _status(text: str) -> int:
     return METHOD_STATUS_UNREADABLE
 
 
-@dataclass(frozen=True, slots=True)
-class GrantSpec:
+class GrantSpec(NamedTuple):
     """What a session may do, in the words of `edgehub._core.Grants`."""
 
     device_id: str
@@ -166,21 +167,24 @@ def grants_for(identity: IdentityId, edge_device_id: str, model_id: str | None =
     ids in topics, so both spellings are granted where they differ, of telemetry topics and
     of the topics of inputs; messages go to the one that the client subscribed to.
     """
-    spellings = dict.fromkeys((_base_topic(identity), _base_topic(identity, encoded=True)))
-    telemetry_topics = tuple(f"{base}/messages/events" for base in spellings)
-    endpoint_prefix: str | None = None
-    topic_prefixes: tuple[str, ...] = ()
-    if identity.is_module and identity.device_id == edge_device_id:
-        endpoint_prefix = f"{identity}/"
-        topic_prefixes = tuple(f"{base}/inputs/" for base in spellings)
-    return GrantSpec(
-        identity.device_id, identity.module_id, telemetry_topics, endpoint_prefix, topic_prefixes, model_id
-    )
+    device_id, module_id = identity
+    bases = _base_topics(identity)
+    telemetry_topics = tuple([f"{base}/messages/events" for base in bases])
+    if module_id is None or device_id != edge_device_id:
+        return GrantSpec(device_id, module_id, telemetry_topics, None, (), model_id)
+    topic_prefixes = tuple([f"{base}/inputs/" for base in bases])
+    return GrantSpec(device_id, module_id, telemetry_topics, f"{identity}/", topic_prefixes, model_id)
 
 
-def _base_topic(identity: IdentityId, *, encoded: bool = False) -> str:
-    def spelled(text: str) -> str:
-        return quote(text, safe="") if encoded else text
-
-    base = f"devices/{spelled(identity.device_id)}"
-    return base if identity.module_id is None else f"{base}/modules/{spelled(identity.module_id)}"
+def _base_topics(identity: IdentityId) -> tuple[str, ...]:
+    """As it is and, where that differs, percent-encoded."""
+    device_id, module_id = identity
+    if module_id is None:
+        plain = f"devices/{device_id}"
+        if _PLAIN_ID(device_id):
+            return (plain,)
+        return plain, f"devices/{quote(device_id, safe='')}"
+    plain = f"devices/{device_id}/modules/{module_id}"
+    if _PLAIN_ID(device_id) and _PLAIN_ID(module_id):
+        return (plain,)
+    return plain, f"devices/{quote(device_id, safe='')}/modules/{quote(module_id, safe='')}"
