@@ -10,6 +10,8 @@ use crate::ids::ConnId;
 /// An endpoint and its queues.
 pub struct Endpoint {
     id: String,
+    /// Where the input's name begins in it; asked for with every message.
+    input_at: usize,
     /// By ascending number: 0 is served first.
     queues: RwLock<Vec<Queue>>,
     consumer: Mutex<Option<ConnId>>,
@@ -18,7 +20,8 @@ pub struct Endpoint {
 impl Endpoint {
     /// An endpoint without queues.
     pub fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), queues: RwLock::default(), consumer: Mutex::new(None) }
+        let input_at = id.len() - id.splitn(3, '/').nth(2).unwrap_or("").len();
+        Self { id: id.to_owned(), input_at, queues: RwLock::default(), consumer: Mutex::new(None) }
     }
 
     /// `iothub` or `device/module/input`.
@@ -33,13 +36,12 @@ impl Endpoint {
 
     /// The input's name; empty for the parent hub.
     pub fn input(&self) -> &str {
-        self.id.splitn(3, '/').nth(2).unwrap_or("")
+        &self.id[self.input_at..]
     }
 
     /// The module as `device/module`; `upstream` for the parent hub.
     pub fn target(&self) -> &str {
-        let input = self.input().len();
-        if input == 0 { "upstream" } else { &self.id[..self.id.len() - input - 1] }
+        if self.input().is_empty() { "upstream" } else { &self.id[..self.input_at - 1] }
     }
 
     /// Adds a queue in its place.

@@ -52,6 +52,18 @@ fn write_key(key: &mut Vec<u8>, labels: &[&str]) {
     }
 }
 
+/// Whether [`write_key`] would write this.
+fn is_key(key: &[u8], labels: &[&str]) -> bool {
+    let mut rest = Some(key);
+    for (index, label) in labels.iter().enumerate() {
+        if index > 0 {
+            rest = rest.and_then(|rest| rest.strip_prefix(&[SEPARATOR]));
+        }
+        rest = rest.and_then(|rest| rest.strip_prefix(label.as_bytes()));
+    }
+    rest.is_some_and(<[u8]>::is_empty)
+}
+
 fn split_key(key: &[u8]) -> Vec<String> {
     key.split(|byte| *byte == SEPARATOR).map(|part| String::from_utf8_lossy(part).into_owned()).collect()
 }
@@ -60,7 +72,6 @@ fn split_key(key: &[u8]) -> Vec<String> {
 #[derive(Debug, Default)]
 pub struct Tally {
     key: Vec<u8>,
-    next_key: Vec<u8>,
     pending: u64,
     known: HashMap<Box<[u8]>, Arc<AtomicU64>>,
 }
@@ -68,10 +79,9 @@ pub struct Tally {
 impl Tally {
     /// Counts one with these label values.
     pub fn count(&mut self, family: &Family, labels: &[&str]) {
-        write_key(&mut self.next_key, labels);
-        if self.next_key != self.key {
+        if !is_key(&self.key, labels) {
             self.flush(family);
-            std::mem::swap(&mut self.key, &mut self.next_key);
+            write_key(&mut self.key, labels);
         }
         self.pending += 1;
     }
@@ -167,6 +177,18 @@ mod tests {
         tally.count(&family, &["a\0b", "c"]);
         tally.flush(&family);
         assert_eq!(family.snapshot(), [(vec!["a\0b".to_owned(), "c".to_owned()], 2)]);
+    }
+
+    #[test]
+    fn labels_that_begin_alike_are_told_apart() {
+        let rows: [&[&str]; 6] = [&["ab", ""], &["a", "b"], &["", "ab"], &["a", ""], &["abc", ""], &["ab"]];
+        for labels in rows {
+            let mut key = Vec::new();
+            write_key(&mut key, labels);
+            for others in rows {
+                assert_eq!(is_key(&key, others), labels == others, "{labels:?} {others:?}");
+            }
+        }
     }
 
     #[test]
