@@ -14,6 +14,7 @@ mod link;
 mod listener;
 mod log_ring;
 mod runtime;
+mod slice;
 mod stream;
 mod tls;
 mod trimmer;

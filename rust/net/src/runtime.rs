@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use crate::error::NetError;
 use crate::io_thread::{Inbox, IoThread, NetCommand, WAKE};
 use crate::listener::{Listener, bind};
+use crate::slice::ask_for_short_slices;
 use crate::stream::Stream;
 use crate::tls::{TlsAcceptor, TlsIdentity, TlsOptions};
 use crate::trimmer::Trimmer;
@@ -127,6 +128,9 @@ impl IoThreads {
             let (inboxes, hub, clock) = (inboxes.clone(), hub.clone(), clock.clone());
             let config = config.clone();
             let run = move || {
+                if let Err(error) = ask_for_short_slices() {
+                    log::debug!("I/O threads get no shorter time slices: {error}");
+                }
                 let thread = IoThread::new(poll, inboxes, index, hub.clone(), clock, &config);
                 run_guarded(thread, &hub);
             };
