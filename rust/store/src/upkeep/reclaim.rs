@@ -41,9 +41,9 @@ impl Shared {
     /// Gives spent segments in memory back. That costs little, so a sender does it before it asks for more.
     pub fn free_memory(&self) {
         for segment in self.segments.take_spent(u64::MAX, usize::MAX) {
-            if let Ok(segment) = Arc::try_unwrap(segment) {
-                self.unlink(segment);
-            }
+            // Also one that is being read: its memory goes with the reader.
+            self.remove_file(&segment.name);
+            add(&self.counters.unlinked, 1);
         }
     }
 
@@ -118,5 +118,27 @@ impl Shared {
         if let Err(error) = self.storage.remove(name) {
             log::warn!("cannot remove {name}: {error}");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Media, StoreConfig};
+    use crate::open::open;
+    use edgehub_testkit::VirtualClock;
+    use edgehub_types::UnixMs;
+
+    #[test]
+    fn memory_of_a_spent_segment_goes_although_somebody_reads_it() {
+        let clock = Arc::new(VirtualClock::at(UnixMs(1_700_000_000_000)));
+        let (shared, _) = open(Media::Memory, StoreConfig::small(), clock).unwrap();
+        let first = shared.segments.find(shared.journal.lock().active.as_ref().unwrap().position - 1).unwrap();
+        shared.begin_segment(&mut shared.journal.lock(), 100).unwrap();
+        assert!(first.meta.is_spent());
+        shared.free_memory();
+        let files = shared.storage.list().unwrap();
+        assert_eq!(files.len() as u64, shared.segments.totals().0, "{files:?}");
+        assert!(!files.contains(&first.name));
     }
 }
