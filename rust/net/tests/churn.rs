@@ -55,6 +55,14 @@ struct Run {
     published: AtomicBool,
 }
 
+impl Run {
+    /// Also when all has arrived, publishers may wait for room: what they send again has to go somewhere.
+    fn is_done(&self) -> bool {
+        let all = DEVICES * self.shape.messages as usize;
+        self.published.load(Ordering::SeqCst) && self.arrived.load(Ordering::SeqCst) >= all
+    }
+}
+
 fn module_of(seq: u32) -> usize {
     seq as usize % MODULES
 }
@@ -136,9 +144,7 @@ fn consumer(run: &Run, module: usize, mut choices: Choices) {
     let mut waiting = Vec::new();
     let mut client = None;
     let clock = SystemClock::default();
-    while run.arrived.load(Ordering::SeqCst) < DEVICES * run.shape.messages as usize
-        && clock.mono() < PATIENCE
-    {
+    while !run.is_done() && clock.mono() < PATIENCE {
         let Some(current) = client.as_mut() else {
             waiting.clear();
             client = subscribe(run, module);
@@ -219,10 +225,9 @@ fn run(shape: Shape, media: Media, store: StoreConfig) {
                 std::thread::sleep(Duration::from_millis(3));
             }
         });
-        for publisher in publishers {
-            publisher.join().unwrap();
-        }
+        let ends: Vec<_> = publishers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         run.published.store(true, Ordering::SeqCst);
+        ends.into_iter().for_each(|end| end.unwrap());
     });
     let run = Arc::into_inner(run).unwrap();
     let firsts = run.firsts.into_inner().unwrap();
