@@ -114,7 +114,9 @@ class StorageSettings:
         choice("group", "interval", "none"),
         "group",
         "When a message counts as stored: `group` acknowledges after the disk has it, `interval` after the "
-        "write with a sync every `StoreSyncIntervalMs`, `none` leaves syncing to the system.",
+        "write with a sync every `StoreSyncIntervalMs`, `none` leaves syncing to the system. With `group`, "
+        "messages of QoS 0, for whose storing nobody waits, are delivered after the write and synced with "
+        "the next others, or within a second.",
         own=True,
     )
     sync_interval_ms: int = setting(

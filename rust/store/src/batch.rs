@@ -72,6 +72,8 @@ pub(crate) struct BatchInner {
     slot_of: Vec<(u32, u32)>,
     stamp: u32,
     records: u32,
+    /// Whether somebody waits until it is durable.
+    pub awaited: bool,
     /// The latest expiry of all targets.
     pub latest_expiry: UnixMs,
     /// Queues that this batch made ready.
@@ -92,7 +94,7 @@ impl Batch {
         Self::default()
     }
 
-    /// Adds a message. `write` appends the payload to the buffer it is given and must not touch what is there.
+    /// Adds a message whose sender waits until it is stored. `write` appends the payload to the buffer it is given and must not touch what is there.
     ///
     /// `payload_len_hint` bytes are reserved before; a wrong hint costs time, nothing else.
     ///
@@ -101,6 +103,23 @@ impl Batch {
     /// cannot be stored. [`StoreError::BatchFull`]: append the batch first. The batch is as before then;
     /// after [`StoreError::PayloadWriter`] it is empty.
     pub fn push(
+        &mut self,
+        targets: &[Target],
+        payload_len_hint: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> Result<(), StoreError> {
+        self.inner.push(targets, payload_len_hint, write)?;
+        self.inner.awaited = true;
+        Ok(())
+    }
+
+    /// [`Batch::push`] of a message whose sender waits for nothing: it keeps its place among the others, but needs no sync
+    /// before it is delivered. Under [`crate::SyncPolicy::Group`] a batch of such messages alone is committed when it is
+    /// written, and durable with the next sync, at most about a second later.
+    ///
+    /// # Errors
+    /// Those of [`Batch::push`].
+    pub fn push_unawaited(
         &mut self,
         targets: &[Target],
         payload_len_hint: usize,
@@ -303,6 +322,7 @@ impl BatchInner {
         self.links.clear();
         self.woken.clear();
         self.records = 0;
+        self.awaited = false;
         self.latest_expiry = UnixMs(0);
         self.stamp = self.stamp.wrapping_add(1);
         if self.stamp == 0 {

@@ -12,8 +12,11 @@ use crate::shared::Shared;
 /// Time until something that failed for want of space is tried again.
 pub(crate) const RETRY_MS: u64 = 250;
 
+/// What nobody waits for is synced when it is this part of what may be unsynced in all.
+const UNAWAITED_PART: usize = 4;
+
 impl Shared {
-    /// Writes, syncs and answers what gathered.
+    /// Writes, syncs if somebody waits for it, and answers what gathered.
     ///
     /// # Errors
     /// After a retryable one, what could not be written waits on; after others nobody was answered.
@@ -29,15 +32,26 @@ impl Shared {
         }
         let done = keeper.addresses.len();
         if done > 0 {
-            keeper.last_sync = Some(now);
-            keeper.unsynced_since = None;
-            self.sync(false)?;
+            self.sync_round(keeper, done, now)?;
             self.answer(keeper, done);
         }
         if written.is_err() {
             keeper.retry_at = Some(now.plus_ms(RETRY_MS));
         }
         written
+    }
+
+    /// Syncs the first `done` batches of the round, unless nobody waits for that and not much has gathered since the last
+    /// sync.
+    fn sync_round(&self, keeper: &mut Keeper, done: usize, now: MonoTime) -> Result<(), StoreError> {
+        let round = || keeper.round.iter().take(done);
+        keeper.unawaited_bytes += round().map(|pending| pending.bytes).sum::<usize>();
+        let awaited = round().any(|pending| pending.batch.awaited);
+        if !awaited && keeper.unawaited_bytes < self.config.unsynced_bytes_max / UNAWAITED_PART {
+            return Ok(());
+        }
+        keeper.note_sync(now);
+        self.sync(false)
     }
 
     fn take_gathered(&self, keeper: &mut Keeper) {

@@ -60,8 +60,17 @@ pub(crate) struct Keeper {
     pub woken: Vec<QueueId>,
     pub last_sync: Option<MonoTime>,
     pub unsynced_since: Option<MonoTime>,
+    /// Bytes of batches since the last sync for which nobody waits.
+    pub unawaited_bytes: usize,
     pub last_checkpoint: MonoTime,
     pub retry_at: Option<MonoTime>,
+}
+
+impl Keeper {
+    /// A sync of all that is written follows.
+    pub fn note_sync(&mut self, now: MonoTime) {
+        (self.last_sync, self.unsynced_since, self.unawaited_bytes) = (Some(now), None, 0);
+    }
 }
 
 /// When the next round is due if nothing happens before.

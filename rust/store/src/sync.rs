@@ -13,7 +13,7 @@ use crate::stats::add;
 
 /// Checkpoints reach the journal within this time without other traffic.
 pub(crate) const CHECKPOINT_MS: u64 = 100;
-/// Under `Group`, checkpoints are synced within this time without other traffic.
+/// Under `Group`, checkpoints, and messages whose senders do not wait, are synced within this time without other traffic.
 const CHECKPOINT_SYNC_MS: u64 = 1000;
 
 impl Shared {
@@ -57,8 +57,7 @@ impl Shared {
         if now < due && !over && !wanted {
             return Ok(());
         }
-        keeper.last_sync = Some(now);
-        keeper.unsynced_since = None;
+        keeper.note_sync(now);
         self.sync(sealed_only)
     }
 

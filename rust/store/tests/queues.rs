@@ -6,7 +6,8 @@ mod common;
 use std::sync::Arc;
 
 use common::{NEVER, Ready, Rig, config, drain, lease, payloads, seqs};
-use edgehub_store::{Commit, QueueListener, StoreError, SyncPolicy, Target};
+use edgehub_store::{Commit, QueueListener, StoreConfig, StoreError, SyncPolicy, Target};
+use edgehub_testkit::PowerCut;
 use edgehub_types::UnixMs;
 
 fn rigs() -> Vec<Rig> {
@@ -78,9 +79,61 @@ fn one_sync_commits_all_that_gathered() {
 }
 
 #[test]
+fn what_nobody_waits_for_is_delivered_before_its_sync() {
+    let mut rig = Rig::new(config(SyncPolicy::Group));
+    let queue = rig.store.open_queue("e", 0).unwrap();
+    let target = [Target { queue: queue.id(), expires_at: NEVER }];
+    rig.pass(1000);
+    let syncs = rig.disk.syncs();
+    for payload in [b"a", b"b"] {
+        assert_eq!(rig.try_append_unawaited(&target, &[payload]).unwrap(), Commit::Pending);
+        rig.store.tick();
+    }
+    assert_eq!(*rig.tickets.committed.lock(), [1, 2]);
+    assert_eq!(payloads(&drain(&queue, rig.now())), [b"a", b"b"]);
+    assert_eq!(rig.disk.syncs(), syncs);
+    rig.pass(999);
+    assert_eq!(rig.disk.syncs(), syncs);
+    rig.pass(1);
+    assert_eq!(rig.disk.syncs(), syncs + 1, "within a second");
+}
+
+#[test]
+fn what_somebody_waits_for_takes_the_others_along_to_the_disk() {
+    let mut rig = Rig::new(config(SyncPolicy::Group));
+    let queue = rig.store.open_queue("e", 0).unwrap();
+    let target = [Target { queue: queue.id(), expires_at: NEVER }];
+    let _ = rig.try_append_unawaited(&target, &[b"a"]).unwrap();
+    rig.store.tick();
+    let _ = rig.try_append(&target, &[b"b"]).unwrap();
+    let _ = rig.try_append_unawaited(&target, &[b"c"]).unwrap();
+    let syncs = rig.disk.syncs();
+    rig.store.tick();
+    assert_eq!(rig.disk.syncs(), syncs + 1);
+    let disk = rig.disk.after_power_cut(PowerCut::all_lost());
+    let rig = Rig::on(disk, rig.config, rig.clock);
+    let queue = rig.store.open_queue("e", 0).unwrap();
+    assert_eq!(payloads(&drain(&queue, rig.now())), [b"a", b"b", b"c"]);
+}
+
+#[test]
+fn much_that_nobody_waits_for_is_synced_before_the_second_is_over() {
+    let config = config(SyncPolicy::Group);
+    let mut rig = Rig::new(StoreConfig { unsynced_bytes_max: 40_000, segment_bytes: 1 << 20, ..config });
+    let queue = rig.store.open_queue("e", 0).unwrap();
+    let target = [Target { queue: queue.id(), expires_at: NEVER }];
+    let syncs = rig.disk.syncs();
+    for _ in 0..30 {
+        let _ = rig.try_append_unawaited(&target, &[&[0; 1000]]).unwrap();
+        rig.store.tick();
+    }
+    assert_eq!(rig.disk.syncs() - syncs, 3, "every 10,000 bytes");
+    assert_eq!(rig.tickets.committed.lock().len(), 30);
+}
+
+#[test]
 fn syncs_keep_their_distance_when_told_to() {
-    let mut rig =
-        Rig::new(edgehub_store::StoreConfig { sync_min_interval_ms: 20, ..config(SyncPolicy::Group) });
+    let mut rig = Rig::new(StoreConfig { sync_min_interval_ms: 20, ..config(SyncPolicy::Group) });
     let queue = rig.store.open_queue("e", 0).unwrap();
     let target = [Target { queue: queue.id(), expires_at: NEVER }];
     let _ = rig.try_append(&target, &[b"x"]).unwrap();

@@ -209,9 +209,15 @@ impl Ingress {
         let hint = body.len() + properties.as_bytes().len() + head.device.len() + head.module.len() + 18;
         // Ids and properties were checked against the limits of the format when the session was granted
         // and when the bag was decoded; a batch has no limit that a single message could pass.
-        let pushed = self.batch.push(&self.targets, hint, |out| {
+        let write = |out: &mut Vec<u8>| {
             let _ = encode_message(out, &head, properties, body);
-        });
+        };
+        // Nobody learns whether a message of quality 0 was stored.
+        let pushed = if qos1 {
+            self.batch.push(&self.targets, hint, write)
+        } else {
+            self.batch.push_unawaited(&self.targets, hint, write)
+        };
         if let Err(error) = pushed {
             log::error!("message of {} not staged: {error}", grants.identity());
             count_drop(stats, "store_refused", grants, output);

@@ -133,7 +133,8 @@ mod tests {
     fn memory_of_a_spent_segment_goes_although_somebody_reads_it() {
         let clock = Arc::new(VirtualClock::at(UnixMs(1_700_000_000_000)));
         let (shared, _) = open(Media::Memory, StoreConfig::small(), clock).unwrap();
-        let first = shared.segments.find(shared.journal.lock().active.as_ref().unwrap().position - 1).unwrap();
+        let first =
+            shared.segments.find(shared.journal.lock().active.as_ref().unwrap().position - 1).unwrap();
         shared.begin_segment(&mut shared.journal.lock(), 100).unwrap();
         assert!(first.meta.is_spent());
         shared.free_memory();

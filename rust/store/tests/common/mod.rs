@@ -151,8 +151,25 @@ impl Rig {
         for payload in payloads {
             self.batch.push(targets, payload.len(), |out| out.extend_from_slice(payload))?;
         }
+        self.append_batch()
+    }
+
+    fn append_batch(&mut self) -> Result<Commit, StoreError> {
         self.next_ticket += 1;
         self.store.append(&mut self.batch, &self.waiter, self.next_ticket)
+    }
+
+    /// [`Rig::try_append`] of messages whose senders wait for nothing.
+    pub fn try_append_unawaited(
+        &mut self,
+        targets: &[Target],
+        payloads: &[&[u8]],
+    ) -> Result<Commit, StoreError> {
+        self.batch.clear();
+        for payload in payloads {
+            self.batch.push_unawaited(targets, payload.len(), |out| out.extend_from_slice(payload))?;
+        }
+        self.append_batch()
     }
 
     /// The ticket of the last batch that [`Rig::try_append`] was given.

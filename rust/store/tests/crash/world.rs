@@ -54,7 +54,12 @@ pub struct World {
     /// Batches up to this one are committed, up to the other one durable.
     committed: u64,
     durable: u64,
+    /// Whether somebody waits for a batch that is not committed yet.
+    is_awaited: bool,
 }
+
+/// Of so many batches one is such that nobody waits for it.
+const UNAWAITED_EACH: u64 = 3;
 
 pub fn id_of(got: &Got) -> u64 {
     u64::from_le_bytes(got.payload[..8].try_into().unwrap())
@@ -71,6 +76,7 @@ impl World {
             batches: 0,
             committed: 0,
             durable: 0,
+            is_awaited: false,
         };
         world.open_queues();
         world
@@ -103,7 +109,13 @@ impl World {
         let targets = chosen.iter().map(|at| Target { queue: self.queues[*at].id(), expires_at: NEVER });
         let targets: Vec<_> = targets.collect();
         let bodies: Vec<_> = bodies.iter().map(|body| &body[..]).collect();
-        let commit = self.rig.try_append(&targets, &bodies).unwrap();
+        let is_awaited = !self.batches.is_multiple_of(UNAWAITED_EACH);
+        let commit = if is_awaited {
+            self.rig.try_append(&targets, &bodies).unwrap()
+        } else {
+            self.rig.try_append_unawaited(&targets, &bodies).unwrap()
+        };
+        self.is_awaited |= is_awaited;
         assert_eq!(commit == Commit::Pending, self.is_group());
         if !self.is_group() {
             self.committed = self.batches;
@@ -117,7 +129,9 @@ impl World {
         if self.rig.tickets.committed.lock().len() > told {
             self.committed = self.batches;
             self.model.iter_mut().for_each(ModelQueue::write_checkpoint);
-            self.all_durable();
+            if std::mem::take(&mut self.is_awaited) {
+                self.all_durable();
+            }
         }
         if self.rig.disk.unsynced_ops() == 0 {
             self.all_durable();
@@ -219,6 +233,7 @@ impl World {
         self.committed = self.batches;
         // A recovery makes durable what it found.
         self.durable = self.batches;
+        self.is_awaited = false;
         self
     }
 }
