@@ -227,7 +227,9 @@ fn run(shape: Shape, media: Media, store: StoreConfig) {
         });
         let ends: Vec<_> = publishers.into_iter().map(std::thread::ScopedJoinHandle::join).collect();
         run.published.store(true, Ordering::SeqCst);
-        ends.into_iter().for_each(|end| end.unwrap());
+        for end in ends {
+            end.unwrap();
+        }
     });
     let run = Arc::into_inner(run).unwrap();
     let firsts = run.firsts.into_inner().unwrap();
