@@ -2,7 +2,8 @@
 //!
 //! The C library keeps what is freed in the middle of its heaps, also after a burst of which nothing is left. Only
 //! `malloc_trim` returns it; that holds the lock of one heap after the other, so it has a thread of its own and
-//! happens seldom. With other C libraries than glibc there is nothing to do and no thread.
+//! happens seldom. What is large, and the ends of heaps, it gives back by itself, if it is told to. With other C
+//! libraries than glibc there is nothing to do and no thread.
 
 use std::io;
 use std::sync::Arc;
@@ -20,6 +21,11 @@ const WAIT_MAX_MS: u64 = 30_000;
 const SPACING_MS: u64 = 30_000;
 /// The thread calls one function and logs.
 const STACK_BYTES: usize = 64 * 1024;
+
+/// Blocks of this size and above are the system's own, and go back to it when they are freed; of the end of a heap no
+/// more than this is kept. Left to itself, glibc raises both with the first large block that is freed, to as much as
+/// 64 MiB, and keeps what a burst took.
+const KEPT_BYTES: i32 = 256 * 1024;
 
 /// Whether `malloc_trim` is to be had.
 const SUPPORTED: bool = cfg!(all(target_os = "linux", target_env = "gnu"));
@@ -94,6 +100,7 @@ impl Trimmer {
         let inner = Arc::new(Inner { state, changed: Condvar::new(), clock: Arc::clone(clock) });
         let mut thread = None;
         if SUPPORTED {
+            keep_little();
             let (own, counted) = (Arc::clone(&inner), Arc::clone(hub));
             let named = Builder::new().name("edgehub-trim".to_owned()).stack_size(STACK_BYTES);
             thread = Some(named.spawn(move || own.run(&counted))?);
@@ -155,6 +162,20 @@ fn trim() {
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn trim() {}
+
+/// Fixes from when on the C library gives memory back by itself.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn keep_little() {
+    for option in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {
+        // SAFETY: a call without conditions, from any thread.
+        if unsafe { libc::mallopt(option, KEPT_BYTES) } == 0 {
+            log::debug!("the C library does not take its option {option}");
+        }
+    }
+}
+
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn keep_little() {}
 
 #[cfg(test)]
 mod tests {
