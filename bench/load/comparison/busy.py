@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Keep the control plane of a hub busy: twin requests of a client, and scrapes of the metrics.
 
-A process of its own, so that it runs on the load's core: started by compare.py with a JSON file that has
+A process of its own on the load's core, where it takes only what the generator leaves: otherwise its own work
+would show in the latencies that the generator measures. Started by compare.py with a JSON file that has
 `host`, `port`, `client_id`, `username`, `password` and `metrics_url`. It ends when its standard input does,
 and then prints what it has done as JSON. Standard library only.
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import select
 import socket
 import subprocess
@@ -225,5 +227,12 @@ def kept_busy(command: list[str], control: Path) -> Iterator[dict[str, Any]]:
         process.wait()
 
 
+def give_way() -> None:
+    """Lets every other process of this core come first, on systems that can."""
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+
+
 if __name__ == "__main__":
+    give_way()
     sys.stdout.write(json.dumps(be_busy(json.loads(Path(sys.argv[1]).read_text()), input_ends_within)))
