@@ -179,12 +179,11 @@ def grants_for(identity: IdentityId, edge_device_id: str, model_id: str | None =
 def _base_topics(identity: IdentityId) -> tuple[str, ...]:
     """As it is and, where that differs, percent-encoded."""
     device_id, module_id = identity
-    if module_id is None:
-        plain = f"devices/{device_id}"
-        if _PLAIN_ID(device_id):
-            return (plain,)
-        return plain, f"devices/{quote(device_id, safe='')}"
-    plain = f"devices/{device_id}/modules/{module_id}"
-    if _PLAIN_ID(device_id) and _PLAIN_ID(module_id):
+    plain = _base_topic(device_id, module_id)
+    if _PLAIN_ID(device_id) and (module_id is None or _PLAIN_ID(module_id)):
         return (plain,)
-    return plain, f"devices/{quote(device_id, safe='')}/modules/{quote(module_id, safe='')}"
+    return plain, _base_topic(quote(device_id, safe=""), module_id and quote(module_id, safe=""))
+
+
+def _base_topic(device_id: str, module_id: str | None) -> str:
+    return f"devices/{device_id}" if module_id is None else f"devices/{device_id}/modules/{module_id}"
