@@ -19,6 +19,8 @@ const QUIET_MS: u64 = 5_000;
 const WAIT_MAX_MS: u64 = 30_000;
 /// Time from one trim to the next.
 const SPACING_MS: u64 = 30_000;
+/// And the longest: under a steady load nothing that an I/O thread keeps is ever spare, while the heaps get holes.
+const PERIOD_MS: u64 = 120_000;
 /// The thread calls one function and logs.
 const STACK_BYTES: usize = 64 * 1024;
 
@@ -31,36 +33,41 @@ const KEPT_BYTES: i32 = 256 * 1024;
 const SUPPORTED: bool = cfg!(all(target_os = "linux", target_env = "gnu"));
 
 /// When to trim.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Plan {
     /// First and latest time at which something was freed since the last trim.
     freed: Option<(MonoTime, MonoTime)>,
-    trimmed: Option<MonoTime>,
+    /// The last trim, and before the first one the start.
+    since: MonoTime,
 }
 
 impl Plan {
+    const fn starting(now: MonoTime) -> Self {
+        Self { freed: None, since: now }
+    }
+
     fn note_freed(&mut self, now: MonoTime) {
         self.freed = Some((self.freed.map_or(now, |(first, _)| first), now));
     }
 
-    /// When the next trim is due; `None` while nothing was freed.
-    fn due_at(&self) -> Option<MonoTime> {
-        let (first, latest) = self.freed?;
+    /// When the next trim is due.
+    fn due_at(&self) -> MonoTime {
+        let at_latest = self.since.plus_ms(PERIOD_MS);
+        let Some((first, latest)) = self.freed else { return at_latest };
         let due = latest.plus_ms(QUIET_MS).min(first.plus_ms(WAIT_MAX_MS));
-        Some(self.trimmed.map_or(due, |last| due.max(last.plus_ms(SPACING_MS))))
+        due.max(self.since.plus_ms(SPACING_MS)).min(at_latest)
     }
 
     /// Whether it is due; counts as done then.
     fn take_due(&mut self, now: MonoTime) -> bool {
-        let due = self.due_at().is_some_and(|at| now >= at);
+        let due = now >= self.due_at();
         if due {
-            *self = Self { freed: None, trimmed: Some(now) };
+            *self = Self::starting(now);
         }
         due
     }
 }
 
-#[derive(Default)]
 struct State {
     plan: Plan,
     stopped: bool,
@@ -76,11 +83,12 @@ impl Waker for Inner {
     fn wake(&self) {
         let now = self.clock.mono();
         let mut state = self.state.lock();
-        let waits = state.plan.freed.is_some();
+        let due = state.plan.due_at();
         state.plan.note_freed(now);
+        let sooner = state.plan.due_at() < due;
         drop(state);
-        // A thread that waits for its time looks again then.
-        if !waits {
+        // Otherwise the thread looks again when the time comes that it waits for.
+        if sooner {
             self.changed.notify_one();
         }
     }
@@ -96,7 +104,7 @@ impl Trimmer {
     /// # Errors
     /// The system's, when no thread can be started.
     pub fn start(hub: &Arc<Hub>, clock: &Arc<dyn Clock>) -> io::Result<Self> {
-        let state = Mutex::default();
+        let state = Mutex::new(State { plan: Plan::starting(clock.mono()), stopped: false });
         let inner = Arc::new(Inner { state, changed: Condvar::new(), clock: Arc::clone(clock) });
         let mut thread = None;
         if SUPPORTED {
@@ -144,12 +152,8 @@ impl Inner {
             if state.plan.take_due(now) {
                 return true;
             }
-            match state.plan.due_at() {
-                Some(at) => {
-                    self.changed.wait_for(&mut state, at.since(now));
-                }
-                None => self.changed.wait(&mut state),
-            }
+            let rest = state.plan.due_at().since(now);
+            self.changed.wait_for(&mut state, rest);
         }
     }
 }
@@ -195,7 +199,7 @@ mod tests {
         let hub = Hub::new(EngineConfig::small(), store, 1);
         let trimmer = Trimmer::start(&hub, &clock).unwrap();
         trimmer.inner.wake();
-        virtual_clock.advance_ms(QUIET_MS);
+        virtual_clock.advance_ms(SPACING_MS);
         // With the lock taken once the thread has seen the new time, or waits and is woken.
         drop(trimmer.inner.state.lock());
         trimmer.inner.changed.notify_one();
@@ -211,25 +215,27 @@ mod tests {
     }
 
     #[test]
-    fn nothing_freed_nothing_to_do() {
-        let mut plan = Plan::default();
-        assert_eq!(plan.due_at(), None);
-        assert!(!plan.take_due(at(1_000_000)));
+    fn without_anything_freed_memory_is_trimmed_once_in_a_period() {
+        let mut plan = Plan::starting(at(1000));
+        assert!(!plan.take_due(at(1000 + PERIOD_MS - 1)));
+        assert!(plan.take_due(at(1000 + PERIOD_MS)));
+        assert_eq!(plan.due_at(), at(1000 + 2 * PERIOD_MS));
     }
 
     #[test]
     fn memory_is_trimmed_once_it_is_quiet() {
-        let mut plan = Plan::default();
-        plan.note_freed(at(1000));
-        plan.note_freed(at(3000));
-        assert!(!plan.take_due(at(3000 + QUIET_MS - 1)));
-        assert!(plan.take_due(at(3000 + QUIET_MS)));
-        assert!(!plan.take_due(at(1_000_000)));
+        let mut plan = Plan::starting(at(0));
+        let freed = SPACING_MS + 1000;
+        plan.note_freed(at(freed - 500));
+        plan.note_freed(at(freed));
+        assert!(!plan.take_due(at(freed + QUIET_MS - 1)));
+        assert!(plan.take_due(at(freed + QUIET_MS)));
+        assert!(!plan.take_due(at(freed + QUIET_MS + PERIOD_MS - 1)));
     }
 
     #[test]
     fn or_after_a_while_when_it_is_never_quiet() {
-        let mut plan = Plan::default();
+        let mut plan = Plan::starting(at(0));
         for ms in (1000..1000 + WAIT_MAX_MS).step_by(2000) {
             assert!(!plan.take_due(at(ms)));
             plan.note_freed(at(ms));
@@ -239,10 +245,13 @@ mod tests {
 
     #[test]
     fn two_trims_keep_their_distance() {
-        let mut plan = Plan::default();
-        plan.note_freed(at(0));
-        assert!(plan.take_due(at(QUIET_MS)));
-        plan.note_freed(at(QUIET_MS + 10));
-        assert_eq!(plan.due_at(), Some(at(QUIET_MS + SPACING_MS)));
+        let mut plan = Plan::starting(at(0));
+        plan.note_freed(at(10));
+        assert_eq!(plan.due_at(), at(SPACING_MS));
+        plan.note_freed(at(PERIOD_MS - 1));
+        assert_eq!(plan.due_at(), at(WAIT_MAX_MS + 10), "the first one counts");
+        assert!(plan.take_due(at(PERIOD_MS - 1)));
+        plan.note_freed(at(2 * PERIOD_MS - 2));
+        assert_eq!(plan.due_at(), at(2 * PERIOD_MS - 1), "and no more than a period");
     }
 }
