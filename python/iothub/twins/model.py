@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from edgehub.common.merge_patch import difference, merge
 from iothub.errors import ErrorCode, HubError, argument_invalid
 from iothub.registry.model import Device, Module, check_match
-from iothub.twins import merge
-from iothub.twins.merge import NEVER_UPDATED, Stamp
+from iothub.twins import sections
+from iothub.twins.sections import NEVER_UPDATED, Stamp
 
 
 def _fresh_metadata() -> dict[str, Any]:
@@ -33,18 +34,18 @@ class Section:
 
         :raises HubError: 400004.
         """
-        merge.check_patch(patch, what)
-        values = merge.merge(self.values, patch)
-        merge.check_section(values, what)
+        sections.check_patch(patch, what)
+        values = merge(self.values, patch)
+        sections.check_section(values, what)
         stamp = Stamp(updated, self.version + 1 if versioned else None)
-        metadata = merge.merge_metadata(self.metadata, patch, stamp)
-        return Section(values, merge.drop_stale_metadata(metadata, values), self.version + 1)
+        metadata = sections.merge_metadata(self.metadata, patch, stamp)
+        return Section(values, sections.drop_stale_metadata(metadata, values), self.version + 1)
 
     def replaced(self, values: dict[str, Any], updated: str, what: str) -> Section:
         """The section with other content; everything counts as updated."""
-        merge.check_section(values, what)
+        sections.check_section(values, what)
         stamp = Stamp(updated, self.version + 1)
-        return Section(values, merge.merge_metadata({}, values, stamp), self.version + 1)
+        return Section(values, sections.merge_metadata({}, values, stamp), self.version + 1)
 
     def service_view(self) -> dict[str, Any]:
         """With metadata and version."""
@@ -133,7 +134,7 @@ def parse_twin_request(document: dict[str, Any]) -> TwinRequest:
     ):
         if section is not None and not isinstance(section, dict):
             raise argument_invalid(f"{name} must be an object.")
-        found.append(None if section is None else merge.without_reserved(section))
+        found.append(None if section is None else sections.without_reserved(section))
     return TwinRequest(found[0], found[1])
 
 
@@ -163,9 +164,9 @@ def patch_twin(twin: Twin, request: TwinRequest, if_match: str | None, now: floa
     updated = iso_now(now)
     tags, desired = twin.tags, twin.desired
     if request.tags is not None:
-        merge.check_patch(request.tags, "tags")
-        tags = merge.merge(twin.tags, request.tags)
-        merge.check_section(tags, "tags", merge.TAGS_BYTES_MAX)
+        sections.check_patch(request.tags, "tags")
+        tags = merge(twin.tags, request.tags)
+        sections.check_section(tags, "tags", sections.TAGS_BYTES_MAX)
     if request.desired is not None:
         desired = twin.desired.with_patch(request.desired, updated, "desired", versioned=True)
     changed = replace(twin, tags=tags, desired=desired, version=twin.version + 1, change=twin.change + 1)
@@ -181,11 +182,11 @@ def replace_twin(twin: Twin, request: TwinRequest, if_match: str | None, now: fl
     tags, desired = twin.tags, twin.desired
     notification = None
     if request.tags is not None:
-        merge.check_section(request.tags, "tags", merge.TAGS_BYTES_MAX)
+        sections.check_section(request.tags, "tags", sections.TAGS_BYTES_MAX)
         tags = request.tags
     if request.desired is not None:
         desired = twin.desired.replaced(request.desired, iso_now(now), "desired")
-        notification = merge.difference(twin.desired.values, request.desired)
+        notification = difference(twin.desired.values, request.desired)
     changed = replace(twin, tags=tags, desired=desired, version=twin.version + 1, change=twin.change + 1)
     return TwinChange(changed, notification)
 
@@ -200,7 +201,7 @@ def report(twin: Twin, patch: dict[str, Any], expected_version: int | None, now:
             ErrorCode.PreconditionFailed,
             f"reported properties have version {twin.reported.version}, not {expected_version}.",
         )
-    patch = merge.without_reserved(patch)
+    patch = sections.without_reserved(patch)
     if not patch:
         return twin
     reported = twin.reported.with_patch(patch, iso_now(now), "reported", versioned=False)

@@ -1,4 +1,4 @@
-"""Twin documents: merge-patch, metadata, differences, limits (rows 98 to 103, 105, 107, 108)."""
+"""Twin documents: metadata, etags, limits, notifications (rows 101 to 103, 105, 107, 108)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iothub.errors import ErrorCode, HubError
-from iothub.twins import merge
 from iothub.twins.model import Twin, TwinRequest, parse_twin_request, patch_twin, replace_twin, report
 
 NOW = 1_767_225_600.0
@@ -28,58 +27,6 @@ patches = st.dictionaries(
 
 def desired(twin: Twin, patch: dict[str, Any], if_match: str | None = None) -> Twin:
     return patch_twin(twin, TwinRequest(None, patch), if_match, NOW).twin
-
-
-CASES = [
-    ({}, {"a": 1}, {"a": 1}),
-    ({"a": 1}, {"a": None}, {}),
-    ({"a": 1}, {"b": None}, {"a": 1}),
-    ({"a": {"b": 1}}, {"a": {"b": None}}, {"a": {}}),
-    ({"a": 1}, {"a": {"b": 2}}, {"a": {"b": 2}}),
-    ({"a": {"b": 1}}, {"a": 2}, {"a": 2}),
-    ({"a": {"b": 1}}, {"a": {"c": 2}}, {"a": {"b": 1, "c": 2}}),
-    ({"a": [1, 2]}, {"a": [3]}, {"a": [3]}),
-    ({"a": 1}, {"a": [1, None]}, {"a": [1, None]}),
-    ({}, {"a": {"b": None}}, {"a": {}}),
-]
-
-
-@pytest.mark.parametrize(("before", "patch", "after"), CASES)
-def test_rows_99_to_101_merge(before: dict[str, Any], patch: dict[str, Any], after: dict[str, Any]) -> None:
-    kept = dict(before)
-    assert merge.merge(before, patch) == after
-    assert before == kept
-
-
-@given(sections, patches, patches)
-def test_row_98_patches_compose(
-    section: dict[str, Any], first: dict[str, Any], second: dict[str, Any]
-) -> None:
-    """Applying a patch twice changes nothing more, and the last writer of a member wins."""
-    once = merge.merge(section, first)
-    assert merge.merge(once, first) == once
-    both = merge.merge(once, second)
-    for key, value in second.items():
-        if value is None:
-            assert key not in both
-        elif not isinstance(value, dict):
-            assert both[key] == value
-    for key in both.keys() - second.keys():
-        assert both[key] == once[key]
-
-
-@given(sections, sections)
-def test_row_105_the_difference_leads_from_old_to_new(old: dict[str, Any], new: dict[str, Any]) -> None:
-    patch = merge.difference(old, new)
-    assert merge.merge(old, patch) == new
-    assert (patch == {}) == (merge.difference(new, old) == {})
-
-
-def test_vector_12_6_minimal_difference() -> None:
-    old = {"modules": {"a": {"x": 1}, "b": {}}}
-    new = {"modules": {"a": {"x": 1, "y": 2}}}
-    assert merge.difference(old, new) == {"modules": {"a": {"y": 2}, "b": None}}
-    assert merge.difference({"a": 1}, {"a": True}) == {"a": True}
 
 
 @given(sections, patches)

@@ -1,4 +1,4 @@
-"""Twin documents: merge-patch, metadata, minimal difference, and limits. Pure; section 3.2 and 3.3.
+"""Sections of twins: their metadata and limits. Pure; section 3.2 and 3.3.
 
 A section (desired, reported or tags) is a plain JSON object. Its metadata is a parallel tree in which every
 object and leaf has `$lastUpdated` and, for desired, `$lastUpdatedVersion`; arrays count as leaves.
@@ -53,21 +53,6 @@ def without_reserved(patch: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in patch.items() if key not in _IGNORED_MEMBERS}
 
 
-def merge(target: dict[str, Any], patch: dict[str, Any]) -> dict[str, Any]:
-    """The section after a patch; null deletes, objects merge, everything else replaces. Inputs are not
-    changed."""
-    merged = dict(target)
-    for key, value in patch.items():
-        if value is None:
-            merged.pop(key, None)
-        elif isinstance(value, dict):
-            old = merged.get(key)
-            merged[key] = merge(old if isinstance(old, dict) else {}, value)
-        else:
-            merged[key] = value
-    return merged
-
-
 def merge_metadata(metadata: dict[str, Any], patch: dict[str, Any], stamp: Stamp) -> dict[str, Any]:
     """Metadata after a patch: every touched node and all above it are stamped."""
     updated = {**metadata, **stamp.entry()}
@@ -93,26 +78,6 @@ def drop_stale_metadata(metadata: dict[str, Any], section: dict[str, Any]) -> di
             leaf = {name: item for name, item in value.items() if name.startswith("$")}
             kept[key] = drop_stale_metadata(value, child) if isinstance(child, dict) else leaf
     return kept
-
-
-def difference(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """The smallest patch that turns `old` into `new`, nulls for removed members included."""
-    patch: dict[str, Any] = {key: None for key in old if key not in new}
-    for key, value in new.items():
-        if key not in old:
-            patch[key] = value
-        elif isinstance(value, dict) and isinstance(old[key], dict):
-            inner = difference(old[key], value)
-            if inner:
-                patch[key] = inner
-        elif _differs(old[key], value):
-            patch[key] = value
-    return patch
-
-
-def _differs(old: Json, new: Json) -> bool:
-    # 1 == True in Python, but not in JSON.
-    return type(old) is not type(new) or old != new
 
 
 def check_section(section: dict[str, Any], what: str, bytes_max: int = PROPERTIES_BYTES_MAX) -> None:
