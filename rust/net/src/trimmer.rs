@@ -29,6 +29,10 @@ const STACK_BYTES: usize = 64 * 1024;
 /// 64 MiB, and keeps what a burst took.
 const KEPT_BYTES: i32 = 256 * 1024;
 
+/// Heaps that threads may have beside each other. Left to itself glibc makes one for nearly each thread that comes, also
+/// for those that look up a name once an hour, and keeps what each took. Threads of the data plane hardly allocate.
+const HEAPS_MAX: i32 = 4;
+
 /// Whether `malloc_trim` is to be had.
 const SUPPORTED: bool = cfg!(all(target_os = "linux", target_env = "gnu"));
 
@@ -167,12 +171,13 @@ fn trim() {
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn trim() {}
 
-/// Fixes from when on the C library gives memory back by itself.
+/// Fixes from when on the C library gives memory back by itself, and among how many heaps it is spread.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn keep_little() {
-    for option in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {
+    let kept = [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD].map(|option| (option, KEPT_BYTES));
+    for (option, value) in kept.into_iter().chain([(libc::M_ARENA_MAX, HEAPS_MAX)]) {
         // SAFETY: a call without conditions, from any thread.
-        if unsafe { libc::mallopt(option, KEPT_BYTES) } == 0 {
+        if unsafe { libc::mallopt(option, value) } == 0 {
             log::debug!("the C library does not take its option {option}");
         }
     }
