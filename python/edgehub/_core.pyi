@@ -439,6 +439,10 @@ class Engine:
         :param created_ms: wall clock; only a subscription that is not younger gets it. None is now.
         """
 
+    def twin_changed(self, device_id: str, module_id: str | None, patch: bytes) -> None:
+        """Routes an update of reported properties (JSON) from `/twinChangeNotifications`, in the name of the
+        client. It is stored like a message; what routes do with it nobody learns."""
+
     def close(self, conn: int, reason: str) -> None:
         """Closes without will. `reason` comes back in the `ClosedEvent`."""
 

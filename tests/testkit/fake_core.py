@@ -357,6 +357,9 @@ class Engine:
         call = {"conn": conn, "topic": topic, "payload": payload, "qos": qos}
         self._record("send", **call, token=token, created_ms=created_ms)
 
+    def twin_changed(self, device_id: str, module_id: str | None, patch: bytes) -> None:
+        self._record("twin_changed", device_id=device_id, module_id=module_id, patch=patch)
+
     def close(self, conn: int, reason: str) -> None:
         self._record("close", conn=conn, reason=reason)
 

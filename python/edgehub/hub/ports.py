@@ -73,6 +73,12 @@ class RoutesCore(Protocol):
     def set_quota(self, bytes_max: int | None, overflow_policy: str) -> None: ...
 
 
+class TwinCore(Protocol):
+    """The part of the engine that routes changes of twins."""
+
+    def twin_changed(self, device_id: str, module_id: str | None, patch: bytes) -> None: ...
+
+
 class MetricsCore(Protocol):
     """The part of the engine that counts."""
 
@@ -89,7 +95,7 @@ class UpstreamCore(Protocol):
     def upstream_link_down(self) -> None: ...
 
 
-class HubCore(SessionCore, EventCore, RoutesCore, MetricsCore, UpstreamCore, Protocol):
+class HubCore(SessionCore, EventCore, RoutesCore, TwinCore, MetricsCore, UpstreamCore, Protocol):
     """All of `edgehub._core.Engine` that the hub uses."""
 
     def start(self) -> None: ...
@@ -210,8 +216,8 @@ class LinkListener(Protocol):
         """It no longer does."""
         ...
 
-    def desired_patch(self, patch: dict[str, Any]) -> None:
-        """The desired properties of our module changed."""
+    def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
+        """The desired properties of our module, or of a client that is followed, changed."""
         ...
 
 

@@ -33,7 +33,7 @@ pub use grants::{Grants, Topic};
 pub use hub::{Hub, RoutesError};
 pub use ids::ConnId;
 pub use lag::RouteLag;
-pub use mailbox::{Command, Filters, Mailbox};
+pub use mailbox::{Command, Filters, Mailbox, TwinChange};
 pub use reclaim::Reclaim;
 pub use routing::{RoutingTable, Ttl};
 pub use shard::{Now, Shard};

@@ -20,6 +20,17 @@ pub struct Filters {
     pub inputs_active: bool,
 }
 
+/// An update of reported properties.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TwinChange {
+    /// Device whose properties, or whose module's, changed.
+    pub device: String,
+    /// Module; empty for a device.
+    pub module: String,
+    /// The patch, JSON.
+    pub patch: Vec<u8>,
+}
+
 /// A request to the shard that owns a connection.
 #[derive(Debug)]
 pub enum Command {
@@ -103,6 +114,8 @@ pub enum Command {
         /// The connection.
         conn: ConnId,
     },
+    /// Reported properties changed: a message for routes from `/twinChangeNotifications`.
+    TwinChange(Box<TwinChange>),
     /// Routes were replaced.
     RoutesChanged,
 }

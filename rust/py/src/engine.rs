@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use edgehub_engine::{Command, ConnId, Filters, Hub, Outcome, QoS, RoutesError, Waker};
+use edgehub_engine::{Command, ConnId, Filters, Hub, Outcome, QoS, RoutesError, TwinChange, Waker};
 use edgehub_net::{EventFd, IoThreads, NetError, SystemClock, TlsIdentity, TlsOptions, TlsVersions};
 use edgehub_store::{Media, OverflowPolicy, Quota, Store, SyncPolicy};
 use edgehub_types::Clock;
@@ -24,6 +24,8 @@ use crate::profile::Profile;
 use crate::routes::{RouteFault, RouteTuple, declarations, route_error};
 use crate::{events, log_lines, metrics};
 
+/// A command that is about no connection goes to the first shard.
+const ANY_SHARD: ConnId = ConnId(0);
 /// In place of a listener: the connection was adopted. Listeners count from 1.
 const ADOPTED: u32 = 0;
 
@@ -260,6 +262,11 @@ impl Engine {
     ) {
         let conn = ConnId(conn);
         self.outbox.send(&self.hub, conn, Command::Send { conn, topic, payload, qos, token, created_ms });
+    }
+
+    fn twin_changed(&self, device_id: String, module_id: Option<String>, patch: Vec<u8>) {
+        let change = TwinChange { device: device_id, module: module_id.unwrap_or_default(), patch };
+        self.outbox.send(&self.hub, ANY_SHARD, Command::TwinChange(Box::new(change)));
     }
 
     fn close(&self, conn: u64, reason: String) {

@@ -91,6 +91,7 @@ impl Shard {
                 }
             }
             Command::BindInputs { conn } => self.bind_inputs(conn),
+            Command::TwinChange(change) => self.publish_twin_change(&change),
             Command::RoutesChanged => self.routes_changed(),
         }
     }

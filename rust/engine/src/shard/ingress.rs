@@ -16,12 +16,18 @@ use crate::bag::BagDecoder;
 use crate::control::{NoticeKind, WillMessage};
 use crate::grants::{Grants, Topic};
 use crate::hub::Hub;
+use crate::mailbox::TwinChange;
 use crate::routing::RoutingTable;
 use crate::stats::{Stats, Tally};
 
 /// Characters of the system properties that the hub adds to every message before its size is taken:
 /// names of sender, message id and origin, a GUID, the longer origin (routing section 10.1).
 const ADDED_CHARS: usize = 18 + 18 + 13 + 36 + 22 + 10;
+
+/// Value of `messageType` and `messageSchema` of updates of reported properties.
+const TWIN_CHANGE: &str = "twinChangeNotification";
+/// They come from this module, as far as routes can tell.
+const EDGE_HUB_MODULE: &str = "$edgeHub";
 
 /// How soon a store that will tell when there is room is looked at all the same.
 const PRESSURE_LOOK_MS: u64 = 100;
@@ -146,7 +152,8 @@ impl Ingress {
         self.mark(publish.retain, &hub.config().retain_property, "true");
         self.mark(publish.dup, &hub.config().dup_property, "true");
         self.check_size(hub, grants, publish)?;
-        self.route_and_push(hub, now, grants, publish.payload, publish.packet_id.is_some());
+        let message = Message { grants, kind: Kind::Telemetry, body: publish.payload };
+        self.route_and_push(hub, now, &message, publish.packet_id.is_some());
         Ok(())
     }
 
@@ -179,14 +186,17 @@ impl Ingress {
         ))
     }
 
-    fn route_and_push(&mut self, hub: &Hub, now: Now, grants: &Grants, body: &[u8], qos1: bool) {
+    fn route_and_push(&mut self, hub: &Hub, now: Now, message: &Message<'_>, qos1: bool) {
+        let Message { grants, kind, body } = *message;
         let properties = self.properties.as_properties();
         let output = properties.system(SystemProperty::OutputName).flatten();
         let stats = hub.stats();
         let sender = sender_of(grants);
-        self.received.count(&stats.received, &[sender[0], sender[1], output.unwrap_or("")]);
-        let source = source_of(grants, output);
-        let view = RouteView { hub, grants, properties, body };
+        if kind == Kind::Telemetry {
+            self.received.count(&stats.received, &[sender[0], sender[1], output.unwrap_or("")]);
+        }
+        let source = source_of(kind, grants, output);
+        let view = RouteView { hub, message, properties };
         self.routing.routes.evaluate(source, &view, &mut self.decisions);
         self.targets.clear();
         let routing = &self.routing;
@@ -194,6 +204,9 @@ impl Ingress {
             self.decisions.iter().filter_map(|decision| routing.target(decision.route_index, now.store)),
         );
         if self.targets.is_empty() {
+            if kind == Kind::TwinChange {
+                return; // hardly anybody routes them
+            }
             // As frequent as messages where a WHERE filters: counted without a lock or memory.
             self.identity.clear();
             self.identity.push_str(&grants.device_id);
@@ -247,20 +260,37 @@ fn count_drop(stats: &Stats, reason: &str, grants: &Grants, output: Option<&str>
 }
 
 /// The message source (routing section 1.3).
-fn source_of<'a>(grants: &'a Grants, output: Option<&'a str>) -> Source<'a> {
-    if grants.module_id.is_empty() {
+fn source_of<'a>(kind: Kind, grants: &'a Grants, output: Option<&'a str>) -> Source<'a> {
+    if kind == Kind::TwinChange {
+        Source::TwinChange
+    } else if grants.module_id.is_empty() {
         Source::Device
     } else {
         Source::Module { module: &grants.module_id, output }
     }
 }
 
+/// What a message is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Telemetry,
+    /// Says so in the system property `messageType`; comes from the hub, in the name of a client (heads section 7.3).
+    TwinChange,
+}
+
+/// A message to be routed; its properties are decoded already.
+struct Message<'a> {
+    /// Of the client that it is from.
+    grants: &'a Grants,
+    kind: Kind,
+    body: &'a [u8],
+}
+
 /// A message as the route language sees it.
 struct RouteView<'a> {
     hub: &'a Hub,
-    grants: &'a Grants,
+    message: &'a Message<'a>,
     properties: Properties<'a>,
-    body: &'a [u8],
 }
 
 impl RouteMessage for RouteView<'_> {
@@ -273,20 +303,30 @@ impl RouteMessage for RouteView<'_> {
             return lookup(self.properties.system(property));
         }
         let own = |text| Lookup::Text(text);
+        let (grants, edge_device) = (self.message.grants, &self.hub.config().edge_device_id);
+        if self.message.kind == Kind::TwinChange {
+            return match name {
+                "messagetype" => own(TWIN_CHANGE),
+                "connectiondeviceid" => own(edge_device.as_str()),
+                "connectionmoduleid" => own(EDGE_HUB_MODULE),
+                "rpsenderdeviceid" => own(grants.device_id.as_str()),
+                "rpsendermoduleid" if !grants.module_id.is_empty() => own(grants.module_id.as_str()),
+                "edgehuborigininterface" => own("internal"),
+                _ => Lookup::Absent,
+            };
+        }
         match name {
-            "connectiondeviceid" => own(self.grants.device_id.as_str()),
-            "connectionmoduleid" if !self.grants.module_id.is_empty() => own(self.grants.module_id.as_str()),
-            "edgehuborigininterface" if self.grants.device_id == self.hub.config().edge_device_id => {
-                own("internal")
-            }
+            "connectiondeviceid" => own(grants.device_id.as_str()),
+            "connectionmoduleid" if !grants.module_id.is_empty() => own(grants.module_id.as_str()),
+            "edgehuborigininterface" if grants.device_id == *edge_device => own("internal"),
             "edgehuborigininterface" => own("downstream"),
-            "modelid" => self.grants.model_id.as_deref().map_or(Lookup::Absent, own),
+            "modelid" => grants.model_id.as_deref().map_or(Lookup::Absent, own),
             _ => Lookup::Absent,
         }
     }
 
     fn body(&self) -> &[u8] {
-        self.body
+        self.message.body
     }
 }
 
@@ -419,7 +459,29 @@ impl Shard {
         }
         ingress.mark(will.retain, &self.hub.config.retain_property, "true");
         ingress.mark(true, &self.hub.config.will_property, "Will");
-        ingress.route_and_push(&self.hub, self.now, grants, &will.payload, will.qos > 0);
+        let message = Message { grants, kind: Kind::Telemetry, body: &will.payload };
+        ingress.route_and_push(&self.hub, self.now, &message, will.qos > 0);
+    }
+
+    /// Publishes an update of reported properties in the name of the client (heads section 7.3). Nobody waits for it:
+    /// when the store takes nothing and enough is staged already, it is dropped and counted.
+    pub(super) fn publish_twin_change(&mut self, change: &TwinChange) {
+        let grants = Grants {
+            device_id: change.device.clone(),
+            module_id: change.module.clone(),
+            ..Grants::default()
+        };
+        let ingress = &mut self.ingress;
+        if ingress.is_blocked() && ingress.is_full() {
+            count_drop(self.hub.stats(), "store_refused", &grants, None);
+            return;
+        }
+        ingress.properties.clear();
+        // A constant always fits.
+        let schema = PropertyKey::System(SystemProperty::MessageSchema);
+        let _ = ingress.properties.push(schema, Some(TWIN_CHANGE));
+        let message = Message { grants: &grants, kind: Kind::TwinChange, body: &change.patch };
+        ingress.route_and_push(&self.hub, self.now, &message, true);
     }
 
     pub(super) fn mark_drain(&mut self, slot: usize) {
