@@ -24,6 +24,7 @@ class HubLimits:
     :ivar tokens_max: CBS tokens on one connection; a further put-token is answered 403.
     :ivar control_queue_max: attaches, token and twin requests waiting on one connection; more closes it.
     :ivar twin_queue_max: twin messages waiting for a device's credit; more detaches its twin link.
+    :ivar method_queue_max: method calls waiting for a client's credit; more detaches its link.
     :ivar telemetry_bytes_max: payload bytes kept in the telemetry log; the oldest events are dropped.
     :ivar telemetry_age_secs: older events are dropped.
     :ivar http_body_bytes_max: larger requests get 413.
@@ -40,6 +41,7 @@ class HubLimits:
     tokens_max: int = 10_000
     control_queue_max: int = 4096
     twin_queue_max: int = 64
+    method_queue_max: int = 128
     telemetry_bytes_max: int = 4 * 1024 * 1024 * 1024
     telemetry_age_secs: int = 7 * 24 * 3600
     http_body_bytes_max: int = 1_048_576

@@ -34,10 +34,13 @@ class ErrorCode(enum.Enum):
     IotHubUnauthorized = (401003, amqp_errors.UNAUTHORIZED)
     SystemModuleModifyUnauthorizedAccess = (401100, amqp_errors.UNAUTHORIZED)
     DeviceDisabled = (403012, amqp_errors.UNAUTHORIZED)
+    DeviceMaximumInflightMethodExceeded = (403800, amqp_errors.RESOURCE_LIMIT)
     GenericNotFound = (404000, amqp_errors.NOT_FOUND)
     DeviceNotFound = (404001, amqp_errors.NOT_FOUND)
     AmqpAddressNotFound = (404006, amqp_errors.NOT_FOUND)
     ModuleNotFound = (404010, amqp_errors.NOT_FOUND)
+    DeviceNotOnline = (404103, amqp_errors.NOT_FOUND)
+    DeviceConnectionClosedRemotely = (404104, amqp_errors.NOT_FOUND)
     GenericMethodNotAllowed = (405000, amqp_errors.NOT_ALLOWED)
     DeviceAlreadyExists = (409001, "com.microsoft:device-already-exists")
     LinkCreationConflict = (409002, amqp_errors.DETACH_FORCED)
@@ -50,6 +53,7 @@ class ErrorCode(enum.Enum):
     ThrottlingException = (429001, amqp_errors.THROTTLED)
     ServerError = (500001, amqp_errors.INTERNAL_ERROR)
     ServiceUnavailable = (503001, amqp_errors.TIMEOUT)
+    GatewayTimeout = (504101, amqp_errors.TIMEOUT)
 
     @property
     def number(self) -> int:
@@ -72,12 +76,14 @@ class HubError(EdgehubError):
 
     :ivar code: member of `ErrorCode`.
     :ivar message: for people; says what was wrong.
+    :ivar structured: of an operation whose errors have JSON in `Message`, as direct methods have.
     """
 
-    def __init__(self, code: ErrorCode, message: str) -> None:
+    def __init__(self, code: ErrorCode, message: str, *, structured: bool = False) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
+        self.structured = structured
 
     def fault(self) -> AmqpFault:
         """The error as an AMQP condition; the description is the JSON object clients of the hub parse."""
@@ -96,7 +102,7 @@ class HubError(EdgehubError):
         """
         moment = datetime.fromtimestamp(now, UTC)
         tracking = tracking_id or f"{uuid.uuid4().hex}-G:0-TimeStamp:{moment:%m/%d/%Y %H:%M:%S}"
-        if not structured:
+        if not (structured or self.structured):
             text = f"ErrorCode:{self.code.name};{self.message}"
             return {"Message": text, "ExceptionMessage": f"Tracking ID:{tracking}"}
         details = {

@@ -17,6 +17,7 @@ from iothub.amqp.services import AmqpServices, ConnectionTable
 from iothub.auth import Authorizer
 from iothub.certificates import ServerCertificate, own_certificate, server_context
 from iothub.database import Database
+from iothub.methods.service import Methods
 from iothub.policies import OWNER_POLICY, Policy, load_policies
 from iothub.registry.service import Registry
 from iothub.rest.app import RestServer, RestServices
@@ -80,6 +81,7 @@ class HubServer:
         self.twins = Twins(self._database, config.clock)
         tls = self._tls()
         authorizer = Authorizer(self.registry, self.policies, (config.hostname,), config.clock)
+        methods = Methods(authorizer)
         connections = ConnectionTable()
         self.amqp = AmqpServices(
             container_id=f"iothub_{uuid.uuid4().hex}",
@@ -89,6 +91,7 @@ class HubServer:
             authorizer=authorizer,
             telemetry=self.telemetry,
             twins=self.twins,
+            methods=methods,
             connections=connections,
         )
         self._listener = AmqpListener(self.amqp)
@@ -100,6 +103,7 @@ class HubServer:
                 authorizer,
                 self.registry,
                 self.twins,
+                methods,
                 self.telemetry,
                 connections,
             )

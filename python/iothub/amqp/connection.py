@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edgehub.protocol import amqp_errors
@@ -31,15 +31,8 @@ from edgehub.protocol.amqp_events import (
 from edgehub.protocol.amqp_options import EngineOptions
 from edgehub.protocol.cbs import DELETE_TOKEN, CbsError, encode_response, parse_request
 from edgehub.protocol.sas import SasError, parse_audience, parse_token
-from iothub.amqp.nodes import (
-    CbsRequests,
-    EventsHandler,
-    NodeHandler,
-    Outbox,
-    TwinChannel,
-    TwinRequests,
-    correlation_pair,
-)
+from iothub.amqp.nodes import CbsRequests, EventsHandler, NodeHandler, Outbox
+from iothub.amqp.served import ServedIdentity
 from iothub.amqp.tokens import TokenKey, TokenRing, token_key
 from iothub.auth import Principal, access_denied, read_chain
 from iothub.errors import ErrorCode, HubError
@@ -60,18 +53,6 @@ CLIENT_IDLE_MIN_MS: Final = 5000
 HEARTBEAT_DEFAULT_MS: Final = 120_000
 _CHAIN_PROPERTY: Final = "com.microsoft:auth-chain"
 _CBS_QUEUE_MAX: Final = 256
-
-
-@dataclass
-class ServedIdentity:
-    """One identity on this connection.
-
-    :ivar links: its links by kind: a second link of a kind closes the first.
-    :ivar twins: its twin channels by channel-correlation-id.
-    """
-
-    links: dict[str, AmqpLink] = field(default_factory=dict)
-    twins: dict[str, TwinChannel] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -341,21 +322,25 @@ class HubConnection:
         if not link.locally_new or self.closing:
             return
         events = address.node is Node.EVENTS and not link.is_sender
-        if not events and address.node is not Node.TWIN:
+        if not events and address.node not in (Node.TWIN, Node.METHODS):
             what = "receive from" if link.is_sender else "send to"
             text = f"this hub does not let you {what} {address.node.value}"
             link.refuse(AmqpFault(amqp_errors.NOT_IMPLEMENTED, text))
             return
         served = self._identities.get(key)
         if served is None:
-            served = self._identities[key] = ServedIdentity()
+            served = ServedIdentity(key, self._services, self._touched, self._enqueue)
+            self._identities[key] = served
             self._services.connections.claim(key, self)
+        handler: NodeHandler
         if events:
             origin = Origin(*key, identity.generation_id, identity.auth_type)
-            handler: NodeHandler = EventsHandler(link, origin, self._services, self._touched)
-            self._open_identity_link(link, _LinkEntry(handler, "events", key, token), served)
+            handler, kind = EventsHandler(link, origin, self._services, self._touched), "events"
+        elif address.node is Node.TWIN:
+            handler, kind = served.twin_handler(link)
         else:
-            self._attach_twin(link, key, token, served)
+            handler, kind = served.method_handler(link)
+        self._open_identity_link(link, _LinkEntry(handler, kind, key, token), served)
 
     async def _authorize(self, link: AmqpLink, key: IdentityKey) -> TokenKey:
         """Token that lets this link be for this identity.
@@ -376,18 +361,6 @@ class HubConnection:
         if own is None:
             raise access_denied("The connection has no token for this identity.")
         return own
-
-    def _attach_twin(self, link: AmqpLink, key: IdentityKey, token: TokenKey, served: ServedIdentity) -> None:
-        pair = correlation_pair(link)
-        channel = served.twins.get(pair)
-        if channel is None:
-            channel = served.twins[pair] = TwinChannel(key, self._services, self._touched)
-        if link.is_sender:
-            handler: NodeHandler = channel.attach_outbox(link)
-            kind = "twin-out"
-        else:
-            handler, kind = TwinRequests(link, channel, self._enqueue), "twin-in"
-        self._open_identity_link(link, _LinkEntry(handler, f"{kind}:{pair}", key, token), served)
 
     def _open_identity_link(self, link: AmqpLink, entry: _LinkEntry, served: ServedIdentity) -> None:
         previous = served.links.get(entry.kind)
@@ -435,8 +408,7 @@ class HubConnection:
 
     def _drop_identity(self, key: IdentityKey) -> None:
         served = self._identities.pop(key)
-        for channel in served.twins.values():
-            channel.unsubscribe()
+        served.close()
         self._services.connections.release(key, self)
 
     def _detach_identity(self, key: IdentityKey, fault: AmqpFault) -> None:

@@ -127,14 +127,18 @@ class Outbox(_Handler):
         self._queue_max = queue_max
         self._waiting: deque[bytes] = deque()
         self._on_closed = on_closed
+        self._closed = False
 
     def send(self, payload: bytes) -> None:
         """Sends now or when credit comes."""
+        if self._closed:
+            return
         if not self._waiting and self._link.credit > 0:
             self._link.send_settled(payload)
         elif len(self._waiting) >= self._queue_max:
             text = f"{self._queue_max} messages wait for credit on this link"
             self._link.close(AmqpFault(amqp_errors.RESOURCE_LIMIT, text))
+            self.on_closed()
         else:
             self._waiting.append(payload)
 
@@ -145,6 +149,7 @@ class Outbox(_Handler):
 
     def on_closed(self) -> None:
         """Whatever waited is lost with the link; a twin client reads the whole twin again."""
+        self._closed = True
         self._waiting.clear()
         if self._on_closed is not None:
             self._on_closed()

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from iothub.auth import Authorizer
     from iothub.config import HubLimits
+    from iothub.methods.service import Methods
     from iothub.telemetry.tail import Telemetry
     from iothub.twins.service import Twins
 
@@ -75,5 +76,6 @@ class AmqpServices:
     authorizer: Authorizer
     telemetry: Telemetry
     twins: Twins
+    methods: Methods
     connections: ConnectionTable = field(default_factory=ConnectionTable)
     stats: HubStats = field(default_factory=HubStats)

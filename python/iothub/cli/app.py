@@ -8,6 +8,7 @@ import typer
 
 from edgehub.errors import EdgehubError
 from iothub.cli.device import devices, modules
+from iothub.cli.method import methods
 from iothub.cli.monitor import monitor
 from iothub.cli.serve import serve
 from iothub.cli.twin import twins
@@ -16,12 +17,13 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="A self-hosted IoT Hub: run it, and manage its devices, modules and twins.",
+    help="A self-hosted IoT Hub: run it, and manage its devices, modules, twins and methods.",
 )
 app.command("serve")(serve)
 app.add_typer(devices, name="device")
 app.add_typer(modules, name="module")
 app.add_typer(twins, name="twin")
+app.add_typer(methods, name="method")
 app.command("monitor")(monitor)
 
 

@@ -163,9 +163,20 @@ class HubClient:
             raise ClientError(message)
         return connection, response
 
-    def call(self, method: str, path: str, body: Json = None, if_match: str | None = None) -> Json:
-        """One request; the decoded JSON answer, None when it is empty."""
-        connection, response = self._open(method, path, body, if_match, REQUEST_SECS)
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Json = None,
+        if_match: str | None = None,
+        *,
+        wait_s: float = 0.0,
+    ) -> Json:
+        """One request; the decoded JSON answer, None when it is empty.
+
+        :param wait_s: how long the hub may take beyond the usual, because it waits for somebody else.
+        """
+        connection, response = self._open(method, path, body, if_match, REQUEST_SECS + wait_s)
         try:
             raw = response.read()
             return json.loads(raw) if raw else None
@@ -207,8 +218,10 @@ class HubClient:
 def _error_text(response: http.client.HTTPResponse) -> str:
     code = response.getheader("iothub-errorcode") or response.reason
     try:
-        message = json.loads(response.read())["Message"]
-        text = str(message).partition(";")[2] or str(message)
+        message = str(json.loads(response.read())["Message"])
+        # Of newer operations the message is JSON itself.
+        structured = message.startswith("{")
+        text = json.loads(message)["message"] if structured else message.partition(";")[2] or message
     except (OSError, ValueError, KeyError, TypeError, http.client.HTTPException):
         text = ""
     return f"the hub answered {response.status} {code}: {text}"

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from iothub.auth import Authorizer, Principal, access_denied, unauthorized
 from iothub.errors import ErrorCode, HubError
+from iothub.rest.method_api import MethodApi
 from iothub.rest.registry_api import RegistryApi, json_response
 from iothub.rest.routing import Call, Router, check_api_version
 from iothub.rest.scope_api import ScopeApi
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from iothub.amqp.services import ConnectionTable
     from iothub.config import HubLimits
+    from iothub.methods.service import Methods
     from iothub.policies import Permission
     from iothub.registry.service import Registry
     from iothub.telemetry.tail import Telemetry
@@ -45,6 +47,7 @@ class RestServices:
     authorizer: Authorizer
     registry: Registry
     twins: Twins
+    methods: Methods
     telemetry: Telemetry
     connections: ConnectionTable
 
@@ -76,7 +79,8 @@ class RestServer:
         self._services = services
         self._router = Router()
         self._telemetry_api = TelemetryApi(services)
-        for api in (RegistryApi(services), TwinApi(services), ScopeApi(services), self._telemetry_api):
+        apis = (RegistryApi, TwinApi, MethodApi, ScopeApi)
+        for api in (*(make(services) for make in apis), self._telemetry_api):
             api.add_to(self._router)
         self._runner: web.AppRunner | None = None
         self._serving = 0

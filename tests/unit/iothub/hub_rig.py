@@ -28,6 +28,7 @@ from iothub.amqp.services import AmqpServices
 from iothub.auth import Authorizer
 from iothub.config import HubLimits
 from iothub.database import Database
+from iothub.methods.service import Methods
 from iothub.policies import load_policies
 from iothub.registry.model import Device, Module, parse_device, parse_module
 from iothub.registry.service import Registry
@@ -137,7 +138,8 @@ async def hub(folder: Path, limits: HubLimits | None = None) -> AsyncIterator[Ri
     twins = Twins(database, clock)
     telemetry = Telemetry(folder / "telemetry.db", limits, clock)
     authorizer = Authorizer(registry, load_policies(database.engine), (HOST,), clock)
-    services = AmqpServices("iothub_test", "hub", limits, clock, authorizer, telemetry, twins)
+    methods = Methods(authorizer)
+    services = AmqpServices("iothub_test", "hub", limits, clock, authorizer, telemetry, twins, methods)
     # Power cuts are not what these tests are about, and syncing is most of their time.
     with database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA synchronous=OFF")
@@ -248,12 +250,19 @@ class Client:
 
     async def twin_pair(self, address: str, pair: str = "1") -> TwinPair:
         """Both links of a twin channel."""
+        return TwinPair(self, *await self._pair("Twin", address, f"twin:{pair}", 100))
+
+    async def method_pair(self, address: str, pair: str = "1", credit: int = 100) -> MethodPair:
+        """Both links of a method channel."""
+        return MethodPair(self, *await self._pair("Methods", address, f"methods:{pair}", credit))
+
+    async def _pair(self, name: str, address: str, pair: str, credit: int) -> tuple[AmqpLink, AmqpLink]:
         session = self.engine.new_session()
-        properties = {"com.microsoft:channel-correlation-id": f"twin:{pair}"}
-        requests = session.attach_sender("TwinSenderLink", address, properties=properties, settled=True)
-        answers = session.attach_receiver("TwinReceiverLink", address, properties=properties, credit=100)
+        properties = {"com.microsoft:channel-correlation-id": pair}
+        out = session.attach_sender(f"{name}SenderLink", address, properties=properties, settled=True)
+        back = session.attach_receiver(f"{name}ReceiverLink", address, properties=properties, credit=credit)
         await self.settle()
-        return TwinPair(self, requests, answers)
+        return out, back
 
 
 @dataclass
@@ -281,3 +290,28 @@ class TwinPair:
         await self.client.settle()
         events = [event for event in self.client.take(Received) if event.link is self.answers]
         return [decode_message(event.payload) for event in events]
+
+
+@dataclass
+class MethodPair:
+    """Method requests and answers."""
+
+    client: Client
+    answers: AmqpLink
+    requests: AmqpLink
+
+    async def calls(self) -> list[AmqpMessage]:
+        """Calls that came since the last time."""
+        await self.client.settle()
+        events = [event for event in self.client.take(Received) if event.link is self.requests]
+        return [decode_message(event.payload) for event in events]
+
+    async def answer(self, correlation_id: Any, body: bytes = b"1", **application_properties: Any) -> None:
+        """Sends an answer."""
+        properties = {name.replace("_", "-"): value for name, value in application_properties.items()}
+        self.answers.send(
+            encode_message(
+                properties={"correlation_id": correlation_id}, application_properties=properties, data=body
+            )
+        )
+        await self.client.settle()

@@ -162,7 +162,7 @@ async def test_row_22_unknown_addresses(rig: Rig, address: str) -> None:
     assert [fault.condition for fault in client.faults()] == [amqp_errors.NOT_FOUND]
 
 
-@pytest.mark.parametrize("node", ["messages/deviceBound", "methods/devicebound"])
+@pytest.mark.parametrize("node", ["messages/deviceBound"])
 async def test_nodes_that_are_not_offered_say_so(rig: Rig, node: str) -> None:
     await rig.device("d1")
     client = await connected(rig)

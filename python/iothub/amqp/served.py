@@ -1,0 +1,61 @@
+"""What one connection serves for one identity: its links, and what stands behind pairs of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from iothub.amqp.method_nodes import MethodAnswers, MethodChannel
+from iothub.amqp.nodes import TwinChannel, TwinRequests, correlation_pair
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from edgehub.protocol.amqp_handles import AmqpLink
+    from iothub.amqp.nodes import Enqueue, NodeHandler
+    from iothub.amqp.services import AmqpServices, IdentityKey
+
+
+@dataclass
+class ServedIdentity:
+    """One identity on a connection.
+
+    :ivar links: its links by kind: a second link of a kind closes the first.
+    :ivar twins: its twin channels by channel-correlation-id.
+    :ivar methods: its method channels, likewise.
+    """
+
+    key: IdentityKey
+    services: AmqpServices
+    touched: Callable[[], None]
+    enqueue: Enqueue
+    links: dict[str, AmqpLink] = field(default_factory=dict)
+    twins: dict[str, TwinChannel] = field(default_factory=dict)
+    methods: dict[str, MethodChannel] = field(default_factory=dict)
+
+    def twin_handler(self, link: AmqpLink) -> tuple[NodeHandler, str]:
+        """Handler and kind of a link to the twin."""
+        pair = correlation_pair(link)
+        channel = self.twins.get(pair)
+        if channel is None:
+            channel = self.twins[pair] = TwinChannel(self.key, self.services, self.touched)
+        if link.is_sender:
+            return channel.attach_outbox(link), f"twin-out:{pair}"
+        return TwinRequests(link, channel, self.enqueue), f"twin-in:{pair}"
+
+    def method_handler(self, link: AmqpLink) -> tuple[NodeHandler, str]:
+        """Handler and kind of a link to the methods."""
+        pair = correlation_pair(link)
+        channel = self.methods.get(pair)
+        if channel is None:
+            channel = self.methods[pair] = MethodChannel(self.key, self.services, self.touched)
+        if link.is_sender:
+            return channel.attach_outbox(link), f"methods-out:{pair}"
+        return MethodAnswers(link, channel), f"methods-in:{pair}"
+
+    def close(self) -> None:
+        """The connection serves it no more."""
+        for twin in self.twins.values():
+            twin.unsubscribe()
+        for methods in self.methods.values():
+            methods.close()

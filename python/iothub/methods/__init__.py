@@ -1,0 +1,1 @@
+"""Direct methods, from the service to clients."""

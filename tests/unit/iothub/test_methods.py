@@ -1,0 +1,171 @@
+"""Direct methods over AMQP (rows 30 to 32, 109 to 114)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import pytest
+
+from edgehub.common.method_calls import MethodAnswer
+from edgehub.protocol.amqp_events import Received
+from edgehub.protocol.amqp_message import decode_message
+from edgehub.protocol.amqp_types import Int
+from iothub.config import HubLimits
+from iothub.errors import ErrorCode, HubError
+from iothub.methods.service import parse_invocation
+from unit.iothub.hub_rig import Client, Rig, hub
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+METHODS = "/devices/{}/methods/deviceBound"
+KEY = ("d1", None)
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    async with hub(tmp_path) as made:
+        await made.device("d1")
+        yield made
+
+
+async def connected(rig: Rig, device_id: str = "d1", module_id: str | None = None) -> Client:
+    client = rig.client()
+    await client.login(device_id, module_id)
+    return client
+
+
+def invoke(rig: Rig, key: tuple[str, str | None] = KEY, **members: Any) -> asyncio.Task[MethodAnswer]:
+    body = {"methodName": "reset", "payload": {"x": 1}, **members}
+    request = parse_invocation(json.dumps(body).encode())
+    return asyncio.create_task(rig.services.methods.invoke(key, request))
+
+
+async def error_of(task: asyncio.Task[MethodAnswer]) -> ErrorCode:
+    with pytest.raises(HubError) as caught:
+        await task
+    assert caught.value.structured
+    return caught.value.code
+
+
+async def test_rows_31_and_32_a_call_and_its_answer(rig: Rig) -> None:
+    pair = await (await connected(rig)).method_pair(METHODS.format("d1"))
+    task = invoke(rig)
+    (call,) = await pair.calls()
+    assert isinstance(call.correlation_id, UUID)
+    assert call.application_properties == {"IoThub-methodname": "reset"}
+    assert call.body == b'{"x": 1}'
+    await pair.answer(call.correlation_id, b'{"ok":1}', IoThub_status=Int(202))
+    assert await task == MethodAnswer(202, b'{"ok":1}')
+
+
+async def test_an_id_comes_back_as_uuid_or_text_in_any_order(rig: Rig) -> None:
+    pair = await (await connected(rig)).method_pair(METHODS.format("d1"))
+    first, second = invoke(rig), invoke(rig)
+    one, two = await pair.calls()
+    await pair.answer(str(two.correlation_id).upper(), b"2", IoThub_status=Int(2))
+    await pair.answer(one.correlation_id, b"1", IoThub_status=Int(1))
+    assert ((await first).status, (await second).status) == (1, 2)
+
+
+async def test_row_30_pairs_of_two_modules_do_not_mix(rig: Rig) -> None:
+    await rig.edge("gw")
+    for name in ("m", "n"):
+        await rig.module("gw", name)
+    client = rig.client()
+    await client.login("gw", "m")
+    await client.login("gw", "n")
+    pairs = [
+        await client.method_pair(f"/devices/gw/modules/{name}/methods/devicebound", pair=name)
+        for name in ("m", "n")
+    ]
+    tasks = [invoke(rig, ("gw", name), payload=name) for name in ("m", "n")]
+    received: list[Received] = []
+    while len(received) < 2:
+        await client.settle()
+        received += client.take(Received)
+    bodies = {event.link: decode_message(event.payload).body for event in received}
+    assert bodies == {pairs[0].requests: b'"m"', pairs[1].requests: b'"n"'}
+    for task in tasks:
+        task.cancel()
+
+
+async def test_row_109_a_call_waits_for_the_device(rig: Rig) -> None:
+    assert await error_of(invoke(rig)) is ErrorCode.DeviceNotOnline
+    task = invoke(rig, connectTimeoutInSeconds=60)
+    pair = await (await connected(rig)).method_pair(METHODS.format("d1"))
+    (call,) = await pair.calls()
+    await pair.answer(call.correlation_id, IoThub_status=Int(200))
+    assert (await task).status == 200
+
+
+async def test_row_114_a_device_that_leaves_ends_the_wait(rig: Rig) -> None:
+    client = await connected(rig)
+    pair = await client.method_pair(METHODS.format("d1"))
+    task = invoke(rig)
+    await pair.calls()
+    pair.requests.close()
+    await client.settle()
+    assert await error_of(task) is ErrorCode.DeviceConnectionClosedRemotely
+    assert await error_of(invoke(rig)) is ErrorCode.DeviceNotOnline
+
+
+async def test_a_newer_connection_takes_the_calls(rig: Rig) -> None:
+    await (await connected(rig)).method_pair(METHODS.format("d1"))
+    task = invoke(rig)
+    await asyncio.sleep(0)
+    newer = await (await connected(rig)).method_pair(METHODS.format("d1"))
+    assert await error_of(task) is ErrorCode.DeviceConnectionClosedRemotely
+    again = invoke(rig)
+    (call,) = await newer.calls()
+    await newer.answer(call.correlation_id, IoThub_status=Int(1))
+    assert (await again).status == 1
+
+
+async def test_odd_answers_are_ignored(rig: Rig) -> None:
+    pair = await (await connected(rig)).method_pair(METHODS.format("d1"))
+    task = invoke(rig)
+    (call,) = await pair.calls()
+    await pair.answer("unknown", IoThub_status=Int(200))
+    await pair.answer(call.correlation_id)
+    await pair.answer(call.correlation_id, IoThub_status="200")
+    await pair.answer(None, IoThub_status=Int(200))
+    pair.answers.send(b"\xff\xff")
+    await pair.client.settle()
+    assert not task.done()
+    await pair.answer(call.correlation_id, b"", IoThub_status=Int(200))
+    assert await task == MethodAnswer(200, b"")
+
+
+async def test_unknown_and_disabled_devices(rig: Rig) -> None:
+    for key, code in ((("nobody", None), ErrorCode.DeviceNotFound), (("d1", "m"), ErrorCode.ModuleNotFound)):
+        with pytest.raises(HubError) as caught:
+            await invoke(rig, key)
+        assert caught.value.code is code
+    await rig.device("off", status="disabled")
+    with pytest.raises(HubError) as caught:
+        await invoke(rig, ("off", None))
+    assert caught.value.code is ErrorCode.DeviceDisabled
+
+
+@pytest.mark.parametrize("members", [{"responseTimeoutInSeconds": 301}, {"methodName": "x" * 257}])
+async def test_row_112_limits(rig: Rig, members: dict[str, Any]) -> None:
+    with pytest.raises(HubError) as caught:
+        invoke(rig, **members)
+    assert caught.value.code is ErrorCode.ArgumentInvalid
+    parse_invocation(json.dumps({"methodName": "x" * 256, "responseTimeoutInSeconds": 300}).encode())
+
+
+async def test_a_client_that_grants_no_credit_loses_its_link(tmp_path: Path) -> None:
+    async with hub(tmp_path, HubLimits(method_queue_max=2)) as rig:
+        await rig.device("d1")
+        client = await connected(rig)
+        await client.method_pair(METHODS.format("d1"), credit=0)
+        tasks = [invoke(rig) for _ in range(3)]
+        while not all(task.done() for task in tasks):
+            await client.settle()
+        assert {await error_of(task) for task in tasks} == {ErrorCode.DeviceConnectionClosedRemotely}
