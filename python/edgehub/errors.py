@@ -5,6 +5,7 @@ EdgehubError
 ├── SettingsError             config.load: a setting that cannot work
 ├── DesiredConfigError        config.desired: desired properties that cannot be used
 ├── StateError                common.state: durable state cannot be opened, read or written
+├── MethodError               common.method_calls: a method call without answer
 ├── ConnectionStringError     identity.connection_string: a connection string that cannot be used
 ├── ScopeApiError             identity.refresher: the parent hub did not answer for identities
 ├── ScopeFormatError          identity.scope_wire: identities that cannot be read
@@ -14,6 +15,8 @@ EdgehubError
 ├── UsernameError             protocol.connect: a user name outside the grammar
 ├── TopicError                protocol.topics: a control topic that cannot be served
 ├── SessionFormatError        protocol.sessions: a stored session that cannot be read
+├── MethodRequestError        protocol.method_request: a body that is not a method call
+├── ReportedError             protocol.reported: reported properties that a twin cannot hold
 ├── SasError                  protocol.sas: a token that cannot be read or is refused
 ├── AmqpDecodeError           protocol.amqp_types: bytes that are not valid AMQP 1.0
 │   └── SaslError             protocol.amqp_sasl: a SASL exchange outside the rules
@@ -23,6 +26,9 @@ EdgehubError
 ├── ClientLimitError          hub.connections: `MaxConnectedClients` is reached
 ├── DesiredFileError          hub.desired_files: a file without desired properties
 ├── FolderError               hub.folders: the data folder cannot be used
+├── SecretFileError           hub.own_key: the secret of a hub without key cannot be used
+├── TwinFormatError           hub.twins.record: a stored twin that cannot be read
+├── TwinFullError             hub.twins.service: too much of one client waits for the parent hub
 ├── CertificateError          hub.certificates: a server certificate or its key that cannot be used
 ├── ListenError               heads.tls_listener: the port cannot be opened
 ├── HttpStartError            heads.http: the HTTP head cannot start

@@ -11,7 +11,9 @@ from edgehub.hub.certificates import CertificateError
 from edgehub.hub.renewal import CertificateKeeper
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from aiohttp.web import RouteDef
 
     from edgehub.common.clock import Clock
     from edgehub.config.settings import Settings
@@ -39,6 +41,7 @@ class Listeners:
     """Opens and closes the ports.
 
     :param core_error: root of the core's errors.
+    :param make_routes: makes what the HTTP head serves beside WebSockets; called only for such a head.
     """
 
     def __init__(
@@ -48,7 +51,9 @@ class Listeners:
         core_error: type[Exception],
         certificates: Certificates,
         clock: Clock,
+        make_routes: Callable[[], Iterable[RouteDef]],
     ) -> None:
+        self._make_routes = make_routes
         self._settings = settings
         self._core = core
         self._core_error = core_error
@@ -102,6 +107,7 @@ class Listeners:
         settings, http = self._settings, self._settings.http
         connections_max = settings.clients.clients_max + HTTP_CONNECTIONS_SPARE
         head = HttpHead(connections_max, settings.clients.tls_versions, self._upgrades())
+        head.add_routes(self._make_routes())
         head.use_certificate(certificate.chain_pem, certificate.key_pem)
         port = await head.start(http.host, http.port)
         self._http = head

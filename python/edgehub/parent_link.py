@@ -6,15 +6,17 @@ Imported only by a hub that has a parent.
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import aiohttp
 
 from edgehub import __version__
 from edgehub.config.load import SettingsError
+from edgehub.hub.twins.parent import ReportAnswer, TwinDocument
 from edgehub.identity.refresher import ScopeApiError
 from edgehub.identity.scope_wire import ScopeFormatError, decode_scope_page
 from edgehub.upstream.client import AmqpUpstream
+from edgehub.upstream.errors import UpstreamRefused
 from edgehub.upstream.scope_client import NoSuchIdentity, NotInScope, ScopeClient, ScopeError, ScopeSettings
 from edgehub.upstream.settings import UpstreamSettings
 from edgehub.upstream.tokens import SignedTokens
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from edgehub.hub.ports import UpstreamCore
     from edgehub.identity.model import ServiceIdentity
     from edgehub.upstream.source import Settlement, UpstreamBatch
+    from edgehub.upstream.twin_calls import TwinCalls
     from edgehub.upstream_parts import ParentContext
 
 HEARTBEAT_MS = 60_000
@@ -35,6 +38,8 @@ NO_HEARTBEAT_MS = 120_000
 DRAIN_SHARE = 0.2
 """Share of `ShutdownWaitPeriod` that batches under way get."""
 SCOPE_CONNECTIONS_MAX = 4
+REFUSED_FOR_GOOD: Final = frozenset({400, 406, 412, 413, 422})
+"""Answers to a reported patch that it will get again, however often it is sent."""
 PRODUCT = f"EdgeHub/{__version__}"
 
 
@@ -81,6 +86,27 @@ class HttpsScopeApi:
             raise ScopeApiError(str(error)) from None
 
 
+class AmqpTwins:
+    """`ParentTwins` over the link."""
+
+    def __init__(self, calls: TwinCalls) -> None:
+        self._calls = calls
+
+    async def read_twin(self, identity: str) -> TwinDocument:
+        return TwinDocument(*await self._calls.read(identity))
+
+    async def report(self, identity: str, patch: dict[str, Any]) -> ReportAnswer:
+        try:
+            return ReportAnswer(await self._calls.report(identity, patch))
+        except UpstreamRefused as error:
+            if error.status not in REFUSED_FOR_GOOD:
+                raise
+            return ReportAnswer(refused=str(error))
+
+    def follow_desired(self, identity: str, *, wanted: bool) -> None:
+        self._calls.follow(identity, wanted=wanted)
+
+
 def connect_parent_hub(context: ParentContext) -> ParentHub:
     """Makes the link; nothing is connected yet.
 
@@ -95,7 +121,7 @@ def connect_parent_hub(context: ParentContext) -> ParentHub:
         ScopeSettings(base_url, identity.device_id, tokens, PRODUCT, settings.clients.nested_edge),
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, limit=SCOPE_CONNECTIONS_MAX)),
     )
-    return ParentHub(link, link, HttpsScopeApi(scope), scope.close)
+    return ParentHub(link, link.twins, AmqpTwins(link.twins), link.methods, HttpsScopeApi(scope), scope.close)
 
 
 def link_settings(context: ParentContext, tokens: SignedTokens, tls: ssl.SSLContext) -> UpstreamSettings:

@@ -23,7 +23,7 @@ from edgehub.hub.connections import Connections
 from edgehub.hub.desired_files import read_desired_file
 from edgehub.hub.folders import DataFolder, choose_base, open_data_folder
 from edgehub.hub.own_identity import HubIdentity, resolve_identity
-from edgehub.hub.own_key import LocalKey, OwnKey, WorkloadKey
+from edgehub.hub.own_key import LocalKey, OwnKey, WorkloadKey, secret_of_file
 from edgehub.hub.routes import STATUS_OK, RoutesService
 from edgehub.identity.authenticator import Authenticator
 from edgehub.identity.identities_file import IdentitiesFile
@@ -39,7 +39,9 @@ from edgehub.metrics.totals import HubTotals
 from edgehub.upstream_parts import ParentContext, ParentHub, UpstreamParts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable, Coroutine, Iterable
+
+    from aiohttp.web import RouteDef
 
     from edgehub.client_parts import ClientParts
     from edgehub.config.settings import Settings
@@ -144,8 +146,15 @@ class Services:
             )
             parent = self._connect_parent(context)
             self._upstream = UpstreamParts(
-                parent, self.routes, self.totals, self.clock, settings.upstream, follow_twin=self._follow_twin
+                identity.id,
+                parent,
+                self.routes,
+                self.totals,
+                self.clock,
+                settings.upstream,
+                follow_twin=self._follow_twin,
             )
+        sealer = await self._sealer()
         self._refresher = ScopeRefresher(
             self._cache,
             RefreshPolicy(period_s=clients.scope_refresh_s, gap_s=clients.scope_refresh_gap_s),
@@ -153,7 +162,8 @@ class Services:
             self.clock,
             edge_device_id=identity.device_id,
             state=state,
-            sealer=await self._sealer(),
+            # A hub without key reads its identities from a file at each start.
+            sealer=sealer if self._own_key is not None else None,
             nested=clients.nested_edge,
         )
         stored = self._refresher.load_stored()
@@ -161,7 +171,9 @@ class Services:
             log.info("Loaded %d identities of the last device scope", stored)
         self._refresher.on_diff = self._scope_changed
         if settings.mqtt.enabled:
-            self._clients = self._make_clients(core, state)
+            self._clients = self._make_clients(core, state, sealer)
+            if self._upstream is not None:
+                self._upstream.serve(self._clients.twins, self._clients.parent_calls)
 
     def load_configuration(self) -> None:
         """Applies the configuration that is at hand: of a file, of the settings, or the last good one.
@@ -223,7 +235,12 @@ class Services:
     async def listen(self) -> Ports:
         """Opens the ports of all enabled heads."""
         listeners = self._listeners = Listeners(
-            self._settings, self._need_core(), self._core_module.CoreError, self._certificates, self.clock
+            self._settings,
+            self._need_core(),
+            self._core_module.CoreError,
+            self._certificates,
+            self.clock,
+            self._rest_routes,
         )
         return await listeners.open()
 
@@ -313,7 +330,7 @@ class Services:
             sent_renews_keep_alive=mqtt.sent_renews_keep_alive,
         )
 
-    def _make_clients(self, core: HubCore, state: StateStore) -> ClientParts:
+    def _make_clients(self, core: HubCore, state: StateStore, sealer: Sealer | None) -> ClientParts:
         from edgehub.client_parts import ClientParts  # noqa: PLC0415 - only with the MQTT head
 
         authenticator = Authenticator(
@@ -324,7 +341,7 @@ class Services:
             nested=self._settings.clients.nested_edge,
             certificates=self._settings.clients.client_certificates,
         )
-        upstream = () if self._upstream is None else (self._upstream.twin,)
+        upstream = self._upstream
         return ClientParts(
             core,
             self._core_module.Grants,
@@ -332,8 +349,12 @@ class Services:
             self.connections,
             state,
             self.clock,
+            self._settings.upstream,
             edge_device_id=self.identity.device_id,
-            observers=Observers((self.totals, *upstream)),
+            observers=Observers((self.totals,) if upstream is None else (self.totals, upstream.twin)),
+            totals=self.totals,
+            parent=None if upstream is None else upstream.client_side(self._refresher.refresh_these),
+            sealer=sealer if self._settings.storage.encrypt_twins else None,
         )
 
     def _scope_changed(self, diff: ScopeDiff) -> None:
@@ -375,10 +396,15 @@ class Services:
         return upstream.config_source == "twin" and not upstream.routes_file
 
     async def _sealer(self) -> Sealer | None:
-        """Seals identities on disk; a hub without key or without disk keeps none."""
-        if self._own_key is None or not self._settings.storage.persistent:
+        """Encrypts what is on disk and not messages; a hub without disk needs none."""
+        if self._folder is None:
             return None
-        return Sealer(await self._own_key.sign(SEALING_CONTEXT))
+        if self._own_key is not None:
+            return Sealer(await self._own_key.sign(SEALING_CONTEXT))
+        return Sealer(secret_of_file(self._folder.secret_file))
+
+    def _rest_routes(self) -> Iterable[RouteDef]:
+        return self._clients.rest_routes() if self._clients is not None else ()
 
     def _messages_ready(self) -> None:
         if self._upstream is not None:

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from edgehub import __version__
+from edgehub.common.ids import IdentityId
 from edgehub.hub.edge_hub_twin import EdgeHubTwin
+from edgehub.hub.methods.parent_calls import ParentMethods
 from edgehub.hub.reported import ReportedState
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Coroutine
+    from collections.abc import Awaitable, Callable, Coroutine, Sequence
 
+    from edgehub.client_parts import ParentSide
     from edgehub.common.clock import Clock
     from edgehub.config.settings import Settings, UpstreamSettings
+    from edgehub.hub.methods.parent_calls import ParentCalls
     from edgehub.hub.own_identity import HubIdentity
     from edgehub.hub.own_key import OwnKey
     from edgehub.hub.ports import ChainOf, HubTwin, UpstreamCore, UpstreamLink
     from edgehub.hub.routes import RoutesService
+    from edgehub.hub.twins.parent import ParentTwins
+    from edgehub.hub.twins.service import ClientTwins
     from edgehub.identity.refresher import ScopeApi
     from edgehub.metrics.totals import HubTotals
 
@@ -44,18 +50,30 @@ class ParentContext:
     clock: Clock
 
 
+class ParentMethodLinks(ParentMethods, Protocol):
+    """Calls of the parent hub, on their way in."""
+
+    def serve_with(self, serve: Callable[[str, str, bytes], Awaitable[tuple[int, bytes]]]) -> None:
+        """Who answers: identity, name and payload -> status and payload. It does not raise."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ParentHub:
     """What the link to a parent hub offers.
 
     :param link: the connection itself; reports to a `LinkListener`.
     :param twin: the twin of our module over that connection.
+    :param client_twins: those of clients.
+    :param methods: calls from the parent hub.
     :param scope_api: the identities in our scope, over HTTPS.
     :param close: frees what the scope API holds open.
     """
 
     link: UpstreamLink
     twin: HubTwin
+    client_twins: ParentTwins
+    methods: ParentMethodLinks
     scope_api: ScopeApi
     close: Callable[[], Awaitable[None]]
 
@@ -63,11 +81,13 @@ class ParentHub:
 class UpstreamParts:
     """Everything that happens because there is a parent hub.
 
+    :param own: identity of our module.
     :param follow_twin: whether the routes come from the twin; otherwise it is only reported to.
     """
 
     def __init__(
         self,
+        own: IdentityId,
         parent: ParentHub,
         routes: RoutesService,
         totals: HubTotals,
@@ -76,7 +96,10 @@ class UpstreamParts:
         *,
         follow_twin: bool,
     ) -> None:
+        self._own = own
         self._link = parent.link
+        self._parent = parent
+        self._client_twins: ClientTwins | None = None
         self._close = parent.close
         self.scope_api = parent.scope_api
         self._totals = totals
@@ -98,6 +121,18 @@ class UpstreamParts:
         if self._follow_twin:
             jobs["desired properties"] = self.twin.run_desired()
         return jobs
+
+    def client_side(self, refresh: Callable[[Sequence[IdentityId]], Awaitable[None]]) -> ParentSide:
+        """What the parts that serve clients need of the parent hub."""
+        from edgehub.client_parts import ParentSide  # noqa: PLC0415 - only with a head
+
+        return ParentSide(self._own, self._parent.client_twins, self._parent.methods, refresh)
+
+    def serve(self, twins: ClientTwins, calls: ParentCalls | None) -> None:
+        """Twins want to know what happens to the link, and calls have to be answered; before `start`."""
+        self._client_twins = twins
+        if calls is not None:
+            self._parent.methods.serve_with(calls.serve)
 
     async def start(self, refresh_identities: Callable[[], None]) -> None:
         """Starts connecting.
@@ -136,13 +171,20 @@ class UpstreamParts:
         log.info("Connected to the parent hub")
         self._totals.link_up()
         self.twin.link_up()
+        if self._client_twins is not None:
+            self._client_twins.link_up()
         self._refresh_identities()
 
     def link_down(self, reason: str) -> None:
         log.log(logging.INFO if self._stopping else logging.WARNING, "Lost the parent hub: %s", reason)
         self._totals.link_down()
         self.twin.link_down()
+        if self._client_twins is not None:
+            self._client_twins.link_down()
 
-    def desired_patch(self, patch: dict[str, Any]) -> None:
-        if self._follow_twin:
+    def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
+        if identity != str(self._own):
+            if self._client_twins is not None:
+                self._client_twins.desired_patch(IdentityId.parse(identity), patch)
+        elif self._follow_twin:
             self.twin.desired_patch(patch)

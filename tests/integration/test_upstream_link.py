@@ -106,7 +106,7 @@ class Listener:
     def __init__(self) -> None:
         self.ups = 0
         self.downs: list[str] = []
-        self.patches: list[dict[str, Any]] = []
+        self.patches: list[tuple[str, dict[str, Any]]] = []
 
     def link_up(self) -> None:
         self.ups += 1
@@ -114,8 +114,8 @@ class Listener:
     def link_down(self, reason: str) -> None:
         self.downs.append(reason)
 
-    def desired_patch(self, patch: dict[str, Any]) -> None:
-        self.patches.append(patch)
+    def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
+        self.patches.append((identity, patch))
 
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 20.0) -> None:
@@ -289,7 +289,7 @@ async def test_offline_then_back_within_a_second_of_the_kick(tmp_path: Path) -> 
         assert link.state is State.DISCONNECTED
         assert not w.source.empty
         with pytest.raises(UpstreamOffline):
-            await link.get_desired()
+            await link.twins.get_desired()
         w.relay.open = True
         link.kick()
         await until(lambda: w.source.empty, seconds=10)
@@ -300,17 +300,17 @@ async def test_twin_of_edge_hub(tmp_path: Path) -> None:
     async with world(tmp_path) as w:
         link = await w.link()
         await until(lambda: link.state is State.CONNECTED)
-        await link.get_desired()  # answered after the subscription, which went before it
+        await link.twins.get_desired()  # answered after the subscription, which went before it
         desired = {"schemaVersion": "1.1", "routes": {"up": "FROM /* INTO $upstream"}}
         await w.server.twins.patch("gw", "$edgeHub", TwinRequest(None, desired), None)
         await until(lambda: len(w.listener.patches) == 1)
-        assert w.listener.patches == [desired | {"$version": 2}]
-        assert await link.get_desired() == desired | {"$version": 2}
-        await link.patch_reported({"lastDesiredStatus": {"code": 200}})
+        assert w.listener.patches == [("gw/$edgeHub", desired | {"$version": 2})]
+        assert await link.twins.get_desired() == desired | {"$version": 2}
+        await link.twins.patch_reported({"lastDesiredStatus": {"code": 200}})
         twin = await w.server.twins.get("gw", "$edgeHub")
         assert twin.reported.values == {"lastDesiredStatus": {"code": 200}}
         with pytest.raises(UpstreamRefused, match="400"):
-            await link.patch_reported({"a.b": 1})
+            await link.twins.patch_reported({"a.b": 1})
 
 
 async def test_waiting_twin_requests_fail_when_the_link_is_cut(tmp_path: Path) -> None:
@@ -326,7 +326,7 @@ async def test_waiting_twin_requests_fail_when_the_link_is_cut(tmp_path: Path) -
             return await held(device_id, module_id)
 
         w.server.twins.get = slow  # type: ignore[method-assign]
-        asking = asyncio.create_task(link.get_desired())
+        asking = asyncio.create_task(link.twins.get_desired())
         await started.wait()
         w.relay.cut()
         with pytest.raises(UpstreamOffline):

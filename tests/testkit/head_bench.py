@@ -7,15 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 from edgehub.common.state import MemoryState
 from edgehub.heads.base import EventPump
+from edgehub.heads.control_topics import ControlTopics
 from edgehub.heads.dispatch import event_handler
 from edgehub.heads.mqtt import MqttHead
 from edgehub.heads.observers import Observers
 from edgehub.hub.connections import Connections
+from edgehub.hub.methods.service import DirectMethods
 from edgehub.hub.reauthentication import Reauthenticator
 from edgehub.hub.session_store import SessionStore
+from edgehub.hub.twins.service import ClientTwins
+from edgehub.hub.twins.store import TwinStore
 from edgehub.identity.authenticator import Authenticator
 from edgehub.identity.refresher import ScopeRefresher
 from edgehub.identity.scope import RefreshPolicy, ScopeCache
+from edgehub.metrics.totals import MethodTotals, TwinTotals
 from testkit import fake_core
 from testkit.clock import ManualClock
 from testkit.fake_core import ClosedEvent, ConnectEvent, Engine
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from edgehub.common.ids import IdentityId
+    from edgehub.common.method_calls import MethodCall
     from edgehub.common.state import StateStore
     from edgehub.protocol.topics import SubscriptionKind
 
@@ -98,18 +104,33 @@ class HeadBench:
         self.clock.advance(1000)
         self.connections = Connections(clients_max)
         self.observer = Observer()
-        authenticator = Authenticator(self.cache, self.refresher, self.clock, hosts=(HUB_HOST,), nested=True)
+        self.authenticator = Authenticator(
+            self.cache, self.refresher, self.clock, hosts=(HUB_HOST,), nested=True
+        )
+        self.twins = ClientTwins(
+            TwinStore(self.state, None),
+            None,
+            self.clock,
+            TwinTotals(self.clock),
+            deliver=self._deliver_desired,
+            changed=lambda identity, patch: None,
+            gap_s=0.0,
+            refresh_gap_s=0.0,
+        )
+        self.methods = DirectMethods(self._send_method, self.clock, MethodTotals(self.clock))
+        listeners = (self.observer, self.twins, self.methods)
         self.head = MqttHead(
             self.core,
             fake_core.core_module.Grants,
-            authenticator,
+            self.authenticator,
             self.connections,
             SessionStore(self.state),
             self.clock,
             edge_device_id=EDGE_ID,
-            observers=observers or Observers((self.observer,), (self.observer,)),
+            observers=observers or Observers(listeners, listeners),
+            control=ControlTopics(self.core, self.twins, self.methods),
         )
-        self.reauthenticator = Reauthenticator(self.connections, authenticator, self.head.disconnect)
+        self.reauthenticator = Reauthenticator(self.connections, self.authenticator, self.head.disconnect)
         self.refresher.on_diff = self.reauthenticator.scope_changed
         self.upstream_ready = 0
         self.store_faults: list[str] = []
@@ -117,6 +138,14 @@ class HeadBench:
             self.core,
             event_handler(self.head, upstream_ready=self._on_ready, store_failed=self.store_faults.append),
         )
+
+    def _send_method(
+        self, target: IdentityId, request_id: str, call: MethodCall
+    ) -> asyncio.Future[str] | None:
+        return self.head.send_method(target, request_id, call)
+
+    def _deliver_desired(self, identity: IdentityId, version: int | None, patch: bytes) -> None:
+        self.head.deliver_desired(identity, version, patch)
 
     def _on_ready(self) -> None:
         self.upstream_ready += 1

@@ -168,6 +168,9 @@ class StorageSettings:
         unit="s",
         aliases=("storeAndForward__timeToLiveSecs",),
     )
+    encrypt_twins: bool = setting(
+        "EncryptTwinStore", BOOL, True, "Stored twins of clients are encrypted; both forms are read."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +242,15 @@ class UpstreamSettings:
         "ReportedPropertiesSyncFrequencySecs",
         SECS,
         5,
-        "Least time between two updates of reported properties.",
+        "Least time between two updates of reported properties, of the hub and of each client.",
+        unit="s",
+    )
+    twin_refresh_gap_s: int = setting(
+        "MinTwinSyncPeriodSecs",
+        SECS,
+        120,
+        "Least age of the copy of a twin that is read again when the parent hub is back. Of a client that "
+        "follows its desired properties it is always read.",
         unit="s",
     )
     heartbeat: bool = setting(

@@ -14,22 +14,13 @@ from typing import TYPE_CHECKING
 from edgehub.common.state import StateError
 from edgehub.heads.base import Lanes, Step
 from edgehub.heads.connection_log import ConnectionLog
+from edgehub.heads.control_topics import CONTROL_QOS
 from edgehub.heads.sends import Sends
 from edgehub.hub.connections import Client, ClientLimitError, Connections
 from edgehub.identity.authenticator import Authenticator, AuthRequest, Credential
 from edgehub.protocol.connect import ConnectCode, ConnectRefusedError, ConnectRequest, read_connect
 from edgehub.protocol.sessions import SUBACK_FAILURE, SessionOpening, SubscribeOutcome, open_session
-from edgehub.protocol.topics import (
-    METHOD_RESPONSE_PREFIX,
-    TWIN_PREFIX,
-    SubscriptionKind,
-    TopicError,
-    classify_filter,
-    grants_for,
-    parse_method_response,
-    parse_twin_topic,
-    twin_response_topic,
-)
+from edgehub.protocol.topics import SubscriptionKind, classify_filter, desired_topic, grants_for, method_topic
 
 if TYPE_CHECKING:
     from edgehub._core import (
@@ -41,16 +32,15 @@ if TYPE_CHECKING:
         UnsubscribeEvent,
     )
     from edgehub.common.clock import Clock
+    from edgehub.common.ids import IdentityId
+    from edgehub.common.method_calls import MethodCall
+    from edgehub.heads.control_topics import ControlTopics
     from edgehub.heads.observers import Observers
     from edgehub.hub.ports import GrantsFactory, SessionCore
     from edgehub.hub.session_store import SessionStore
 
 AUTH_WAITS_MAX = 64
 """Clients that may wait for the parent hub's answer at once; further ones get code 3 and try again."""
-TWIN_STATUS = 501
-"""Answer to twin requests of clients, which this version does not serve."""
-CONTROL_QOS = 1
-"""Quality of service of answers, capped by the client's subscription."""
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +51,7 @@ class MqttHead:
     :param grants: makes the core's grants from keyword arguments.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - the parts
         self,
         core: SessionCore,
         grants: GrantsFactory,
@@ -72,6 +62,7 @@ class MqttHead:
         *,
         edge_device_id: str,
         observers: Observers,
+        control: ControlTopics,
     ) -> None:
         self._core = core
         self._grants = grants
@@ -87,6 +78,7 @@ class MqttHead:
         self._auth_waits: set[int] = set()
         self._connection_log = ConnectionLog(log, clock)
         self._accepting = True
+        self._control = control
         self.sends = Sends(core)
         """Publishes to clients whose end somebody waits for."""
 
@@ -99,6 +91,7 @@ class MqttHead:
             self._failed(conn, "shutting down")
         self._auth_waits.clear()
         await self._lanes.drain()
+        await self._control.drain()
 
     # Events of the core. Each goes to the lane of its connection.
 
@@ -343,36 +336,22 @@ class MqttHead:
 
     def _publish(self, event: PublishEvent) -> Step:
         client = self._connections.by_conn(event.conn)
+        return None if client is None else self._control.publish(client, event)
+
+    def send_method(
+        self, target: IdentityId, request_id: str, call: MethodCall
+    ) -> asyncio.Future[str] | None:
+        """Sends a method call to a client; what became of it, or None if it is not connected here."""
+        client = self._connections.by_identity(target)
         if client is None:
             return None
-        try:
-            self._serve(client, event)
-        except TopicError as error:
-            log.warning("Client %s: %s in topic %s", client.identity, error, event.topic)
-            if error.closes:
-                self._core.close(event.conn, f"bad topic: {error}")
-                return None
-        if event.packet_id != 0:
-            self._core.puback(event.conn, event.packet_id)
-        else:
-            self._core.request_done(event.conn)
-        return None
+        return self.sends.send(client.conn, method_topic(call.name, request_id), call.payload, CONTROL_QOS)
 
-    def _serve(self, client: Client, event: PublishEvent) -> None:
-        if event.topic.startswith(TWIN_PREFIX):
-            self._twin_request(client, event)
-        elif event.topic.startswith(METHOD_RESPONSE_PREFIX):
-            response = parse_method_response(event.topic)
-            log.info("Client %s: no call waits for the method response %s", client.identity, response.rid)
-        else:
-            raise TopicError("unknown control topic", closes=False)
-
-    def _twin_request(self, client: Client, event: PublishEvent) -> None:
-        request = parse_twin_topic(event.topic)
-        if request.rid is None:
-            log.warning("Client %s: reported properties are not served in this version", client.identity)
-            return
-        self._core.send(event.conn, twin_response_topic(TWIN_STATUS, request.rid), b"", CONTROL_QOS)
+    def deliver_desired(self, identity: IdentityId, version: int | None, patch: bytes) -> None:
+        """Sends a desired patch to a client if it is connected here and subscribed."""
+        client = self._connections.by_identity(identity)
+        if client is not None:
+            self._core.send(client.conn, desired_topic(version), patch, CONTROL_QOS)
 
     # The end of a connection
 

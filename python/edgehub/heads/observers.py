@@ -30,6 +30,10 @@ class SubscriptionObserver(Protocol):
         ...
 
 
+class ClientListener(ClientObserver, SubscriptionObserver, Protocol):
+    """Learns both."""
+
+
 @dataclass(frozen=True, slots=True)
 class Observers:
     """All of them; each is told in the order of the tuple."""

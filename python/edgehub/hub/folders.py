@@ -37,6 +37,11 @@ class DataFolder:
         """File of everything durable that is not a message."""
         return self.path / "state.db"
 
+    @property
+    def secret_file(self) -> Path:
+        """File of the secret of a hub that has no key of its own."""
+        return self.path / "secret"
+
     def release(self) -> None:
         """Lets another process use the folder."""
         os.close(self.lock_fd)

@@ -119,6 +119,17 @@ class ScopeRefresher:
             return
         self._publish(self._cache.apply_one(identity_id, found))
 
+    async def refresh_these(self, identities: Sequence[IdentityId]) -> None:
+        """Asks for identities at once, whenever that was done last: somebody at the parent hub knows why.
+
+        :raises ScopeApiError: one of them could not be read; those before it are up to date.
+        """
+        if self._api is None:
+            return
+        for identity_id in identities:
+            found = await self._api.get_identity(identity_id, self._cache.edges_above(identity_id))
+            self._publish(self._cache.apply_one(identity_id, found))
+
     async def refresh_all(self) -> None:
         if self._running is None:
             if self._api is None or not self._policy.may_refresh_all(self._clock.monotonic_s()):

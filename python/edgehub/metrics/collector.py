@@ -52,6 +52,8 @@ class HubCollector(Collector):
         yield from self._messages(core)
         yield from self._clients()
         yield from self._link()
+        yield from self._twins()
+        yield from self._methods()
         yield from self._own(core)
 
     def _messages(self, core: CoreTotals) -> Iterator[Metric]:
@@ -95,8 +97,38 @@ class HubCollector(Collector):
             "offline_count", "Times the parent hub was lost", ("id",), offline, telemetry=True
         )
         yield self._summary(
-            "offline_duration_seconds", "Time without the parent hub", hub_id, self._totals.offline_duration_s
-        )
+            "offline_duration_seconds", "Time without the parent hub",
+            [({"id": hub_id}, self._totals.offline_duration_s)], telemetry=True,
+        )  # fmt: skip
+
+    def _twins(self) -> Iterator[Metric]:
+        twins = self._totals.twins
+        for name, doc, label, counters in (
+            ("gettwin", "Twins read by clients", "source", twins.reads),
+            ("reported_properties", "Reported properties of clients", "target", twins.reports),
+        ):
+            rows = ((place, *row) for place, counter in counters.items() for row in counter.items())
+            yield self._counter(name, doc, (label, "id"), rows, telemetry=True)
+        hub_id = f"{self._base[1]}/$edgeHub"
+        for name, doc, label, summaries in (
+            ("gettwin_duration_seconds", "Time to read a twin", "source", twins.read_s),
+            (
+                "reported_properties_update_duration_seconds", "Time until stored or sent", "target",
+                twins.report_s,
+            ),
+        ):  # fmt: skip
+            labels = {place: {label: place, "id": hub_id} for place in summaries}
+            yield self._summary(name, doc, [(labels[place], summary) for place, summary in summaries.items()])
+        refused = twins.reports_refused.items()
+        yield self._counter("reported_properties_refused", "Refused by the parent hub", ("id",), refused)
+
+    def _methods(self) -> Iterator[Metric]:
+        methods = self._totals.methods
+        rows = ((caller, target, n) for (caller, target), n in sorted(methods.calls.items()))
+        yield self._counter("direct_methods", "Method calls", ("from", "to"), rows, telemetry=True)
+        labels = {"from": "all", "to": "all"}
+        name, doc = "direct_method_duration_seconds", "Time of a method call"
+        yield self._summary(name, doc, [(labels, methods.call_s)])
 
     def _own(self, core: CoreTotals) -> Iterator[Metric]:
         """What the reference does not have."""
@@ -159,10 +191,22 @@ class HubCollector(Collector):
             family.add_metric((*self._base, *map(str, values), *extra), float(str(number)))
         return family
 
-    def _summary(self, name: str, doc: str, hub_id: str, summary: Summary) -> Metric:
+    def _summary(
+        self,
+        name: str,
+        doc: str,
+        rows: Iterable[tuple[dict[str, str], Summary]],
+        *,
+        telemetry: bool = False,
+    ) -> Metric:
+        """Of those that have anything."""
         family = Metric(f"edgehub_{name}", doc, "summary")
-        if summary.count:
-            labels = dict(zip(self._label_names(("id",), True), (*self._base, hub_id, "True"), strict=True))
+        for own, summary in rows:
+            if not summary.count:
+                continue
+            labels = {**dict(zip(BASE_LABELS, self._base, strict=True)), **own}
+            if telemetry:
+                labels[TELEMETRY_LABEL] = "True"
             for quantile, value in summary.quantiles(self._monotonic_s()):
                 family.add_sample(family.name, {**labels, "quantile": str(quantile)}, value)
             family.add_sample(f"{family.name}_sum", labels, summary.sum)

@@ -19,6 +19,8 @@ OTHER = "other"
 WINDOW_S = 600.0
 SAMPLES_MAX = 1000
 QUANTILES = (0.1, 0.5, 0.9, 0.99)
+PLACES = ("edge_hub", "upstream")
+"""Where twins are read from, and reported properties go to."""
 
 
 class IdCounter:
@@ -65,6 +67,49 @@ class Summary:
         return [(quantile, values[int(quantile * (len(values) - 1))]) for quantile in QUANTILES]
 
 
+class TwinTotals:
+    """Counters of the twins of clients, by where something went or came from: `edge_hub` or `upstream`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.reads = {place: IdCounter() for place in PLACES}
+        self.read_s = {place: Summary() for place in PLACES}
+        self.reports = {place: IdCounter() for place in PLACES}
+        self.report_s = {place: Summary() for place in PLACES}
+        self.reports_refused = IdCounter()
+
+    def twin_read(self, identity: IdentityId, source: str, seconds: float) -> None:
+        """A client read its twin."""
+        self.reads[source].add(identity)
+        self.read_s[source].observe(seconds, self._clock.monotonic_s())
+
+    def twin_reported(self, identity: IdentityId, target: str, seconds: float) -> None:
+        """Reported properties were stored, or arrived."""
+        self.reports[target].add(identity)
+        self.report_s[target].observe(seconds, self._clock.monotonic_s())
+
+    def report_refused(self, identity: IdentityId) -> None:
+        """The parent hub refused reported properties for good."""
+        self.reports_refused.add(identity)
+
+
+class MethodTotals:
+    """Method calls by caller and target. Bounded like ids: beyond, they are counted as `other`."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.calls: Counter[tuple[str, str]] = Counter()
+        self.call_s = Summary()
+
+    def method_called(self, caller: str, target: IdentityId, seconds: float) -> None:
+        """A target was called, whatever became of it."""
+        key = (caller, str(target))
+        if key not in self.calls and len(self.calls) >= IDS_MAX:
+            key = (OTHER, OTHER)
+        self.calls[key] += 1
+        self.call_s.observe(seconds, self._clock.monotonic_s())
+
+
 class HubTotals:
     """Counters of the control plane; a `ClientObserver` of the heads and told of the link's state."""
 
@@ -74,6 +119,8 @@ class HubTotals:
         self.connect_success = IdCounter(label_of=label_of)
         self.connect_failed = IdCounter()
         self.disconnect = IdCounter(label_of=label_of)
+        self.twins = TwinTotals(clock)
+        self.methods = MethodTotals(clock)
         self.offline_count = 0
         self.offline_duration_s = Summary()
         self._offline_since_s: float | None = clock.monotonic_s()

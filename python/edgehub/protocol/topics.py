@@ -128,6 +128,18 @@ def twin_response_topic(status: int, rid: str) -> str:
     return f"$iothub/twin/res/{status}/?$rid={rid}"
 
 
+def method_topic(name: str, rid: str) -> str:
+    """Topic of a method call. The name stands as it is (heads spec 1.6), but for what would not be one level
+    of a topic name."""
+    level = re.sub(r"[/+#\x00]", lambda found: f"%{ord(found[0]):02X}", name)
+    return f"$iothub/methods/POST/{level}/?$rid={rid}"
+
+
+def desired_topic(version: int | None) -> str:
+    """Topic of a desired patch; some SDKs read the version from it (heads spec 1.7)."""
+    return "$iothub/twin/PATCH/properties/desired/" + ("" if version is None else f"?$version={version}")
+
+
 def topic_properties(text: str) -> dict[str, str]:
     """Properties after the `?` of a control topic. They are not percent-decoded (M-050)."""
     values: dict[str, str] = {}

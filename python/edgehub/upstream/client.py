@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import json
 import logging
 import random
 import time
@@ -15,12 +14,15 @@ from edgehub.errors import EdgehubError
 from edgehub.upstream.backoff import Backoff
 from edgehub.upstream.connection import Phase, UpstreamConnection
 from edgehub.upstream.connectivity import Connectivity, State
-from edgehub.upstream.errors import UpstreamError, UpstreamOffline
+from edgehub.upstream.method_links import MethodLinks
 from edgehub.upstream.stats import UpstreamStats
+from edgehub.upstream.twin_calls import TwinCalls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
+    from edgehub.upstream.errors import UpstreamError
+    from edgehub.upstream.method_channel import MethodChannel, MethodRequest
     from edgehub.upstream.settings import UpstreamSettings
     from edgehub.upstream.source import LinkListener, UpstreamSource
     from edgehub.upstream.twin_channel import TwinAnswer
@@ -120,8 +122,10 @@ class AmqpUpstream:
         self._pump_queued = False
         self._draining = False
         self._drained = asyncio.Event()
-        self._requests: dict[int, asyncio.Future[TwinAnswer]] = {}
-        self._request_counter = 0
+        self.twins = TwinCalls(
+            lambda: self._connection, self.flush, settings.identity, settings.twin_requests_max
+        )
+        self.methods = MethodLinks(lambda: self._connection, self.flush)
         self.stats.offline(self._loop.time())
 
     # ---- for the hub
@@ -157,6 +161,7 @@ class AmqpUpstream:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        await self.methods.stop()
 
     def messages_ready(self) -> None:
         """There may be messages to take; cheap, call as often as you like."""
@@ -171,43 +176,6 @@ class AmqpUpstream:
         if self._connection is not None and self._connection.phase is Phase.UP:
             self._connection.pool.release_held()
             self.messages_ready()
-
-    async def get_desired(self) -> Mapping[str, Any]:
-        """Desired properties of our module with `$version`.
-
-        :raises UpstreamError: offline, no answer, or refused.
-        """
-        answer = await self._ask(lambda connection, request, now: connection.twin_get(request, now))
-        try:
-            desired = json.loads(answer.body)["desired"]
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise UpstreamError("the parent hub answered with a twin that cannot be read") from None
-        if not isinstance(desired, dict):
-            raise UpstreamError("the parent hub answered with a twin whose desired part is not an object")
-        return desired
-
-    async def patch_reported(self, patch: Mapping[str, Any]) -> None:
-        """Merges a patch into the reported properties of our module.
-
-        :raises UpstreamError: offline, no answer, or refused.
-        """
-        encoded = json.dumps(dict(patch), separators=(",", ":")).encode()
-        await self._ask(lambda connection, request, now: connection.twin_report(request, encoded, now))
-
-    async def _ask(self, send: Callable[[UpstreamConnection, int, float], None]) -> TwinAnswer:
-        connection = self._connection
-        if connection is None:
-            raise UpstreamOffline("there is no link to the parent hub")
-        self._request_counter += 1
-        request = self._request_counter
-        future: asyncio.Future[TwinAnswer] = self._loop.create_future()
-        self._requests[request] = future
-        try:
-            send(connection, request, self._loop.time())
-            self.flush()
-            return await future
-        finally:
-            self._requests.pop(request, None)
 
     # ---- connecting
 
@@ -296,6 +264,9 @@ class AmqpUpstream:
         """Authenticated."""
         self.stats.connects += 1
         self.stats.online(self._loop.time())
+        if self._connection is not None:
+            self.twins.connection_up(self._connection)
+            self.methods.connection_up(self._connection)
         if self._listener is not None:
             self._listener.link_up()
 
@@ -323,18 +294,16 @@ class AmqpUpstream:
 
     def twin_done(self, request: int, result: TwinAnswer | UpstreamError) -> None:
         """A twin request ended."""
-        future = self._requests.get(request)
-        if future is None or future.done():
-            return
-        if isinstance(result, UpstreamError):
-            future.set_exception(result)
-        else:
-            future.set_result(result)
+        self.twins.done(request, result)
 
-    def desired_patch(self, patch: dict[str, Any]) -> None:
-        """Desired properties of our module changed."""
+    def method_request(self, channel: MethodChannel, request: MethodRequest) -> None:
+        """The parent calls a method."""
+        self.methods.requested(channel, request)
+
+    def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
+        """Desired properties of an identity that is followed changed."""
         if self._listener is not None:
-            self._listener.desired_patch(patch)
+            self._listener.desired_patch(identity, patch)
 
     # ---- bytes and time
 

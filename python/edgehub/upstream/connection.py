@@ -31,24 +31,26 @@ from edgehub.protocol.amqp_options import EngineOptions
 from edgehub.protocol.cbs import CBS_ADDRESS, CbsError, encode_put_token, parse_response
 from edgehub.upstream.connectivity import Action, Connectivity
 from edgehub.upstream.errors import UpstreamError, UpstreamOffline
+from edgehub.upstream.method_pool import MethodPool
 from edgehub.upstream.senders import SenderPool
-from edgehub.upstream.twin_channel import TwinAnswer, TwinChannel
+from edgehub.upstream.twin_pool import TwinPool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgehub.protocol.amqp_handles import AmqpLink
     from edgehub.protocol.amqp_types import Value
+    from edgehub.upstream.method_channel import MethodChannel, MethodRequest
     from edgehub.upstream.settings import UpstreamSettings
     from edgehub.upstream.source import UpstreamSource
     from edgehub.upstream.stats import UpstreamStats
     from edgehub.upstream.tokens import Token
+    from edgehub.upstream.twin_channel import TwinAnswer
 
 log = logging.getLogger(__name__)
 
-_INTERNAL_REQUEST: Final = 0
-TWIN_RETRY_S: Final = 5.0
-"""Wait before the twin links are opened again when only they were closed."""
+_PROBE: Final = 0
+"""Request number of a probe, whose answer nobody waits for."""
 TOKEN_MARGIN_S: Final = 60.0
 """A token is renewed at half its life, and no later than this before its end."""
 TOKEN_REFUSED_GAP_S: Final = 10.0
@@ -79,8 +81,12 @@ class ConnectionOwner(Protocol):
         """A twin request ended."""
         ...
 
-    def desired_patch(self, patch: dict[str, Any]) -> None:
-        """Desired properties of our module changed."""
+    def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
+        """Desired properties of an identity that is followed changed."""
+        ...
+
+    def method_request(self, channel: MethodChannel, request: MethodRequest) -> None:
+        """The parent calls a method of a client that is followed, or of ours."""
         ...
 
 
@@ -123,8 +129,8 @@ class UpstreamConnection:
             )
         )
         self.pool = SenderPool(self.engine, source, settings, stats, self, random)
-        self._twin: TwinChannel | None = None
-        self._twin_retry_at: float | None = None
+        self.twins = TwinPool(self.engine, settings, self, random)
+        self.methods = MethodPool(self.engine, settings, self, random)
         self._token: Token | None = None
         self._token_at: float | None = None
         self._refusal_heard_at = float("-inf")
@@ -168,7 +174,9 @@ class UpstreamConnection:
             return
         self.phase = Phase.CLOSED
         self.closed_reason = reason
-        self._fail_twin(UpstreamOffline(f"the link to the parent hub is down: {reason}"))
+        error = UpstreamOffline(f"the link to the parent hub is down: {reason}")
+        self.twins.fail(error)
+        self.methods.fail(error)
 
     # ---- time
 
@@ -180,10 +188,10 @@ class UpstreamConnection:
             self.engine.deadline(),
             self._cbs_deadline,
             self._token_at,
-            self._twin_retry_at,
             self.pool.deadline(),
+            self.twins.deadline(),
+            self.methods.deadline(),
             self._connectivity.probe_at(),
-            self._twin.deadline() if self._twin else None,
         ]
         return min((time for time in times if time is not None), default=None)
 
@@ -203,11 +211,8 @@ class UpstreamConnection:
             self._on_deadline_up(now)
 
     def _on_deadline_up(self, now: float) -> None:
-        if self._twin_retry_at is not None and now >= self._twin_retry_at:
-            self._twin_retry_at = None
-            self._open_twin()
-        if self._twin is not None:
-            self._twin.on_deadline(now)
+        self.twins.on_deadline(now)
+        self.methods.on_deadline(now)
         self.pool.on_deadline(now)
         self._act(self._connectivity.on_deadline(now))
         self.pump(now)
@@ -263,57 +268,58 @@ class UpstreamConnection:
     def _come_up(self) -> None:
         self.phase = Phase.UP
         self.was_up = True
-        self._open_twin()
+        # Our own twin is followed always: that is how the hub gets its configuration.
+        self.twins.follow(self._settings.identity, self._now, wanted=True)
         self._owner.connection_up()
         self.pump(self._now)
 
-    # ---- twin
+    # ---- twins
 
-    def _open_twin(self) -> None:
-        settings = self._settings
-        self._twin = TwinChannel(
-            self.engine.new_session(),
-            settings.device_id,
-            settings.product_info,
-            self,
-            settings.operation_timeout_s,
-        )
-        self._twin.subscribe(_INTERNAL_REQUEST, self._now)
+    def twin_get(self, identity: str, request: int, now: float) -> None:
+        """Reads a twin; ends in `twin_done`.
 
-    def twin_get(self, request: int, now: float) -> None:
-        """Reads our twin; ends in `twin_done`.
-
-        :raises UpstreamOffline: not connected, or too many requests wait.
+        :param request: any number from 1 on.
+        :raises UpstreamOffline: not connected, or no room.
+        :raises UpstreamRefused: the identity is not in our scope.
         """
-        self._usable_twin().get(request, now)
+        self._usable_twins(now).get(identity, request, now)
 
-    def twin_report(self, request: int, patch: bytes, now: float) -> None:
-        """Sends a reported patch; ends in `twin_done`.
+    def twin_report(self, identity: str, request: int, patch: bytes, now: float) -> None:
+        """Sends a reported patch; ends in `twin_done`. As `twin_get`."""
+        self._usable_twins(now).report(identity, request, patch, now)
 
-        :raises UpstreamOffline: not connected, or too many requests wait.
-        """
-        self._usable_twin().report(request, now, patch)
+    def twin_follow(self, identity: str, now: float, *, wanted: bool) -> None:
+        """Asks for the desired patches of an identity, or no longer."""
+        if self.phase is Phase.UP:
+            self._now = now
+            self.twins.follow(identity, now, wanted=wanted)
 
-    def _usable_twin(self) -> TwinChannel:
-        if self._twin is None or self.phase is not Phase.UP:
+    def _usable_twins(self, now: float) -> TwinPool:
+        if self.phase is not Phase.UP:
             raise UpstreamOffline("there is no link to the parent hub")
-        if self._twin.waiting >= self._settings.twin_requests_max:
-            raise UpstreamOffline(f"{self._settings.twin_requests_max} twin requests wait already")
-        return self._twin
-
-    def _fail_twin(self, error: UpstreamError) -> None:
-        twin, self._twin = self._twin, None
-        if twin is not None:
-            twin.fail(error)
+        self._now = now
+        return self.twins
 
     def twin_done(self, request: int, result: TwinAnswer | UpstreamError) -> None:
-        """From the twin channel; our own probes and subscriptions end here."""
-        if request != _INTERNAL_REQUEST:
+        """From the twins; our own probes end here."""
+        if request != _PROBE:
             self._owner.twin_done(request, result)
 
-    def desired_patch(self, patch: dict[str, Any]) -> None:
-        """From the twin channel."""
-        self._owner.desired_patch(patch)
+    def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
+        """From the twins."""
+        self._owner.desired_patch(identity, patch)
+
+    # ---- methods
+
+    def method_follow(self, identity: str, now: float, *, wanted: bool) -> None:
+        """Takes method calls to an identity, or no longer."""
+        if self.phase is Phase.UP:
+            self._now = now
+            self.methods.follow(identity, now, wanted=wanted)
+
+    def method_request(self, channel: MethodChannel, request: MethodRequest) -> None:
+        """From the methods."""
+        self._owner.method_request(channel, request)
 
     # ---- connectivity
 
@@ -328,8 +334,8 @@ class UpstreamConnection:
     def _act(self, action: Action) -> None:
         if action is Action.DISCONNECT:
             self.close("the parent hub does not answer")
-        elif action is Action.PROBE and self._twin is not None:
-            self._twin.report(_INTERNAL_REQUEST, self._now, b"{}")
+        elif action is Action.PROBE and self.phase is Phase.UP:
+            self.twins.report(self._settings.identity, _PROBE, b"{}", self._now)
 
     def token_refused(self) -> None:
         """From the pool: a link was refused as unauthorized. Maybe only that sender is; a new token tells."""
@@ -360,17 +366,23 @@ class UpstreamConnection:
     def _on_credit(self, link: AmqpLink) -> None:
         if link is self._cbs_out:
             self._flush_token()
-        elif link.tag is self._twin and self._twin is not None:
-            self._twin.on_credit()
+        elif (pool := self._pool_of(link)) is not None:
+            pool.on_credit(link)
         else:
             self.pool.on_credit(link, self._now)
+
+    def _pool_of(self, link: AmqpLink) -> TwinPool | MethodPool | None:
+        """The pool with the channel of a link; None for senders and for links that are given up."""
+        if self.twins.owns(link):
+            return self.twins
+        return self.methods if self.methods.owns(link) else None
 
     def _on_message(self, event: Received) -> None:
         event.delivery.accept()
         if event.link is self._cbs_in:
             self._on_cbs_answer(event.payload)
-        elif event.link.tag is self._twin and self._twin is not None:
-            self._twin.on_message(event.payload)
+        elif (pool := self._pool_of(event.link)) is not None:
+            pool.on_message(event.link, event.payload, self._now)
 
     def _on_rare(self, event: Value) -> None:
         if isinstance(event, LinkAttached):
@@ -393,20 +405,15 @@ class UpstreamConnection:
             if self.phase is Phase.OPENING:
                 self.phase = Phase.AUTHENTICATING
             self._flush_token()
-        elif link.tag is self._twin and self._twin is not None:
-            self._twin.on_attached(link)
+        elif (pool := self._pool_of(link)) is not None:
+            pool.on_attached(link)
         else:
             self.pool.on_attached(link, self._now)
 
     def _on_link_closed(self, link: AmqpLink, fault: AmqpFault | None) -> None:
         if link in (self._cbs_out, self._cbs_in):
             self.close(f"the parent hub closed its $cbs link: {fault or 'no reason given'}")
-        elif link.tag is self._twin and self._twin is not None:
-            self._fail_twin(
-                UpstreamOffline(f"the parent hub closed the twin link: {fault or 'no reason given'}")
-            )
-            self._twin_retry_at = self._now + TWIN_RETRY_S
-            if fault is not None and fault.condition == amqp_errors.UNAUTHORIZED:
-                self.token_refused()
+        elif (pool := self._pool_of(link)) is not None:
+            pool.on_closed(link, fault, self._now)
         else:
             self.pool.on_closed(link, fault, self._now)

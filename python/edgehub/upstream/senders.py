@@ -40,6 +40,11 @@ _IDLE_CHECK_S: Final = 30.0
 NOT_IN_SCOPE: Final = AmqpFault(amqp_errors.NOT_FOUND, "the sender is not in the scope of this device")
 
 
+def sessions_share(wanted: int, engine: AmqpEngine) -> int:
+    """Sessions for senders, twins or methods: a third of what the parent allows, at most what we want."""
+    return min(wanted, (engine.sessions_max - _RESERVED_CHANNELS) // 3)
+
+
 def link_properties(product_info: str, chain: str) -> dict[str, str]:
     """Properties of a link that we attach."""
     properties = {"com.microsoft:client-version": product_info, "com.microsoft:api-version": API_VERSION}
@@ -186,7 +191,7 @@ class SenderPool:
     def _make_room(self) -> None:
         """Closes the session quiet longest when there are too many; those in flight are never more than
         allowed."""
-        limit = min(self._settings.sessions_max, self._engine.sessions_max - _RESERVED_CHANNELS)
+        limit = sessions_share(self._settings.sessions_max, self._engine)
         open_senders = [sender for sender in self._senders.values() if sender.session is not None]
         surplus = len(open_senders) + 1 - limit
         for sender in (sender for sender in open_senders if sender.flight is None):

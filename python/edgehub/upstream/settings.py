@@ -49,7 +49,9 @@ class UpstreamSettings:
     :ivar held_max: senders waiting out a refusal; beyond, their batch goes back to the queue at once.
     :ivar reconnect_min_s: first wait before connecting again; doubles up to `reconnect_max_s`.
     :ivar hold_min_s: first wait before a refused sender is tried again; doubles up to `hold_max_s`.
-    :ivar twin_requests_max: twin operations waiting; one more fails at once.
+    :ivar twin_requests_max: twin operations on their way; more wait here.
+    :ivar twin_sessions_max: twins in use; beyond, the one quiet longest is closed.
+    :ivar method_sessions_max: clients that the parent can call; beyond, the one quiet longest is not.
     :ivar drain_s: time that `stop` gives to what is in flight.
     """
 
@@ -75,6 +77,8 @@ class UpstreamSettings:
     hold_min_s: float = 1.0
     hold_max_s: float = 60.0
     twin_requests_max: int = 100
+    twin_sessions_max: int = SESSIONS_MAX
+    method_sessions_max: int = SESSIONS_MAX
     drain_s: float = 10.0
 
     def __post_init__(self) -> None:

@@ -56,6 +56,6 @@ class LinkListener(Protocol):
         """It no longer does."""
         ...
 
-    def desired_patch(self, patch: dict[str, Any]) -> None:
-        """The desired properties of our module changed."""
+    def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
+        """The desired properties of our module, or of a client that is followed, changed."""
         ...

@@ -1,4 +1,4 @@
-"""The twin of our own `$edgeHub` over two links: requests with answers, and desired patches. Sans-IO (section
+"""The twin of one identity over two links: requests with answers, and desired patches. Sans-IO (iothub spec
 1.4.7)."""
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from edgehub.protocol.addresses import Node, node_address
+from edgehub.protocol.addresses import Node, node_address, split_identity
 from edgehub.protocol.amqp_message import AmqpMessage, decode_message, encode_message
 from edgehub.protocol.amqp_types import AmqpDecodeError
-from edgehub.protocol.authchain import EDGE_HUB_MODULE
 from edgehub.upstream.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
-from edgehub.upstream.senders import link_properties
 
 if TYPE_CHECKING:
     from edgehub.protocol.amqp_handles import AmqpLink, AmqpSession
@@ -45,8 +43,8 @@ class TwinOwner(Protocol):
         """A request ended."""
         ...
 
-    def desired_patch(self, patch: dict[str, Any]) -> None:
-        """Desired properties changed."""
+    def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
+        """Desired properties of an identity changed."""
         ...
 
     def operation_succeeded(self) -> None:
@@ -61,25 +59,31 @@ class TwinOwner(Protocol):
 class TwinChannel:
     """Both links on one session.
 
+    :param identity: `device` or `device/module`.
+    :param properties: of both links.
     :param request_timeout_s: for each request.
+    :ivar last_used: set by the owner.
+    :ivar subscribed: whether desired patches were asked for.
     """
 
     def __init__(
         self,
         session: AmqpSession,
-        device_id: str,
-        product_info: str,
+        identity: str,
+        properties: dict[str, str],
         owner: TwinOwner,
         request_timeout_s: float,
     ) -> None:
         self._owner = owner
+        self.identity = identity
+        self.last_used = 0.0
+        self.subscribed = False
         self._timeout_s = request_timeout_s
         self._waiting: dict[str, tuple[int, float]] = {}
         self._unsent: list[bytes] = []
         self._attached: set[int] = set()
-        address = node_address(Node.TWIN, device_id, EDGE_HUB_MODULE)
-        properties = link_properties(product_info, "")
-        properties["com.microsoft:channel-correlation-id"] = f"twin:{uuid.uuid4()}"
+        address = node_address(Node.TWIN, *split_identity(identity))
+        properties = {**properties, "com.microsoft:channel-correlation-id": f"twin:{uuid.uuid4()}"}
         self._session = session
         self._requests = session.attach_sender("TwinSenderLink", address, properties=properties, settled=True)
         self._answers = session.attach_receiver(
@@ -103,9 +107,12 @@ class TwinChannel:
             request, now, {"operation": "PATCH", "resource": REPORTED_RESOURCE, "version": None}, patch
         )
 
-    def subscribe(self, request: int, now: float) -> None:
-        """Asks for desired patches."""
-        self._request(request, now, {"operation": "PUT", "resource": DESIRED_RESOURCE, "version": None}, b" ")
+    def subscribe(self, request: int, now: float, *, wanted: bool) -> None:
+        """Asks for desired patches, or no longer."""
+        self.subscribed = wanted
+        operation = "PUT" if wanted else "DELETE"
+        annotations = {"operation": operation, "resource": DESIRED_RESOURCE, "version": None}
+        self._request(request, now, annotations, b" ")
 
     def _request(self, request: int, now: float, annotations: dict[str, Any], body: bytes) -> None:
         correlation_id = f"{annotations['operation'].capitalize()}{uuid.uuid4()}"
@@ -163,7 +170,7 @@ class TwinChannel:
         version = message.annotations.get("version")
         if "$version" not in patch and isinstance(version, int):
             patch["$version"] = int(version)
-        self._owner.desired_patch(patch)
+        self._owner.desired_patch(self.identity, patch)
 
     def deadline(self) -> float | None:
         """When the first request times out."""
@@ -180,7 +187,7 @@ class TwinChannel:
                 self._owner.operation_timed_out(deadline - self._timeout_s)
 
     def fail(self, error: UpstreamError) -> None:
-        """Fails everything that waits: the links are gone."""
+        """Closes the links; everything that waits fails."""
         waiting, self._waiting = self._waiting, {}
         self._unsent.clear()
         self._session.close()

@@ -41,9 +41,10 @@ from testkit.identities import (
     token_for,
     username_for,
 )
+from testkit.parent_twins import FakeParentTwins
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from edgehub.hub.ports import LinkListener
 
@@ -68,13 +69,15 @@ class FakeParent:
         self.desired = desired()
         self.reported: list[Mapping[str, Any]] = []
         self.scope = FakeScopeApi([edge_identity(), sas_identity("leaf")])
+        self.client_twins = FakeParentTwins()
+        self.callable: set[str] = set()
         self.listener: LinkListener | None = None
         self.ready = 0
         self.stopped = self.closed = False
         self.kicks = 0
 
     def connect(self, *parts: Any) -> ParentHub:
-        return ParentHub(self, self, self.scope, self.close)
+        return ParentHub(self, self, self.client_twins, self, self.scope, self.close)
 
     async def close(self) -> None:
         self.closed = True
@@ -94,6 +97,12 @@ class FakeParent:
 
     def messages_ready(self) -> None:
         self.ready += 1
+
+    def follow(self, identity: str, *, wanted: bool) -> None:
+        (self.callable.add if wanted else self.callable.discard)(identity)
+
+    def serve_with(self, serve: Callable[[str, str, bytes], Awaitable[tuple[int, bytes]]]) -> None:
+        self.serve = serve
 
     async def get_desired(self) -> Mapping[str, Any]:
         return self.desired

@@ -124,7 +124,7 @@ async def test_the_link_takes_the_hub_s_settings() -> None:
     assert (settings.idle_timeout_ms, settings.connectivity_check_s) == (120_000, -1)
     assert settings.product_info.startswith("EdgeHub/")
     assert settings.chain_of("leaf") == "leaf"
-    assert parent.link is parent.twin  # type: ignore[comparison-overlap]
+    assert made.twins is parent.twin
     await parent.close()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -18,7 +18,11 @@ from edgehub.upstream.twin_channel import TwinAnswer
 from unit.edgehub.upstream.test_upstream_policy import settings
 from unit.edgehub.upstream.upstream_fakes import FakeSource, Hub
 
+if TYPE_CHECKING:
+    from edgehub.upstream.method_channel import MethodChannel, MethodRequest
+
 EVENTS = "/devices/{}/messages/events"
+OWN = "edge1/$edgeHub"
 OWN_TWIN = "/devices/edge1/modules/%24edgeHub/twin"
 
 
@@ -35,7 +39,8 @@ class Rig:
         self.ups = 0
         self.wanted: list[bool] = []
         self.answers: dict[int, TwinAnswer | UpstreamError] = {}
-        self.desired: list[dict[str, Any]] = []
+        self.desired: list[tuple[str, dict[str, Any]]] = []
+        self.calls: list[tuple[MethodChannel, MethodRequest]] = []
         self.link = UpstreamConnection(
             self.settings, self.source, self.stats, self.connectivity, self, Token("first", 3600.0),
             now=self.now, wall=0.0, random=lambda: 0.5,
@@ -53,8 +58,11 @@ class Rig:
     def twin_done(self, request: int, result: TwinAnswer | UpstreamError) -> None:
         self.answers[request] = result
 
-    def desired_patch(self, patch: dict[str, Any]) -> None:
-        self.desired.append(patch)
+    def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
+        self.desired.append((identity, patch))
+
+    def method_request(self, channel: MethodChannel, request: MethodRequest) -> None:
+        self.calls.append((channel, request))
 
     # moving
 
@@ -376,8 +384,8 @@ def test_tokens_are_renewed_at_half_their_life() -> None:
 
 def test_twin_get_report_and_desired() -> None:
     rig = Rig()
-    rig.link.twin_get(1, rig.now)
-    rig.link.twin_report(2, b'{"x":1}', rig.now)
+    rig.link.twin_get(OWN, 1, rig.now)
+    rig.link.twin_report(OWN, 2, b'{"x":1}', rig.now)
     rig.run()
     assert rig.hub.twin[1:] == [("GET", b" "), ("PATCH", b'{"x":1}')]
     answer = rig.answers[1]
@@ -387,16 +395,14 @@ def test_twin_get_report_and_desired() -> None:
     for body in (b'{"a":2}', b"[]", b"{", b'{"a":3,"$version":9}'):
         rig.hub.push_desired(body)
     rig.run()
-    assert rig.desired == [{"a": 2, "$version": 7}, {"a": 3, "$version": 9}]
+    assert rig.desired == [(OWN, {"a": 2, "$version": 7}), (OWN, {"a": 3, "$version": 9})]
 
 
-def test_twin_requests_time_out_and_are_limited() -> None:
-    rig = Rig(twin_requests_max=2)
+def test_twin_requests_time_out() -> None:
+    rig = Rig()
     rig.hub.answer_twin = False
     for request in (1, 2):
-        rig.link.twin_get(request, rig.now)
-    with pytest.raises(UpstreamOffline, match="wait already"):
-        rig.link.twin_get(3, rig.now)
+        rig.link.twin_get(OWN, request, rig.now)
     rig.run()
     rig.at(20.5)
     assert isinstance(rig.answers[1], UpstreamTimeout)
@@ -406,24 +412,26 @@ def test_twin_requests_time_out_and_are_limited() -> None:
 def test_requests_fail_when_the_link_goes() -> None:
     rig = Rig()
     rig.hub.answer_twin = False
-    rig.link.twin_get(1, rig.now)
+    rig.link.twin_get(OWN, 1, rig.now)
     rig.run()
     rig.link.feed_eof(rig.now)
     assert isinstance(rig.answers[1], UpstreamOffline)
     with pytest.raises(UpstreamOffline):
-        rig.link.twin_get(2, rig.now)
+        rig.link.twin_get(OWN, 2, rig.now)
 
 
 def test_a_refused_twin_link_is_opened_again_and_telemetry_flows() -> None:
     rig = Rig(Hub(refuse={OWN_TWIN: AmqpFault(amqp_errors.NOT_IMPLEMENTED)}))
     assert rig.link.phase is Phase.UP
-    with pytest.raises(UpstreamOffline):
-        rig.link.twin_get(1, rig.now)
+    rig.link.twin_get(OWN, 1, rig.now)
+    rig.run()
+    assert isinstance(rig.answers[1], UpstreamOffline)
     rig.put("leaf", b"1")
     assert rig.hub.received[EVENTS.format("leaf")] == [b"1"]
     rig.hub.refuse.clear()
     rig.at(6.0)
-    rig.link.twin_get(2, rig.now)
+    assert rig.hub.twin == [("PUT", b" ")]
+    rig.link.twin_get(OWN, 2, rig.now)
     rig.run()
     assert isinstance(rig.answers[2], TwinAnswer)
 

@@ -121,6 +121,7 @@ class Hub:
     properties: dict[str, dict[Any, Any]] = field(default_factory=dict)
     twin: list[Any] = field(default_factory=list)
     answer_twin: bool = True
+    twin_status: int | None = None
     mute: bool = False
     closed: list[str] = field(default_factory=list)
 
@@ -173,16 +174,16 @@ class Hub:
         if not self.answer_twin:
             return
         body = b'{"desired":{"a":1,"$version":4},"reported":{"$version":1}}' if operation == "GET" else b""
-        status = 204 if operation == "PATCH" else 200
+        status = self.twin_status or (204 if operation == "PATCH" else 200)
         reply = encode_message(
             annotations={"status": status}, properties={"correlation_id": message.correlation_id}, data=body
         )
         self.links["<" + address].send_settled(reply)
 
-    def push_desired(self, body: bytes) -> None:
-        """Sends a desired notification to our `$edgeHub`."""
+    def push_desired(self, body: bytes, address: str = "/devices/edge1/modules/%24edgeHub/twin") -> None:
+        """Sends a desired notification, by default to our `$edgeHub`."""
         annotations = {"resource": "/notifications/twin/properties/desired", "version": 7}
-        link = self.links["</devices/edge1/modules/%24edgeHub/twin"]
+        link = self.links["<" + address]
         link.send_settled(encode_message(annotations=annotations, data=body))
 
     def _telemetry(self, event: Received, address: str) -> None:

@@ -1,0 +1,148 @@
+"""Publishes of MQTT clients to `$iothub/...`: requests about their twin, and answers to method calls.
+
+Rules: heads spec 1.7, 1.8. A reported patch is answered and acknowledged once it is stored. Reading a twin
+may have to wait for the parent hub, so it is acknowledged at once and answered when it is done, apart from
+what the client asks for next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter
+from typing import TYPE_CHECKING, Final, Protocol
+
+from edgehub.common.method_calls import MethodAnswer
+from edgehub.common.state import StateError
+from edgehub.errors import EdgehubError
+from edgehub.protocol.reported import ReportedError
+from edgehub.protocol.topics import (
+    METHOD_RESPONSE_PREFIX,
+    METHOD_STATUS_UNREADABLE,
+    TWIN_PREFIX,
+    TopicError,
+    TwinOperation,
+    parse_method_response,
+    parse_twin_topic,
+    twin_response_topic,
+)
+
+if TYPE_CHECKING:
+    from edgehub._core import PublishEvent
+    from edgehub.common.ids import IdentityId
+    from edgehub.heads.base import Step
+    from edgehub.hub.connections import Client
+    from edgehub.hub.ports import SessionCore
+
+CONTROL_QOS: Final = 1
+"""Quality of service of answers, capped by the client's subscription."""
+READS_MAX: Final = 64
+"""Reads of one connection that may wait for the parent hub; one more is answered with 500."""
+STATUS_READ, STATUS_REPORTED, STATUS_BAD, STATUS_FAILED = 200, 204, 400, 500
+
+log = logging.getLogger(__name__)
+
+
+class Twins(Protocol):
+    """The twins of clients; `edgehub.hub.twins`."""
+
+    async def get(self, identity: IdentityId) -> bytes: ...
+    async def report(self, identity: IdentityId, payload: bytes) -> None: ...
+
+
+class Methods(Protocol):
+    """The method calls that wait for clients; `edgehub.hub.methods`."""
+
+    def answered(self, target: IdentityId, request_id: str, answer: MethodAnswer) -> bool: ...
+
+
+class ControlTopics:
+    """Answers publishes to control topics; one at a time for each connection, but for reads of twins."""
+
+    def __init__(self, core: SessionCore, twins: Twins, methods: Methods) -> None:
+        self._core = core
+        self._twins = twins
+        self._methods = methods
+        self._reads: set[asyncio.Task[None]] = set()
+        self._reading: Counter[int] = Counter()
+
+    def publish(self, client: Client, event: PublishEvent) -> Step:
+        """One publish."""
+        try:
+            step = self._serve(client, event)
+        except TopicError as error:
+            log.warning("Client %s: %s in topic %s", client.identity, error, event.topic)
+            if error.closes:
+                self._core.close(event.conn, f"bad topic: {error}")
+                return None
+            step = None
+        if step is None:
+            self._acknowledge(event)
+        return step
+
+    async def drain(self) -> None:
+        """Waits for the reads that are under way."""
+        await asyncio.gather(*self._reads, return_exceptions=True)
+
+    def _serve(self, client: Client, event: PublishEvent) -> Step:
+        if event.topic.startswith(TWIN_PREFIX):
+            request = parse_twin_topic(event.topic)
+            if request.operation is TwinOperation.PATCH_REPORTED:
+                return self._report(client.identity, event, request.rid)
+            self._begin_read(client.identity, event.conn, request.rid or "")
+        elif event.topic.startswith(METHOD_RESPONSE_PREFIX):
+            self._method_answered(client.identity, event)
+        else:
+            raise TopicError("unknown control topic", closes=False)
+        return None
+
+    def _method_answered(self, identity: IdentityId, event: PublishEvent) -> None:
+        response = parse_method_response(event.topic)
+        # What cannot be read as a status cannot be trusted with a payload either (M-044).
+        payload = b"" if response.status == METHOD_STATUS_UNREADABLE else event.payload
+        if not self._methods.answered(identity, response.rid, MethodAnswer(response.status, payload)):
+            log.info("Client %s: no call waits for the method response %.100s", identity, response.rid)
+
+    async def _report(self, identity: IdentityId, event: PublishEvent, rid: str | None) -> None:
+        try:
+            await self._twins.report(identity, event.payload)
+            status = STATUS_REPORTED
+        except ReportedError as error:
+            log.warning("Client %s: %s", identity, error)
+            status = STATUS_BAD
+        except EdgehubError as error:
+            log.error("Client %s: reported properties are not stored: %s", identity, error)
+            status = STATUS_FAILED
+        if rid is not None:
+            self._answer(event.conn, status, rid, b"")
+        self._acknowledge(event)
+
+    def _begin_read(self, identity: IdentityId, conn: int, rid: str) -> None:
+        if self._reading[conn] >= READS_MAX:
+            log.warning("Client %s: %d reads of its twin wait already", identity, READS_MAX)
+            self._answer(conn, STATUS_FAILED, rid, b"")
+            return
+        self._reading[conn] += 1
+        task = asyncio.create_task(self._read(identity, conn, rid))
+        self._reads.add(task)
+        task.add_done_callback(self._reads.discard)
+
+    async def _read(self, identity: IdentityId, conn: int, rid: str) -> None:
+        try:
+            self._answer(conn, STATUS_READ, rid, await self._twins.get(identity))
+        except StateError as error:
+            log.error("Client %s: the twin cannot be read: %s", identity, error)
+            self._answer(conn, STATUS_FAILED, rid, b"")
+        finally:
+            self._reading[conn] -= 1
+            if not self._reading[conn]:
+                del self._reading[conn]
+
+    def _answer(self, conn: int, status: int, rid: str, body: bytes) -> None:
+        self._core.send(conn, twin_response_topic(status, rid), body, CONTROL_QOS)
+
+    def _acknowledge(self, event: PublishEvent) -> None:
+        if event.packet_id != 0:
+            self._core.puback(event.conn, event.packet_id)
+        else:
+            self._core.request_done(event.conn)

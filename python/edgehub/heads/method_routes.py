@@ -1,0 +1,106 @@
+"""Method calls over HTTPS, from a module to a device or module that is connected here (heads spec 3.1)."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from edgehub.common.ids import IdentityId
+from edgehub.common.method_calls import Failure, MethodCall, MethodError
+from edgehub.identity.authenticator import AuthRequest
+from edgehub.protocol.method_request import (
+    MethodRequestError,
+    caller_of,
+    encode_message,
+    encode_method_result,
+    parse_method_request,
+)
+
+if TYPE_CHECKING:
+    from edgehub.hub.methods.service import DirectMethods
+    from edgehub.identity.authenticator import Authenticator
+
+CALLER_HEADER: Final = "x-ms-edge-moduleId"
+TOKEN_START: Final = "SharedAccessSignature"
+STATUS: Final = {
+    Failure.ABSENT: 404,
+    Failure.TOO_MANY: 429,
+    Failure.NO_ANSWER: 504,
+    Failure.LEFT: 504,
+}
+OTHER_DEVICE: Final = "Only modules on the same device can invoke DirectMethods"
+
+log = logging.getLogger(__name__)
+
+
+class MethodRoutes:
+    """Both routes.
+
+    :param edge_device_id: only modules of this device may call.
+    """
+
+    def __init__(self, methods: DirectMethods, authenticator: Authenticator, edge_device_id: str) -> None:
+        self._methods = methods
+        self._authenticator = authenticator
+        self._edge_device_id = edge_device_id
+
+    def routes(self) -> list[web.RouteDef]:
+        """For `HttpHead.add_routes`."""
+        return [
+            web.post("/twins/{device}/methods", self._serve),
+            web.post("/twins/{device}/modules/{module}/methods", self._serve),
+        ]
+
+    async def _serve(self, request: web.Request) -> web.Response:
+        """The checks in the order of the spec; each has its own answer."""
+        try:
+            call = parse_method_request(await request.read())
+        except MethodRequestError as error:
+            return _error(400, str(error))
+        parts = caller_of(request.headers.get(CALLER_HEADER))
+        if parts is None:
+            return _error(400, f"Invalid header value for {CALLER_HEADER}")
+        caller = IdentityId(*parts)
+        if caller.device_id != self._edge_device_id:
+            return _error(401, OTHER_DEVICE)
+        problem = await self._problem_of(caller, request.headers.get("Authorization"))
+        if problem:
+            return _error(401, problem)
+        target = IdentityId(request.match_info["device"], request.match_info.get("module"))
+        return await self._call(
+            caller,
+            target,
+            MethodCall(
+                call.methodName,
+                bytes(call.payload),
+                float(call.responseTimeoutInSeconds),
+                float(call.connectTimeoutInSeconds),
+            ),
+        )
+
+    async def _problem_of(self, caller: IdentityId, token: str | None) -> str:
+        """Why the caller is not who it says it is; empty if it is."""
+        if token is None or not token.startswith(TOKEN_START):
+            return "Authorization header missing"
+        verdict = await self._authenticator.authenticate(AuthRequest(caller, token))
+        if verdict.accepted:
+            return ""
+        log.info("Method call of %s refused: %s", caller, verdict.reason)
+        return f"Unable to authenticate device with Id {caller}"
+
+    async def _call(self, caller: IdentityId, target: IdentityId, call: MethodCall) -> web.Response:
+        try:
+            answer = await self._methods.call(str(caller), target, call)
+        except MethodError as error:
+            return _error(STATUS[error.failure], str(error))
+        return _json(200, encode_method_result(answer.status, answer.payload))
+
+
+def _error(status: int, text: str) -> web.Response:
+    return _json(status, encode_message(text))
+
+
+def _json(status: int, body: bytes) -> web.Response:
+    return web.Response(status=status, body=body, content_type="application/json", charset="utf-8")
