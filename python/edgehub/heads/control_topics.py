@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 CONTROL_QOS: Final = 1
 """Quality of service of answers, capped by the client's subscription."""
 READS_MAX: Final = 64
-"""Reads of one connection that may wait for the parent hub; one more is answered with 500."""
+"""Reads of one connection that may wait for the parent hub; at one more, its next requests wait, too."""
 STATUS_READ, STATUS_REPORTED, STATUS_BAD, STATUS_FAILED = 200, 204, 400, 500
 
 log = logging.getLogger(__name__)
@@ -89,8 +89,8 @@ class ControlTopics:
             request = parse_twin_topic(event.topic)
             if request.operation is TwinOperation.PATCH_REPORTED:
                 return self._report(client.identity, event, request.rid)
-            self._begin_read(client.identity, event.conn, request.rid or "")
-        elif event.topic.startswith(METHOD_RESPONSE_PREFIX):
+            return self._begin_read(client.identity, event, request.rid or "")
+        if event.topic.startswith(METHOD_RESPONSE_PREFIX):
             self._method_answered(client.identity, event)
         else:
             raise TopicError("unknown control topic", closes=False)
@@ -117,15 +117,25 @@ class ControlTopics:
             self._answer(event.conn, status, rid, b"")
         self._acknowledge(event)
 
-    def _begin_read(self, identity: IdentityId, conn: int, rid: str) -> None:
-        if self._reading[conn] >= READS_MAX:
-            log.warning("Client %s: %d reads of its twin wait already", identity, READS_MAX)
-            self._answer(conn, STATUS_FAILED, rid, b"")
-            return
-        self._reading[conn] += 1
-        task = asyncio.create_task(self._read(identity, conn, rid))
+    def _begin_read(self, identity: IdentityId, event: PublishEvent, rid: str) -> Step:
+        if self._reading[event.conn] >= READS_MAX:
+            return self._read_and_acknowledge(identity, event, rid)
+        task = asyncio.create_task(self._read(identity, event.conn, rid))
         self._reads.add(task)
         task.add_done_callback(self._reads.discard)
+        # Counted here and not in the task: many may be made before any of them runs.
+        self._reading[event.conn] += 1
+        task.add_done_callback(lambda _: self._read_ended(event.conn))
+        return None
+
+    def _read_ended(self, conn: int) -> None:
+        self._reading[conn] -= 1
+        if not self._reading[conn]:
+            del self._reading[conn]
+
+    async def _read_and_acknowledge(self, identity: IdentityId, event: PublishEvent, rid: str) -> None:
+        await self._read(identity, event.conn, rid)
+        self._acknowledge(event)
 
     async def _read(self, identity: IdentityId, conn: int, rid: str) -> None:
         try:
@@ -133,10 +143,6 @@ class ControlTopics:
         except StateError as error:
             log.error("Client %s: the twin cannot be read: %s", identity, error)
             self._answer(conn, STATUS_FAILED, rid, b"")
-        finally:
-            self._reading[conn] -= 1
-            if not self._reading[conn]:
-                del self._reading[conn]
 
     def _answer(self, conn: int, status: int, rid: str, body: bytes) -> None:
         self._core.send(conn, twin_response_topic(status, rid), body, CONTROL_QOS)
