@@ -160,9 +160,15 @@ class SlowMachine(RuleBasedStateMachine):
     def close(self, conn: int) -> None:
         if conn in self.open:
             self.open.discard(conn)
-            waits_for_parent = conn in self.bench.head._auth_waits
-            self.feed(ClosedEvent(conn, reason="eof"))
-            assert conn in self.ended or not waits_for_parent, "waits end when the client leaves"
+
+            async def run() -> bool:
+                # Asked here: what was ready to run has run before.
+                waits_for_parent = conn in self.bench.head._auth_waits
+                self.bench.feed(ClosedEvent(conn, reason="eof"))
+                return waits_for_parent
+
+            waited = self.loop.run_until_complete(run())
+            assert conn in self.ended or not waited, "waits end when the client leaves"
 
     @rule()
     def loop_turns(self) -> None:
