@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from edgehub.common.ids import IdentityId
-from edgehub.common.method_calls import Failure, MethodCall, MethodError
+from edgehub.common.method_calls import MethodCall, MethodError
+from edgehub.hub.methods.service import STATUS
 from edgehub.identity.authenticator import AuthRequest
 from edgehub.protocol.method_request import (
     MethodRequestError,
@@ -24,12 +25,6 @@ if TYPE_CHECKING:
 
 CALLER_HEADER: Final = "x-ms-edge-moduleId"
 TOKEN_START: Final = "SharedAccessSignature"
-STATUS: Final = {
-    Failure.ABSENT: 404,
-    Failure.TOO_MANY: 429,
-    Failure.NO_ANSWER: 504,
-    Failure.LEFT: 504,
-}
 OTHER_DEVICE: Final = "Only modules on the same device can invoke DirectMethods"
 
 log = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from edgehub.protocol.addresses import Node, node_address, split_identity
 from edgehub.protocol.amqp_message import decode_message, encode_message
+from edgehub.protocol.amqp_names import METHOD_NAME, METHOD_STATUS
 from edgehub.protocol.amqp_types import AmqpDecodeError, Int
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-METHOD_NAME: Final = "IoThub-methodname"
-METHOD_STATUS: Final = "IoThub-status"
 CREDIT: Final = 50
 """Calls that the parent may have on their way to one identity."""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from edgehub.protocol.addresses import Node, node_address, split_identity
 from edgehub.protocol.amqp_message import AmqpMessage, decode_message, encode_message
+from edgehub.protocol.amqp_names import DESIRED_RESOURCE, REPORTED_RESOURCE
 from edgehub.protocol.amqp_types import AmqpDecodeError
 from edgehub.upstream.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DESIRED_RESOURCE: Final = "/notifications/twin/properties/desired"
-REPORTED_RESOURCE: Final = "/properties/reported"
 CREDIT: Final = 50
 
 

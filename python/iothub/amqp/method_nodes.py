@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 from edgehub.common.method_calls import MethodAnswer, MethodCall
 from edgehub.protocol import amqp_errors
 from edgehub.protocol.amqp_errors import AmqpFault
 from edgehub.protocol.amqp_message import decode_message, encode_message
+from edgehub.protocol.amqp_names import METHOD_NAME, METHOD_STATUS
 from edgehub.protocol.amqp_types import AmqpDecodeError
 from iothub.amqp.nodes import Outbox
 
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from edgehub.protocol.amqp_handles import AmqpLink
     from iothub.amqp.services import AmqpServices, IdentityKey
 
-METHOD_NAME: Final = "IoThub-methodname"
-METHOD_STATUS: Final = "IoThub-status"
 
 log = logging.getLogger(__name__)
 

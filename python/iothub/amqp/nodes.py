@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from edgehub.protocol import amqp_errors
 from edgehub.protocol.amqp_errors import AmqpFault
 from edgehub.protocol.amqp_message import AmqpMessage, decode_message, encode_message
+from edgehub.protocol.amqp_names import DESIRED_RESOURCE, REPORTED_RESOURCE
 from edgehub.protocol.amqp_types import AmqpDecodeError, Int
 from iothub import jsonio
 from iothub.errors import ErrorCode, HubError, argument_invalid
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from edgehub.protocol.amqp_handles import AmqpDelivery, AmqpLink
     from iothub.amqp.services import AmqpServices, IdentityKey
 
-DESIRED_RESOURCE: Final = "/notifications/twin/properties/desired"
-REPORTED_RESOURCE: Final = "/properties/reported"
 STORE_FAILED: Final = AmqpFault(amqp_errors.INTERNAL_ERROR, "the message could not be stored; send it again")
 Enqueue = Callable[[Coroutine[Any, Any, None]], None]
 

@@ -7,8 +7,9 @@ import logging
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edgehub.common.ids import IdentityId
-from edgehub.common.method_calls import Failure, MethodCall, MethodError
+from edgehub.common.method_calls import MethodCall, MethodError
 from edgehub.errors import EdgehubError
+from edgehub.hub.methods.service import STATUS
 from edgehub.protocol.topics import SubscriptionKind
 
 if TYPE_CHECKING:
@@ -21,12 +22,6 @@ RESPONSE_TIMEOUT_S: Final = 330.0
 CALLER: Final = "upstream"
 REFRESH: Final = "refreshdevicescopeidentitycache"
 DEVICE_IDS_MAX: Final = 1000
-STATUS: Final = {
-    Failure.ABSENT: 404,
-    Failure.TOO_MANY: 429,
-    Failure.NO_ANSWER: 504,
-    Failure.LEFT: 504,
-}
 
 log = logging.getLogger(__name__)
 

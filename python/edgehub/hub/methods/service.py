@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from edgehub.common.method_calls import MethodCalls
+from edgehub.common.method_calls import Failure, MethodCalls
 from edgehub.protocol.topics import SubscriptionKind
 
 if TYPE_CHECKING:
@@ -14,6 +14,15 @@ if TYPE_CHECKING:
     from edgehub.common.clock import Clock
     from edgehub.common.ids import IdentityId
     from edgehub.common.method_calls import MethodAnswer, MethodCall
+
+
+STATUS: Final = {
+    Failure.ABSENT: 404,
+    Failure.TOO_MANY: 429,
+    Failure.NO_ANSWER: 504,
+    Failure.LEFT: 504,
+}
+"""What a caller is told, over HTTP and at the parent hub (heads spec 3.1, DEV-18)."""
 
 
 class MethodObserver(Protocol):

@@ -136,12 +136,13 @@ class ClientTwins:
 
         :raises ReportedError: the patch is not one, or is outside of the limits; nothing is stored.
         :raises TwinFullError: too much waits already; nothing is stored.
-        :raises StateError: it could not be stored.
+        :raises StateError: it could not be stored; as long as the hub runs it may arrive all the same.
         """
         started = self._clock.monotonic_s()
         patch = parse_reported(payload)
         record = self._store.get(identity).reported_by_client(patch)
-        if patch and len(_json(record.waiting.patch)) > PENDING_BYTES_MAX:
+        # With what is on its way: while sending fails, that is gathered with what waits again and again.
+        if patch and sum(len(_json(step)) for step in record.pending.steps) > PENDING_BYTES_MAX:
             raise TwinFullError(f"{PENDING_BYTES_MAX} bytes wait for the parent hub already")
         written = self._store.put(identity, record)
         self._read_at.setdefault(identity, float("-inf"))
@@ -198,10 +199,17 @@ class ClientTwins:
 
     def desired_patch(self, identity: IdentityId, patch: Object) -> None:
         """Desired properties of a followed client changed (heads spec 7.4)."""
-        record = self._store.get(identity)
         reading = self._readings.get(identity)
         if reading is not None:
             reading.overtaken = True
+        try:
+            record = self._store.get(identity)
+        except StateError as error:
+            # The link has nothing to do with it; the turn tries again.
+            log.error("The twin of %s cannot be read: %s", identity, error)
+            self._plan.compare(identity)
+            self._wake.set()
+            return
         if record.follows(patch):
             self._keep(identity, record.desired_by_parent(patch))
             self._tell(identity, patch)
@@ -260,6 +268,8 @@ class ClientTwins:
         """Sends what waits of one client; what comes meanwhile waits for the next turn."""
         parent, started = self._need_parent(), self._clock.monotonic_s()
         record = self._store.get(identity).begin_sending()
+        if not record.sending:
+            return
         self._store.keep(identity, record)
         version: int | None = None
         for step in record.sending.steps:
@@ -338,7 +348,10 @@ class ClientTwins:
 
     def _keep(self, identity: IdentityId, record: TwinRecord) -> None:
         """Nobody waits for it: the parent hub has it, too."""
-        log_failure(self._store.put(identity, record), f"The twin of {identity}")
+        try:
+            log_failure(self._store.put(identity, record), f"The twin of {identity}")
+        except StateError as error:
+            log.warning("The twin of %s could not be stored: %s", identity, error)
 
     def _need_parent(self) -> ParentTwins:
         if self._parent is None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from edgehub.common.ids import IdentityId
+from edgehub.common.state import StateError
 from edgehub.hub.twins import service
 from edgehub.hub.twins.service import TwinFullError
 from edgehub.protocol.reported import ReportedError
@@ -154,6 +155,34 @@ async def test_what_waits_for_one_client_is_bounded(rig: TwinsRig, monkeypatch: 
         await rig.report(D, {"b": "x" * 80})
     await rig.report(D, {"a": "y" * 80})
     assert (await rig.get(D))["reported"] == {"a": "y" * 80}
+
+
+async def test_what_could_not_be_sent_counts_too(rig: TwinsRig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(service, "PENDING_BYTES_MAX", 100)
+    await rig.link_up()
+    rig.parent.fails = True
+    await rig.report(D, {"a": "x" * 80})
+    with pytest.raises(TwinFullError):
+        await rig.report(D, {"b": "x" * 80})
+
+
+async def test_an_empty_patch_is_answered_and_goes_nowhere(rig: TwinsRig) -> None:
+    await rig.link_up()
+    await rig.report(D, {})
+    assert rig.parent.take("report") == []
+    assert rig.counts == [("reported", D, "edge_hub")]
+
+
+async def test_a_state_that_fails_does_not_reach_the_link(
+    rig: TwinsRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(*_: object) -> None:
+        raise StateError("no disk")
+
+    rig.subscribe(D)
+    monkeypatch.setattr(rig.state, "get", fails)
+    rig.twins.desired_patch(IdentityId(D), {"a": 1, "$version": 2})
+    assert "no disk" in caplog.text
 
 
 async def test_t_013_every_reported_patch_is_told_to_the_routes(rig: TwinsRig) -> None:
