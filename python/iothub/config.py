@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from iothub.c2d.model import C2dLimits
+
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
@@ -25,6 +27,7 @@ class HubLimits:
     :ivar control_queue_max: attaches, token and twin requests waiting on one connection; more closes it.
     :ivar twin_queue_max: twin messages waiting for a device's credit; more detaches its twin link.
     :ivar method_queue_max: method calls waiting for a client's credit; more detaches its link.
+    :ivar c2d: of cloud-to-device messages.
     :ivar telemetry_bytes_max: payload bytes kept in the telemetry log; the oldest events are dropped.
     :ivar telemetry_age_secs: older events are dropped.
     :ivar http_body_bytes_max: larger requests get 413.
@@ -42,6 +45,7 @@ class HubLimits:
     control_queue_max: int = 4096
     twin_queue_max: int = 64
     method_queue_max: int = 128
+    c2d: C2dLimits = field(default_factory=C2dLimits)
     telemetry_bytes_max: int = 4 * 1024 * 1024 * 1024
     telemetry_age_secs: int = 7 * 24 * 3600
     http_body_bytes_max: int = 1_048_576

@@ -6,6 +6,7 @@ that was taken is committed and acknowledged, connections are closed with a reas
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 from iothub.amqp.listener import AmqpListener
 from iothub.amqp.services import AmqpServices, ConnectionTable
 from iothub.auth import Authorizer
+from iothub.c2d.service import CloudToDevice
 from iothub.certificates import ServerCertificate, own_certificate, server_context
 from iothub.database import Database
 from iothub.methods.service import Methods
@@ -52,11 +54,13 @@ class HubServer:
         self.registry: Registry
         self.twins: Twins
         self.telemetry: Telemetry
+        self.c2d: CloudToDevice | None = None
         self.amqp: AmqpServices
         self._database: Database | None = None
         self._telemetry_open = False
         self._listener: AmqpListener | None = None
         self._rest: RestServer | None = None
+        self._c2d_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Opens everything. After a failure nothing is left open.
@@ -82,6 +86,9 @@ class HubServer:
         tls = self._tls()
         authorizer = Authorizer(self.registry, self.policies, (config.hostname,), config.clock)
         methods = Methods(authorizer)
+        c2d = self.c2d = CloudToDevice(self._database, config.limits.c2d, config.clock)
+        await c2d.start()
+        self._c2d_task = asyncio.get_running_loop().create_task(c2d.run(), name="cloud to device")
         connections = ConnectionTable()
         self.amqp = AmqpServices(
             container_id=f"iothub_{uuid.uuid4().hex}",
@@ -92,6 +99,7 @@ class HubServer:
             telemetry=self.telemetry,
             twins=self.twins,
             methods=methods,
+            c2d=c2d,
             connections=connections,
         )
         self._listener = AmqpListener(self.amqp)
@@ -104,6 +112,7 @@ class HubServer:
                 self.registry,
                 self.twins,
                 methods,
+                c2d,
                 self.telemetry,
                 connections,
             )
@@ -157,6 +166,12 @@ class HubServer:
         if self._rest is not None:
             await self._rest.stop()
             self._rest = None
+        if self._c2d_task is not None:
+            self._c2d_task.cancel()
+            await asyncio.gather(self._c2d_task, return_exceptions=True)
+            self._c2d_task = None
+        if self.c2d is not None:
+            await self.c2d.stop()
         if self._telemetry_open:
             self._telemetry_open = False
             await self.telemetry.close()

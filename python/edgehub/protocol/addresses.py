@@ -29,7 +29,12 @@ class Node(enum.Enum):
     DEVICE_BOUND = "messages/deviceBound"
     METHODS = "methods/deviceBound"
     TWIN = "twin"
+    SERVICE_SEND = "/messages/devicebound"
+    SERVICE_FEEDBACK = "/messages/servicebound/feedback"
 
+
+SERVICE_NODES: Final = (Node.SERVICE_SEND, Node.SERVICE_FEEDBACK)
+"""Nodes of the hub itself, for its services (iothub spec 2.5)."""
 
 _NODES: Final = {
     ("messages", "events"): Node.EVENTS,
@@ -41,7 +46,7 @@ _NODES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class LinkAddress:
-    """A parsed address; ids are empty for `$cbs`."""
+    """A parsed address; ids are empty for `$cbs` and the nodes of services."""
 
     node: Node
     device_id: str = ""
@@ -55,7 +60,11 @@ def parse_address(address: str | None) -> LinkAddress:
     """
     if not address or len(address) > ADDRESS_CHARS_MAX:
         raise AddressError("the link has no address" if not address else "the address is too long")
-    segments = _path(address).split("/")
+    path = _path(address)
+    for node in SERVICE_NODES:
+        if f"/{path.lower()}" == node.value:
+            return LinkAddress(node)
+    segments = path.split("/")
     if len(segments) == 1 and segments[0].lower() == "$cbs":
         return LinkAddress(Node.CBS)
     if len(segments) < 3 or segments[0].lower() != "devices":
@@ -64,10 +73,10 @@ def parse_address(address: str | None) -> LinkAddress:
     module_id = None
     if len(rest) > 2 and rest[0].lower() == "modules":
         module_id, rest = unquote(rest[1]), rest[2:]
-    node = _NODES.get(tuple(segment.lower() for segment in rest))
-    if node is None or not device_id or module_id == "":
+    found = _NODES.get(tuple(segment.lower() for segment in rest))
+    if found is None or not device_id or module_id == "":
         raise AddressError(f"no node at address {address!r}")
-    return LinkAddress(node, device_id, module_id)
+    return LinkAddress(found, device_id, module_id)
 
 
 def _path(address: str) -> str:

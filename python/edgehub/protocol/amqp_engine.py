@@ -446,9 +446,12 @@ class AmqpEngine:
         if delivery is None:
             return
         outcome = delivery.read_outcome()
-        if outcome is not None:
+        if outcome is None or delivery.decided:
+            return
+        delivery.decided = True
+        if not link.owner_settles:
             delivery.settle()
-            self._events.append(Disposed(delivery, outcome))
+        self._events.append(Disposed(delivery, outcome))
 
     def _on_transfer(self, link: AmqpLink, impl: CPointer) -> None:
         if lib.pn_link_current(link.impl) != impl:

@@ -28,6 +28,7 @@ HUB_SUSPENDED: Final = "com.microsoft:iot-hub-suspended"
 QUOTA_EXCEEDED: Final = "com.microsoft:quota-exceeded"
 ARGUMENT_ERROR: Final = "com.microsoft:argument-error"
 ARGUMENT_RANGE: Final = "com.microsoft:argument-out-of-range"
+LOCK_LOST: Final = "com.microsoft:message-lock-lost"
 MS_PRECONDITION_FAILED: Final = "com.microsoft:precondition-failed"
 
 FATAL_FOR_MESSAGE: Final = frozenset(

@@ -88,7 +88,8 @@ class Received(NamedTuple):
 
 
 class Disposed(NamedTuple):
-    """The receiver decided about a message we sent; the delivery is settled."""
+    """The receiver decided about a message we sent; the delivery is settled, unless its link says
+    `owner_settles`."""
 
     delivery: AmqpDelivery
     outcome: Outcome

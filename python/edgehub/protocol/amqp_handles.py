@@ -24,6 +24,7 @@ CPointer: TypeAlias = Any
 
 _DESCRIPTION_CHARS_MAX: Final = 1024
 SettleMode = Literal["unsettled", "settled", "mixed"]
+RcvSettleMode = Literal["first", "second"]
 _SND_MODES: Final = {
     "unsettled": cproton.PN_SND_UNSETTLED,
     "settled": cproton.PN_SND_SETTLED,
@@ -146,6 +147,8 @@ class AmqpLink:
     """One link, in either direction. `tag` is free for the owner of the engine.
 
     :ivar remote_refused: the peer answered our attach with a null terminus; a detach with the reason follows.
+    :ivar owner_settles: set it on a link we send on to settle deliveries yourself, after what their outcome
+        asks for is done. Else they are settled with the outcome.
     """
 
     __slots__ = (
@@ -157,6 +160,7 @@ class AmqpLink:
         "key",
         "message_format",
         "name",
+        "owner_settles",
         "partial",
         "remote_refused",
         "session",
@@ -177,6 +181,7 @@ class AmqpLink:
         self.partial = bytearray()
         self.message_format = 0
         self.remote_refused = False
+        self.owner_settles = False
         self.unsettled: dict[int, AmqpDelivery] = {}
         self.tag: Any = None
         self._remote_properties: dict[Any, Any] | None = None
@@ -210,6 +215,12 @@ class AmqpLink:
         return self.valid and bool(lib.pn_link_remote_snd_settle_mode(self.impl) == cproton.PN_SND_SETTLED)
 
     @property
+    def remote_rcv_settle_mode(self) -> RcvSettleMode:
+        """When the peer, being the receiver, settles: with its outcome, or after us."""
+        second = self.valid and lib.pn_link_remote_rcv_settle_mode(self.impl) == cproton.PN_RCV_SECOND
+        return "second" if second else "first"
+
+    @property
     def remote_message_bytes_max(self) -> int:
         """Largest message the peer takes, 0 for no limit."""
         return int(lib.pn_link_remote_max_message_size(self.impl)) if self.valid else 0
@@ -230,7 +241,7 @@ class AmqpLink:
         source: str | None = None,
         target: str | None = None,
         snd_settle_mode: SettleMode | None = None,
-        rcv_settle_mode: Literal["first", "second"] = "first",
+        rcv_settle_mode: RcvSettleMode = "first",
         message_bytes_max: int = 0,
         properties: dict[str, Any] | None = None,
     ) -> None:
@@ -333,14 +344,18 @@ def _set_terminus(terminus: CPointer, remote: CPointer, address: str | None) -> 
 
 
 class AmqpDelivery:
-    """One message in flight. `tag` is free for the owner of the engine."""
+    """One message in flight. `tag` is free for the owner of the engine.
 
-    __slots__ = ("impl", "link", "tag")
+    :ivar decided: for the engine: a `Disposed` event was given for it.
+    """
+
+    __slots__ = ("decided", "impl", "link", "tag")
 
     def __init__(self, link: AmqpLink, impl: CPointer) -> None:
         self.link = link
         self.impl: Any = impl
         self.tag: Any = None
+        self.decided = False
         link.unsettled[pointer_key(impl)] = self
 
     @property

@@ -14,12 +14,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edgehub.protocol import amqp_errors
-from edgehub.protocol.addresses import AddressError, LinkAddress, Node, parse_address
+from edgehub.protocol.addresses import SERVICE_NODES, AddressError, LinkAddress, Node, parse_address
 from edgehub.protocol.amqp_engine import AmqpEngine
 from edgehub.protocol.amqp_errors import AmqpFault
 from edgehub.protocol.amqp_events import (
     ConnectionClosed,
     ConnectionOpened,
+    Disposed,
     LinkAttached,
     LinkClosed,
     LinkCredit,
@@ -31,8 +32,9 @@ from edgehub.protocol.amqp_events import (
 from edgehub.protocol.amqp_options import EngineOptions
 from edgehub.protocol.cbs import DELETE_TOKEN, CbsError, encode_response, parse_request
 from edgehub.protocol.sas import SasError, parse_audience, parse_token
-from iothub.amqp.nodes import CbsRequests, EventsHandler, NodeHandler, Outbox
+from iothub.amqp.nodes import CbsRequests, EventsHandler, NodeHandler, Outbox, OutcomeHandler
 from iothub.amqp.served import ServedIdentity
+from iothub.amqp.service_links import ServiceLinks
 from iothub.amqp.tokens import TokenKey, TokenRing, token_key
 from iothub.auth import Principal, access_denied, read_chain
 from iothub.errors import ErrorCode, HubError
@@ -93,6 +95,7 @@ class HubConnection:
         )
         self._tokens = TokenRing(limits.tokens_max)
         self._identities: dict[IdentityKey, ServedIdentity] = {}
+        self._service_links = ServiceLinks(services, self._tokens, self._enqueue, touched)
         self._cbs_outbox: Outbox | None = None
         self._control: deque[Coroutine[Any, Any, None]] = deque()
         self._control_task: asyncio.Task[None] | None = None
@@ -151,6 +154,8 @@ class HubConnection:
         self._control.clear()
         for key in list(self._identities):
             self._drop_identity(key)
+        for link in self._service_links.all():
+            self._forget_link(link)
 
     # ---- events
 
@@ -175,6 +180,10 @@ class HubConnection:
         elif isinstance(event, LinkCredit):
             if isinstance(event.link.tag, _LinkEntry):
                 event.link.tag.handler.on_credit()
+        elif isinstance(event, Disposed):
+            entry = event.delivery.link.tag
+            if isinstance(entry, _LinkEntry) and isinstance(entry.handler, OutcomeHandler):
+                entry.handler.on_disposed(event)
         elif isinstance(event, LinkClosed):
             self._forget_link(event.link)
         elif isinstance(event, SessionOpened):
@@ -298,6 +307,8 @@ class HubConnection:
             address = parse_address(link.remote_source if link.is_sender else link.remote_target)
             if address.node is Node.CBS:
                 self._attach_cbs(link)
+            elif address.node in SERVICE_NODES:
+                self._attach_service(link, address.node)
             else:
                 await self._attach_identity(link, address)
         except AddressError as error:
@@ -314,6 +325,11 @@ class HubConnection:
             handler = CbsRequests(link, self._enqueue, self._cbs)
             self._open_link(link, _LinkEntry(handler, "cbs-in"))
 
+    def _attach_service(self, link: AmqpLink, node: Node) -> None:
+        served = self._service_links.handler(link, node)
+        if served is not None:
+            self._open_link(link, _LinkEntry(served[0], node.value, token=served[1]))
+
     async def _attach_identity(self, link: AmqpLink, address: LinkAddress) -> None:
         key = (address.device_id, address.module_id)
         token = await self._authorize(link, key)
@@ -322,7 +338,8 @@ class HubConnection:
         if not link.locally_new or self.closing:
             return
         events = address.node is Node.EVENTS and not link.is_sender
-        if not events and address.node not in (Node.TWIN, Node.METHODS):
+        messages = address.node is Node.DEVICE_BOUND and link.is_sender and address.module_id is None
+        if not events and not messages and address.node not in (Node.TWIN, Node.METHODS):
             what = "receive from" if link.is_sender else "send to"
             text = f"this hub does not let you {what} {address.node.value}"
             link.refuse(AmqpFault(amqp_errors.NOT_IMPLEMENTED, text))
@@ -336,6 +353,8 @@ class HubConnection:
         if events:
             origin = Origin(*key, identity.generation_id, identity.auth_type)
             handler, kind = EventsHandler(link, origin, self._services, self._touched), "events"
+        elif messages:
+            handler, kind = served.messages_handler(link)
         elif address.node is Node.TWIN:
             handler, kind = served.twin_handler(link)
         else:
@@ -374,7 +393,10 @@ class HubConnection:
     def _open_link(self, link: AmqpLink, entry: _LinkEntry) -> None:
         link.tag = entry
         limits = self._services.limits
-        if link.is_sender:
+        if link.owner_settles:
+            link.open(snd_settle_mode="unsettled", rcv_settle_mode=link.remote_rcv_settle_mode)
+            entry.handler.on_credit()  # what was granted with the attach
+        elif link.is_sender:
             link.open(snd_settle_mode="settled")
         else:
             link.open(message_bytes_max=limits.link_message_bytes_max)
@@ -391,6 +413,7 @@ class HubConnection:
         if not isinstance(entry, _LinkEntry):
             return
         entry.handler.on_closed()
+        self._service_links.forget(link)
         if entry.handler is self._cbs_outbox:
             self._cbs_outbox = None
         if entry.key is None or entry.key not in self._identities:
@@ -422,6 +445,8 @@ class HubConnection:
             for link in list(served.links.values()):
                 if isinstance(link.tag, _LinkEntry) and link.tag.token == token:
                     self._close_link(link, fault)
+        for link in self._service_links.of_token(token):
+            self._close_link(link, fault)
 
     # ---- word from the hub
 

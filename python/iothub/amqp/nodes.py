@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 from edgehub.protocol import amqp_errors
 from edgehub.protocol.amqp_errors import AmqpFault
@@ -21,7 +21,7 @@ from iothub.telemetry.event import Origin, count_messages
 from iothub.telemetry.log import Append
 
 if TYPE_CHECKING:
-    from edgehub.protocol.amqp_events import Received
+    from edgehub.protocol.amqp_events import Disposed, Received
     from edgehub.protocol.amqp_handles import AmqpDelivery, AmqpLink
     from iothub.amqp.services import AmqpServices, IdentityKey
 
@@ -40,6 +40,14 @@ class NodeHandler(Protocol):
 
     def on_closed(self) -> None:
         """The link is gone."""
+
+
+@runtime_checkable
+class OutcomeHandler(Protocol):
+    """Handler of a link whose messages the peer settles."""
+
+    def on_disposed(self, event: Disposed) -> None:
+        """The peer decided about a message."""
 
 
 class _Handler:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from iothub.amqp.c2d_nodes import DeviceSource
+from iothub.amqp.locked_outbox import LockedOutbox
 from iothub.amqp.method_nodes import MethodAnswers, MethodChannel
 from iothub.amqp.nodes import TwinChannel, TwinRequests, correlation_pair
 
@@ -23,6 +25,7 @@ class ServedIdentity:
     :ivar links: its links by kind: a second link of a kind closes the first.
     :ivar twins: its twin channels by channel-correlation-id.
     :ivar methods: its method channels, likewise.
+    :ivar messages: what hands out its cloud-to-device messages, if it receives them.
     """
 
     key: IdentityKey
@@ -32,6 +35,7 @@ class ServedIdentity:
     links: dict[str, AmqpLink] = field(default_factory=dict)
     twins: dict[str, TwinChannel] = field(default_factory=dict)
     methods: dict[str, MethodChannel] = field(default_factory=dict)
+    messages: LockedOutbox | None = None
 
     def twin_handler(self, link: AmqpLink) -> tuple[NodeHandler, str]:
         """Handler and kind of a link to the twin."""
@@ -53,8 +57,17 @@ class ServedIdentity:
             return channel.attach_outbox(link), f"methods-out:{pair}"
         return MethodAnswers(link, channel), f"methods-in:{pair}"
 
+    def messages_handler(self, link: AmqpLink) -> tuple[NodeHandler, str]:
+        """Handler and kind of the link of its cloud-to-device messages."""
+        if self.messages is not None:
+            self.messages.on_closed()
+        self.messages = LockedOutbox(link, DeviceSource(self.services.c2d, self.key[0]), self.touched)
+        return self.messages, "messages-out"
+
     def close(self) -> None:
         """The connection serves it no more."""
+        if self.messages is not None:
+            self.messages.on_closed()
         for twin in self.twins.values():
             twin.unsubscribe()
         for methods in self.methods.values():

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from iothub.auth import Authorizer
+    from iothub.c2d.service import CloudToDevice
     from iothub.config import HubLimits
     from iothub.methods.service import Methods
     from iothub.telemetry.tail import Telemetry
@@ -77,5 +78,6 @@ class AmqpServices:
     telemetry: Telemetry
     twins: Twins
     methods: Methods
+    c2d: CloudToDevice
     connections: ConnectionTable = field(default_factory=ConnectionTable)
     stats: HubStats = field(default_factory=HubStats)

@@ -9,6 +9,7 @@ from iothub.auth import Principal, actor_key
 
 if TYPE_CHECKING:
     from edgehub.protocol.authchain import AuthChain
+    from iothub.policies import Permission
 
 TokenKey = tuple[str, ...]
 
@@ -54,6 +55,10 @@ class TokenRing:
             if key[0] == "policy" and principal.speaks_for(device_id, module_id):
                 return key
         return None
+
+    def for_permission(self, permission: Permission) -> TokenKey | None:
+        """Token of a policy that grants this."""
+        return next((key for key, principal in self._tokens.items() if principal.may(permission)), None)
 
     def for_chain(self, chain: AuthChain) -> TokenKey | None:
         """Token of the acting edge hub."""

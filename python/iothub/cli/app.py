@@ -7,6 +7,7 @@ import sys
 import typer
 
 from edgehub.errors import EdgehubError
+from iothub.cli.c2d import messages
 from iothub.cli.device import devices, modules
 from iothub.cli.method import methods
 from iothub.cli.monitor import monitor
@@ -17,13 +18,14 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="A self-hosted IoT Hub: run it, and manage its devices, modules, twins and methods.",
+    help="A self-hosted IoT Hub: run it, and manage its devices, modules, twins, methods and messages.",
 )
 app.command("serve")(serve)
 app.add_typer(devices, name="device")
 app.add_typer(modules, name="module")
 app.add_typer(twins, name="twin")
 app.add_typer(methods, name="method")
+app.add_typer(messages, name="c2d")
 app.command("monitor")(monitor)
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 API_VERSION: Final = "2021-04-12"
 TOKEN_SECS: Final = 3600
 REQUEST_SECS: Final = 30.0
+NO_CONTENT: Final = 204
 
 
 class ClientError(EdgehubError):
@@ -103,6 +104,17 @@ def _split_address(text: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """Something the hub handed out until it is settled.
+
+    :ivar lock_token: names it when it is settled.
+    """
+
+    lock_token: str
+    value: Any
+
+
 class _Connection(http.client.HTTPSConnection):
     """Connects to one address but checks the certificate for the hub's own name."""
 
@@ -135,18 +147,24 @@ class HubClient:
         """Name of the hub."""
         return self._login.hostname
 
-    def _open(
+    def _open_json(
         self, method: str, path: str, body: Json, if_match: str | None, timeout: float | None
     ) -> tuple[_Connection, http.client.HTTPResponse]:
-        login = self._login
-        token = build_token(login.hostname, int(time.time()) + TOKEN_SECS, key=login.key, policy=login.policy)
-        headers = {"Authorization": token, "Host": login.hostname, "User-Agent": "iothub-cli"}
+        headers = {}
         data = None
         if body is not None:
             data = json.dumps(body).encode()
             headers["Content-Type"] = "application/json; charset=utf-8"
         if if_match is not None:
             headers["If-Match"] = if_match
+        return self._open(method, path, data, headers, timeout)
+
+    def _open(
+        self, method: str, path: str, data: bytes | None, more: dict[str, str], timeout: float | None
+    ) -> tuple[_Connection, http.client.HTTPResponse]:
+        login = self._login
+        token = build_token(login.hostname, int(time.time()) + TOKEN_SECS, key=login.key, policy=login.policy)
+        headers = {"Authorization": token, "Host": login.hostname, "User-Agent": "iothub-cli", **more}
         connection = _Connection(login, self._context, timeout)
         separator = "&" if "?" in path else "?"
         try:
@@ -176,19 +194,24 @@ class HubClient:
 
         :param wait_s: how long the hub may take beyond the usual, because it waits for somebody else.
         """
-        connection, response = self._open(method, path, body, if_match, REQUEST_SECS + wait_s)
-        try:
-            raw = response.read()
-            return json.loads(raw) if raw else None
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise ClientError(f"the hub's answer cannot be read: {error}") from None
-        finally:
-            connection.close()
+        connection, response = self._open_json(method, path, body, if_match, REQUEST_SECS + wait_s)
+        return _read_json(connection, response)
+
+    def post_bytes(self, path: str, data: bytes, headers: dict[str, str]) -> None:
+        """Posts something else than JSON."""
+        _read_json(*self._open("POST", path, data, headers, REQUEST_SECS))
+
+    def take_locked(self, path: str) -> Locked | None:
+        """The next of something that the hub hands out; None when there is none."""
+        connection, response = self._open("GET", path, None, {}, REQUEST_SECS)
+        token = (response.getheader("ETag") or "").strip('"')
+        value = _read_json(connection, response)
+        return None if response.status == NO_CONTENT else Locked(token, value)
 
     def stream(self, path: str, timeout: float | None) -> Iterator[str | None]:
         """Lines of an endless answer; None when `timeout` seconds passed in all, then the end."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        connection, response = self._open("GET", path, None, None, REQUEST_SECS)
+        connection, response = self._open("GET", path, None, {}, REQUEST_SECS)
         sock = connection.sock
         try:
             while True:
@@ -213,6 +236,16 @@ class HubClient:
             raise ClientError(f"the stream broke: {error}") from None
         finally:
             connection.close()
+
+
+def _read_json(connection: _Connection, response: http.client.HTTPResponse) -> Json:
+    try:
+        raw = response.read()
+        return json.loads(raw) if raw else None
+    except (OSError, ValueError, http.client.HTTPException) as error:
+        raise ClientError(f"the hub's answer cannot be read: {error}") from None
+    finally:
+        connection.close()
 
 
 def _error_text(response: http.client.HTTPResponse) -> str:

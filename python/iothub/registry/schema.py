@@ -14,6 +14,8 @@ from sqlalchemy import (
     Column,
     Engine,
     Index,
+    Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -100,6 +102,44 @@ twins = Table(
     Column("reported_version", BigInteger, nullable=False),
     Column("version", BigInteger, nullable=False),
     Column("etag", BigInteger, nullable=False),
+)
+
+_SEQUENCE: Final = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite numbers rows by itself only in an INTEGER column, which has 64 bits there."""
+
+c2d_messages = Table(
+    "c2d_messages",
+    metadata,
+    Column("sequence", _SEQUENCE, primary_key=True),
+    Column("device_id", String(128), nullable=False),
+    Column("message_id", String(1024)),
+    Column("ack", String(8), nullable=False),
+    Column("enqueued_ms", BigInteger, nullable=False),
+    Column("expires_ms", BigInteger, nullable=False),
+    Column("delivery_count", BigInteger, nullable=False),
+    Column("lock_token", String(36)),
+    Column("locked_until_ms", BigInteger),
+    Column("content", LargeBinary, nullable=False, comment="the whole message, MessagePack"),
+    Index("c2d_messages_by_device", "device_id"),
+    Index("c2d_messages_by_lock", "locked_until_ms"),
+    Index("c2d_messages_by_expiry", "expires_ms"),
+    sqlite_autoincrement=True,
+)
+
+c2d_feedback = Table(
+    "c2d_feedback",
+    metadata,
+    Column("sequence", _SEQUENCE, primary_key=True),
+    Column("device_id", String(128), nullable=False),
+    Column("generation_id", String(32), nullable=False),
+    Column("message_id", String(1024), nullable=False),
+    Column("status", String(32), nullable=False),
+    Column("ended_ms", BigInteger, nullable=False),
+    Column("deliveries", BigInteger, nullable=False),
+    Column("lock_token", String(36)),
+    Column("locked_until_ms", BigInteger),
+    Index("c2d_feedback_by_device", "device_id"),
+    sqlite_autoincrement=True,
 )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import ColumnElement, Connection, Engine, Row, delete, func, insert, select, update
 
+from iothub.c2d.store import delete_messages
 from iothub.errors import ErrorCode, HubError, argument_invalid, device_not_found, module_not_found
 from iothub.registry.model import (
     MANAGED_BY_EDGE,
@@ -193,7 +194,7 @@ class RegistryStore:
         return device
 
     def delete_device(self, device_id: str, if_match: str | None) -> None:
-        """Removes the device with its modules and twins; its children lose their parent.
+        """Removes the device with its modules, twins and messages; its children lose their parent.
 
         :raises HubError: 404001, 412001.
         """
@@ -206,6 +207,7 @@ class RegistryStore:
             connection.execute(delete(modules).where(modules.c.device_id == device_id))
             connection.execute(delete(devices).where(devices.c.device_id == device_id))
             delete_twins(connection, device_id)
+            delete_messages(connection, device_id)
 
     # ---- modules
 

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from iothub.auth import Authorizer, Principal, access_denied, unauthorized
 from iothub.errors import ErrorCode, HubError
+from iothub.rest.c2d_api import C2dApi
 from iothub.rest.method_api import MethodApi
 from iothub.rest.registry_api import RegistryApi, json_response
 from iothub.rest.routing import Call, Router, check_api_version
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from iothub.amqp.services import ConnectionTable
+    from iothub.c2d.service import CloudToDevice
     from iothub.config import HubLimits
     from iothub.methods.service import Methods
     from iothub.policies import Permission
@@ -48,6 +50,7 @@ class RestServices:
     registry: Registry
     twins: Twins
     methods: Methods
+    c2d: CloudToDevice
     telemetry: Telemetry
     connections: ConnectionTable
 
@@ -79,7 +82,7 @@ class RestServer:
         self._services = services
         self._router = Router()
         self._telemetry_api = TelemetryApi(services)
-        apis = (RegistryApi, TwinApi, MethodApi, ScopeApi)
+        apis = (RegistryApi, TwinApi, MethodApi, C2dApi, ScopeApi)
         for api in (*(make(services) for make in apis), self._telemetry_api):
             api.add_to(self._router)
         self._runner: web.AppRunner | None = None
