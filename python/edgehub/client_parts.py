@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from edgehub.heads.control_topics import ControlTopics
 from edgehub.heads.mqtt import MqttHead
 from edgehub.heads.observers import ClientListener, Observers
+from edgehub.hub.cloud_messages import CloudMessages
 from edgehub.hub.methods.parent_calls import ParentCalls
 from edgehub.hub.methods.service import DirectMethods
 from edgehub.hub.reauthentication import Reauthenticator
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from edgehub.common.method_calls import MethodCall
     from edgehub.common.state import StateStore
     from edgehub.config.settings import UpstreamSettings
+    from edgehub.hub.cloud_messages import ParentMessages
     from edgehub.hub.connections import Connections
     from edgehub.hub.methods.parent_calls import ParentMethods
     from edgehub.hub.ports import GrantsFactory, HubCore
@@ -50,6 +52,7 @@ class ParentSide:
     own: IdentityId
     twins: ParentTwins
     methods: ParentMethods
+    messages: ParentMessages
     refresh: Callable[[Sequence[IdentityId]], Awaitable[None]]
 
 
@@ -93,10 +96,12 @@ class ClientParts:
         )
         self.methods = DirectMethods(self._send_method, clock, totals.methods)
         self.parent_calls: ParentCalls | None = None
+        self.messages: CloudMessages | None = None
         listeners: tuple[ClientListener, ...] = (self.twins, self.methods)
         if parent is not None:
             self.parent_calls = ParentCalls(parent.own, parent.methods, self.methods, parent.refresh)
-            listeners = (*listeners, self.parent_calls)
+            self.messages = CloudMessages(parent.messages, self._send_message)
+            listeners = (*listeners, self.parent_calls, self.messages)
         self.head = MqttHead(
             core,
             grants,
@@ -124,6 +129,11 @@ class ClientParts:
         self, target: IdentityId, request_id: str, call: MethodCall
     ) -> asyncio.Future[str] | None:
         return self.head.send_method(target, request_id, call)
+
+    def _send_message(
+        self, target: IdentityId, topic: str, payload: bytes, created_ms: int | None
+    ) -> asyncio.Future[str] | None:
+        return self.head.send_message(target, topic, payload, created_ms)
 
     def _deliver_desired(self, identity: IdentityId, version: int | None, patch: bytes) -> None:
         self.head.deliver_desired(identity, version, patch)

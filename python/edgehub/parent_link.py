@@ -121,7 +121,15 @@ def connect_parent_hub(context: ParentContext) -> ParentHub:
         ScopeSettings(base_url, identity.device_id, tokens, PRODUCT, settings.clients.nested_edge),
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, limit=SCOPE_CONNECTIONS_MAX)),
     )
-    return ParentHub(link, link.twins, AmqpTwins(link.twins), link.methods, HttpsScopeApi(scope), scope.close)
+    return ParentHub(
+        link,
+        link.twins,
+        AmqpTwins(link.twins),
+        link.methods,
+        link.messages,
+        HttpsScopeApi(scope),
+        scope.close,
+    )
 
 
 def link_settings(context: ParentContext, tokens: SignedTokens, tls: ssl.SSLContext) -> UpstreamSettings:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from edgehub import __version__
 from edgehub.common.ids import IdentityId
+from edgehub.hub.cloud_messages import ParentMessages
 from edgehub.hub.edge_hub_twin import EdgeHubTwin
 from edgehub.hub.methods.parent_calls import ParentMethods
 from edgehub.hub.reported import ReportedState
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from edgehub.client_parts import ParentSide
     from edgehub.common.clock import Clock
     from edgehub.config.settings import Settings, UpstreamSettings
+    from edgehub.hub.cloud_messages import CloudMessages
     from edgehub.hub.methods.parent_calls import ParentCalls
     from edgehub.hub.own_identity import HubIdentity
     from edgehub.hub.own_key import OwnKey
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from edgehub.hub.twins.service import ClientTwins
     from edgehub.identity.refresher import ScopeApi
     from edgehub.metrics.totals import HubTotals
+    from edgehub.protocol.cloud_messages import CloudMessage, Settlement
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +61,14 @@ class ParentMethodLinks(ParentMethods, Protocol):
         ...
 
 
+class ParentMessageLinks(ParentMessages, Protocol):
+    """Cloud-to-device messages, on their way in."""
+
+    def serve_with(self, serve: Callable[[str, CloudMessage], Awaitable[Settlement]]) -> None:
+        """Who takes messages: identity and message -> what becomes of it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ParentHub:
     """What the link to a parent hub offers.
@@ -66,6 +77,7 @@ class ParentHub:
     :param twin: the twin of our module over that connection.
     :param client_twins: those of clients.
     :param methods: calls from the parent hub.
+    :param messages: messages of the cloud for devices.
     :param scope_api: the identities in our scope, over HTTPS.
     :param close: frees what the scope API holds open.
     """
@@ -74,6 +86,7 @@ class ParentHub:
     twin: HubTwin
     client_twins: ParentTwins
     methods: ParentMethodLinks
+    messages: ParentMessageLinks
     scope_api: ScopeApi
     close: Callable[[], Awaitable[None]]
 
@@ -126,13 +139,17 @@ class UpstreamParts:
         """What the parts that serve clients need of the parent hub."""
         from edgehub.client_parts import ParentSide  # noqa: PLC0415 - only with a head
 
-        return ParentSide(self._own, self._parent.client_twins, self._parent.methods, refresh)
+        parent = self._parent
+        return ParentSide(self._own, parent.client_twins, parent.methods, parent.messages, refresh)
 
-    def serve(self, twins: ClientTwins, calls: ParentCalls | None) -> None:
-        """Twins want to know what happens to the link, and calls have to be answered; before `start`."""
+    def serve(self, twins: ClientTwins, calls: ParentCalls | None, messages: CloudMessages | None) -> None:
+        """Twins want to know what happens to the link, calls have to be answered, and messages taken; before
+        `start`."""
         self._client_twins = twins
         if calls is not None:
             self._parent.methods.serve_with(calls.serve)
+        if messages is not None:
+            self._parent.messages.serve_with(messages.serve)
 
     async def start(self, refresh_identities: Callable[[], None]) -> None:
         """Starts connecting.

@@ -347,6 +347,15 @@ class MqttHead:
             return None
         return self.sends.send(client.conn, method_topic(call.name, request_id), call.payload, CONTROL_QOS)
 
+    def send_message(
+        self, target: IdentityId, topic: str, payload: bytes, created_ms: int | None
+    ) -> asyncio.Future[str] | None:
+        """Sends a cloud-to-device message; what became of it, or None if the device is not connected here."""
+        client = self._connections.by_identity(target)
+        if client is None:
+            return None
+        return self.sends.send(client.conn, topic, payload, CONTROL_QOS, created_ms=created_ms)
+
     def deliver_desired(self, identity: IdentityId, version: int | None, patch: bytes) -> None:
         """Sends a desired patch to a client if it is connected here and subscribed."""
         client = self._connections.by_identity(identity)

@@ -180,7 +180,7 @@ def grants_for(identity: IdentityId, edge_device_id: str, model_id: str | None =
     of the topics of inputs; messages go to the one that the client subscribed to.
     """
     device_id, module_id = identity
-    bases = _base_topics(identity)
+    bases = base_topics(identity)
     telemetry_topics = tuple([f"{base}/messages/events" for base in bases])
     if module_id is None or device_id != edge_device_id:
         return GrantSpec(device_id, module_id, telemetry_topics, None, (), model_id)
@@ -188,8 +188,8 @@ def grants_for(identity: IdentityId, edge_device_id: str, model_id: str | None =
     return GrantSpec(device_id, module_id, telemetry_topics, f"{identity}/", topic_prefixes, model_id)
 
 
-def _base_topics(identity: IdentityId) -> tuple[str, ...]:
-    """As it is and, where that differs, percent-encoded."""
+def base_topics(identity: IdentityId) -> tuple[str, ...]:
+    """Where the topics of an identity begin: as it is and, where that differs, percent-encoded."""
     device_id, module_id = identity
     plain = _base_topic(device_id, module_id)
     if _PLAIN_ID(device_id) and (module_id is None or _PLAIN_ID(module_id)):

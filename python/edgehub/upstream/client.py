@@ -14,6 +14,7 @@ from edgehub.errors import EdgehubError
 from edgehub.upstream.backoff import Backoff
 from edgehub.upstream.connection import Phase, UpstreamConnection
 from edgehub.upstream.connectivity import Connectivity, State
+from edgehub.upstream.message_links import MessageLinks
 from edgehub.upstream.method_links import MethodLinks
 from edgehub.upstream.stats import UpstreamStats
 from edgehub.upstream.twin_calls import TwinCalls
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgehub.upstream.errors import UpstreamError
+    from edgehub.upstream.message_channel import MessageChannel, ParentMessage
     from edgehub.upstream.method_channel import MethodChannel, MethodRequest
     from edgehub.upstream.settings import UpstreamSettings
     from edgehub.upstream.source import LinkListener, UpstreamSource
@@ -126,6 +128,7 @@ class AmqpUpstream:
             lambda: self._connection, self.flush, settings.identity, settings.twin_requests_max
         )
         self.methods = MethodLinks(lambda: self._connection, self.flush)
+        self.messages = MessageLinks(lambda: self._connection, self.flush)
         self.stats.offline(self._loop.time())
 
     # ---- for the hub
@@ -162,6 +165,7 @@ class AmqpUpstream:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
         await self.methods.stop()
+        await self.messages.stop()
 
     def messages_ready(self) -> None:
         """There may be messages to take; cheap, call as often as you like."""
@@ -267,6 +271,7 @@ class AmqpUpstream:
         if self._connection is not None:
             self.twins.connection_up(self._connection)
             self.methods.connection_up(self._connection)
+            self.messages.connection_up(self._connection)
         if self._listener is not None:
             self._listener.link_up()
 
@@ -299,6 +304,10 @@ class AmqpUpstream:
     def method_request(self, channel: MethodChannel, request: MethodRequest) -> None:
         """The parent calls a method."""
         self.methods.requested(channel, request)
+
+    def cloud_message(self, channel: MessageChannel, message: ParentMessage) -> None:
+        """The parent has a message for a device that is followed."""
+        self.messages.received(channel, message)
 
     def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
         """Desired properties of an identity that is followed changed."""

@@ -31,6 +31,7 @@ from edgehub.protocol.amqp_options import EngineOptions
 from edgehub.protocol.cbs import CBS_ADDRESS, CbsError, encode_put_token, parse_response
 from edgehub.upstream.connectivity import Action, Connectivity
 from edgehub.upstream.errors import UpstreamError, UpstreamOffline
+from edgehub.upstream.message_pool import MessagePool
 from edgehub.upstream.method_pool import MethodPool
 from edgehub.upstream.senders import SenderPool
 from edgehub.upstream.twin_pool import TwinPool
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
     from edgehub.protocol.amqp_handles import AmqpLink
     from edgehub.protocol.amqp_types import Value
+    from edgehub.upstream.message_channel import MessageChannel, ParentMessage
     from edgehub.upstream.method_channel import MethodChannel, MethodRequest
     from edgehub.upstream.settings import UpstreamSettings
     from edgehub.upstream.source import UpstreamSource
@@ -89,6 +91,10 @@ class ConnectionOwner(Protocol):
         """The parent calls a method of a client that is followed, or of ours."""
         ...
 
+    def cloud_message(self, channel: MessageChannel, message: ParentMessage) -> None:
+        """The parent has a message for a device that is followed."""
+        ...
+
 
 class UpstreamConnection:
     """See the module.
@@ -131,6 +137,7 @@ class UpstreamConnection:
         self.pool = SenderPool(self.engine, source, settings, stats, self, random)
         self.twins = TwinPool(self.engine, settings, self, random)
         self.methods = MethodPool(self.engine, settings, self, random)
+        self.messages = MessagePool(self.engine, settings, self, random)
         self._token: Token | None = None
         self._token_at: float | None = None
         self._refusal_heard_at = float("-inf")
@@ -177,6 +184,7 @@ class UpstreamConnection:
         error = UpstreamOffline(f"the link to the parent hub is down: {reason}")
         self.twins.fail(error)
         self.methods.fail(error)
+        self.messages.fail(error)
 
     # ---- time
 
@@ -191,6 +199,7 @@ class UpstreamConnection:
             self.pool.deadline(),
             self.twins.deadline(),
             self.methods.deadline(),
+            self.messages.deadline(),
             self._connectivity.probe_at(),
         ]
         return min((time for time in times if time is not None), default=None)
@@ -213,6 +222,7 @@ class UpstreamConnection:
     def _on_deadline_up(self, now: float) -> None:
         self.twins.on_deadline(now)
         self.methods.on_deadline(now)
+        self.messages.on_deadline(now)
         self.pool.on_deadline(now)
         self._act(self._connectivity.on_deadline(now))
         self.pump(now)
@@ -321,6 +331,18 @@ class UpstreamConnection:
         """From the methods."""
         self._owner.method_request(channel, request)
 
+    # ---- cloud-to-device messages
+
+    def message_follow(self, identity: str, now: float, *, wanted: bool) -> None:
+        """Takes messages for a device, or no longer."""
+        if self.phase is Phase.UP:
+            self._now = now
+            self.messages.follow(identity, now, wanted=wanted)
+
+    def cloud_message(self, channel: MessageChannel, message: ParentMessage) -> None:
+        """From the messages."""
+        self._owner.cloud_message(channel, message)
+
     # ---- connectivity
 
     def operation_succeeded(self) -> None:
@@ -371,13 +393,17 @@ class UpstreamConnection:
         else:
             self.pool.on_credit(link, self._now)
 
-    def _pool_of(self, link: AmqpLink) -> TwinPool | MethodPool | None:
+    def _pool_of(self, link: AmqpLink) -> TwinPool | MethodPool | MessagePool | None:
         """The pool with the channel of a link; None for senders and for links that are given up."""
-        if self.twins.owns(link):
-            return self.twins
-        return self.methods if self.methods.owns(link) else None
+        for pool in (self.twins, self.methods, self.messages):
+            if pool.owns(link):
+                return pool
+        return None
 
     def _on_message(self, event: Received) -> None:
+        if self.messages.owns(event.link):
+            self.messages.on_transfer(event)
+            return
         event.delivery.accept()
         if event.link is self._cbs_in:
             self._on_cbs_answer(event.payload)

@@ -36,13 +36,15 @@ log = logging.getLogger(__name__)
 LINK_NAME: Final = "TelemetrySenderLink"
 API_VERSION: Final = "2020-09-30"
 _RESERVED_CHANNELS: Final = 4
+_KINDS: Final = 4
 _IDLE_CHECK_S: Final = 30.0
 NOT_IN_SCOPE: Final = AmqpFault(amqp_errors.NOT_FOUND, "the sender is not in the scope of this device")
 
 
 def sessions_share(wanted: int, engine: AmqpEngine) -> int:
-    """Sessions for senders, twins or methods: a third of what the parent allows, at most what we want."""
-    return min(wanted, (engine.sessions_max - _RESERVED_CHANNELS) // 3)
+    """Sessions for senders, twins, methods or messages: the same share of what the parent allows for each, at
+    most what we want."""
+    return min(wanted, (engine.sessions_max - _RESERVED_CHANNELS) // _KINDS)
 
 
 def link_properties(product_info: str, chain: str) -> dict[str, str]:

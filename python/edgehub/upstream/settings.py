@@ -52,6 +52,7 @@ class UpstreamSettings:
     :ivar twin_requests_max: twin operations on their way; more wait here.
     :ivar twin_sessions_max: twins in use; beyond, the one quiet longest is closed.
     :ivar method_sessions_max: clients that the parent can call; beyond, the one quiet longest is not.
+    :ivar message_sessions_max: devices that get messages of the cloud; beyond, as for methods.
     :ivar drain_s: time that `stop` gives to what is in flight.
     """
 
@@ -79,6 +80,7 @@ class UpstreamSettings:
     twin_requests_max: int = 100
     twin_sessions_max: int = SESSIONS_MAX
     method_sessions_max: int = SESSIONS_MAX
+    message_sessions_max: int = SESSIONS_MAX
     drain_s: float = 10.0
 
     def __post_init__(self) -> None:
