@@ -8,7 +8,7 @@ import tempfile
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from edgehub.protocol.amqp_engine import AmqpEngine
 from edgehub.protocol.amqp_events import (
@@ -26,6 +26,7 @@ from edgehub.protocol.sas import build_token, device_audience
 from iothub.amqp.connection import HubConnection
 from iothub.amqp.services import AmqpServices
 from iothub.auth import Authorizer
+from iothub.c2d.service import CloudToDevice
 from iothub.config import HubLimits
 from iothub.database import Database
 from iothub.methods.service import Methods
@@ -37,10 +38,12 @@ from iothub.telemetry.tail import Telemetry
 from iothub.twins.service import Twins
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from edgehub.protocol.amqp_errors import AmqpFault
     from edgehub.protocol.amqp_handles import AmqpLink, AmqpSession
+
+T = TypeVar("T")
 
 HOST = "hub.example.test"
 NOW = 1_767_225_600.0
@@ -57,11 +60,28 @@ class Clock:
         return self.now
 
 
+class CountingDatabase(Database):
+    """Knows whether work is under way.
+
+    :ivar unfinished: calls that have not come back.
+    """
+
+    unfinished = 0
+
+    async def run(self, work: Callable[[], T]) -> T:
+        self.unfinished += 1
+        try:
+            return await super().run(work)
+        finally:
+            self.unfinished -= 1
+
+
 @dataclass
 class Rig:
     """The parts of a hub."""
 
     clock: Clock
+    database: CountingDatabase
     registry: Registry
     twins: Twins
     telemetry: Telemetry
@@ -133,24 +153,26 @@ async def hub(folder: Path, limits: HubLimits | None = None) -> AsyncIterator[Ri
     clock = Clock()
     limits = limits or HubLimits()
     _copy_template(folder)
-    database = Database(folder / "hub.db")
+    database = CountingDatabase(folder / "hub.db")
     registry = Registry(database, clock)
     twins = Twins(database, clock)
     telemetry = Telemetry(folder / "telemetry.db", limits, clock)
     authorizer = Authorizer(registry, load_policies(database.engine), (HOST,), clock)
     methods = Methods(authorizer)
-    services = AmqpServices("iothub_test", "hub", limits, clock, authorizer, telemetry, twins, methods)
+    c2d = CloudToDevice(database, limits.c2d, clock)
+    services = AmqpServices("iothub_test", "hub", limits, clock, authorizer, telemetry, twins, methods, c2d)
     # Power cuts are not what these tests are about, and syncing is most of their time.
     with database.engine.connect() as connection:
         connection.exec_driver_sql("PRAGMA synchronous=OFF")
     telemetry.log._connection.execute("PRAGMA synchronous=OFF")
-    rig = Rig(clock, registry, twins, telemetry, authorizer, services)
+    rig = Rig(clock, database, registry, twins, telemetry, authorizer, services)
     registry.listen(rig.identity_changed)
     try:
         yield rig
     finally:
         for client in rig.clients:
             client.server.dispose()
+        await c2d.stop()
         await telemetry.close()
         database.close()
 
@@ -179,7 +201,10 @@ class Client:
                 self.engine.feed(back)
             events = self.engine.events()
             self.events += events
-            busy = bool(out or back or events or self.server._control_task or self.rig.telemetry._unfinished)
+            waits = (
+                self.server._control_task or self.rig.telemetry._unfinished or self.rig.database.unfinished
+            )
+            busy = bool(out or back or events or waits)
             quiet = 0 if busy else quiet + 1
             # Database and log work on threads; this hands the loop to their results.
             await asyncio.sleep(0.001 if busy and not out and not back else 0)

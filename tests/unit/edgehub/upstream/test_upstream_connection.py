@@ -19,6 +19,7 @@ from unit.edgehub.upstream.test_upstream_policy import settings
 from unit.edgehub.upstream.upstream_fakes import FakeSource, Hub
 
 if TYPE_CHECKING:
+    from edgehub.upstream.message_channel import MessageChannel, ParentMessage
     from edgehub.upstream.method_channel import MethodChannel, MethodRequest
 
 EVENTS = "/devices/{}/messages/events"
@@ -41,6 +42,7 @@ class Rig:
         self.answers: dict[int, TwinAnswer | UpstreamError] = {}
         self.desired: list[tuple[str, dict[str, Any]]] = []
         self.calls: list[tuple[MethodChannel, MethodRequest]] = []
+        self.messages: list[tuple[MessageChannel, ParentMessage]] = []
         self.link = UpstreamConnection(
             self.settings, self.source, self.stats, self.connectivity, self, Token("first", 3600.0),
             now=self.now, wall=0.0, random=lambda: 0.5,
@@ -63,6 +65,9 @@ class Rig:
 
     def method_request(self, channel: MethodChannel, request: MethodRequest) -> None:
         self.calls.append((channel, request))
+
+    def cloud_message(self, channel: MessageChannel, message: ParentMessage) -> None:
+        self.messages.append((channel, message))
 
     # moving
 
