@@ -42,8 +42,13 @@ class Listening:
         self.messages: asyncio.Queue[Any] = asyncio.Queue()
 
     async def __aenter__(self) -> Listening:
+        loop = asyncio.get_running_loop()
+
+        async def received(message: Any) -> None:
+            loop.call_soon_threadsafe(self.messages.put_nowait, message)
+
         await self.sdk.connect()
-        self.sdk.on_message_received = self.messages.put
+        self.sdk.on_message_received = received
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -96,7 +101,7 @@ async def test_a_message_with_all_its_properties(stack: Stack) -> None:
     assert await waiting(stack) == 0
     async with asyncio.timeout(PATIENCE_S):
         while not (records := json.loads(await c2d(stack, "feedback"))):
-            await asyncio.sleep(1)
+            await asyncio.sleep(1)  # noqa: ASYNC110 - it is due when time has passed
     assert [(record["originalMessageId"], record["statusCode"]) for record in records] == [
         ("m/17", "Success")
     ]

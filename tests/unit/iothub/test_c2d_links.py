@@ -1,4 +1,4 @@
-"""Cloud-to-device messages over AMQP: the device's link, and those of services (rows 28, 29, 94, 115, 118)."""
+"""Cloud-to-device messages over AMQP: links of devices and of services (rows 28, 29, 94, 115, 118)."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from urllib.parse import unquote
 from uuid import UUID
 
@@ -88,7 +89,5 @@ def test_a_bag_comes_apart_as_it_was_put_together(pairs: dict[str, str | None]) 
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(payload: bytes) -> None:
-    try:
+    with suppress(AmqpDecodeError):
         cloud_topic("devices/d", read_cloud_message(payload))
-    except AmqpDecodeError:
-        pass
