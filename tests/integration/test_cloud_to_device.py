@@ -8,12 +8,22 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from edgehub.demo.stack import Stack
 from edgehub.demo.topology import StackOptions
+from edgehub.protocol.sas import build_token, device_audience
+from testkit.wire import (
+    CONNACK,
+    PUBLISH,
+    WireClient,
+    connect_packet,
+    puback_packet,
+    subscribe_packet,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -99,9 +109,11 @@ async def test_a_message_with_all_its_properties(stack: Stack) -> None:
         assert await other.texts(1) == ["for the other"]
         assert leaf.messages.empty()
     assert await waiting(stack) == 0
-    async with asyncio.timeout(PATIENCE_S):
-        while not (records := json.loads(await c2d(stack, "feedback"))):
-            await asyncio.sleep(1)  # noqa: ASYNC110 - it is due when time has passed
+    for _ in range(int(PATIENCE_S)):
+        records = json.loads(await c2d(stack, "feedback"))
+        if records:
+            break
+        await asyncio.sleep(1)
     assert [(record["originalMessageId"], record["statusCode"]) for record in records] == [
         ("m/17", "Success")
     ]
@@ -125,3 +137,48 @@ async def test_messages_wait_while_the_device_the_link_or_the_hub_is_away(stack:
         assert await leaf.texts(1) == ["while the hub was down"]
         assert leaf.messages.empty()
     assert await waiting(stack) == 0
+
+
+def connect_raw(stack: Stack) -> WireClient:
+    """A connection of the leaf that acknowledges nothing by itself."""
+    identity = stack.identities["leaf"]
+    audience = device_audience(stack.iothub_name, "leaf")
+    token = build_token(audience, int(time.time()) + 600, key=identity.key)
+    client = WireClient(stack.places.mqtt_port, host=stack.places.hub_host, ca=stack.authority.file)
+    username = f"{stack.iothub_name}/leaf/?api-version=2021-04-12"
+    client.send(connect_packet("leaf", username, token, clean=False))
+    assert client.expect(CONNACK).code == 0
+    client.send(subscribe_packet("devices/leaf/messages/devicebound/#"))
+    return client
+
+
+def next_message(client: WireClient) -> tuple[int, bytes]:
+    """Packet id and body of the next message."""
+    while (got := client.receive()) is not None:
+        if got.kind == PUBLISH:
+            return got.message()[1:]
+    raise AssertionError("closed")
+
+
+async def test_a_takeover_loses_nothing(stack: Stack) -> None:
+    first = connect_raw(stack)
+    for text in ("one", "two"):
+        await c2d(stack, "send", "leaf", text)
+    (one, body) = await asyncio.to_thread(next_message, first)
+    assert body == b"one"
+    assert (await asyncio.to_thread(next_message, first))[1] == b"two"
+    first.send(puback_packet(one))
+    with connect_raw(stack) as second:
+        # The first is closed, and what it did not acknowledge comes again.
+        number, body = await asyncio.to_thread(next_message, second)
+        while body != b"two":
+            # The word of the first may have been on its way.
+            assert body == b"one"
+            second.send(puback_packet(number))
+            number, body = await asyncio.to_thread(next_message, second)
+        second.send(puback_packet(number))
+        assert await asyncio.to_thread(first.receive) is None
+        for _ in range(int(PATIENCE_S)):
+            if await waiting(stack) == 0:
+                break
+    first.socket.close()
