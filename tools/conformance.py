@@ -1,4 +1,4 @@
-"""Writes docs/conformance.md: what the conformance vectors hold and which tests run them.
+"""Writes docs/conformance.md: the conformance rows with the tests that show them, and the vectors.
 
 tools/conformance.py            # write the page
 tools/conformance.py --check    # exit code 1 if the page is not what it would be
@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from conformance_rows import row_tables
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "conformance.md"
 VECTORS = ROOT / "tests" / "vectors"
@@ -19,9 +21,15 @@ VECTORS = ROOT / "tests" / "vectors"
 HEAD = """<!-- Generated: make conformance -->
 # Conformance
 
-Behaviour that clients can see is written down as data, one row for each case, and every row is run; none is
-skipped. Where a row differs from the reference on purpose it says so, and [deviations.md](deviations.md)
-gives the reason. A file is read by each language that implements what it is about.
+What clients and services can see has a list of rows. A row is shown by tests that have its id in their name or text, or
+run vectors that are about it; all of them run with `make test`. "not yet" has none. Where we differ from the reference on purpose,
+[deviations.md](deviations.md) gives the reason. Rows of the AMQP head and of deployments come with these.
+
+"""
+
+VECTOR_HEAD = """## Vectors
+
+Behaviour that is data: one row for each case, and every row is run. A file is read by each language that implements what it is about.
 
 | file | rows | about | run by |
 |---|---|---|---|
@@ -60,13 +68,16 @@ def page() -> str:
     """The whole page."""
     texts = sources()
     lines = []
+    about_rows: list[tuple[Path, str]] = []
     for file in sorted(VECTORS.glob("*/*.json")):
         vectors = json.loads(file.read_text())
         about = vectors.get("about", "") if isinstance(vectors, dict) else ""
-        run_by = ", ".join(f"`{path}`" for path in readers(file, texts))
+        paths = readers(file, texts)
+        about_rows += [(ROOT / path, about) for path in paths]
+        run_by = ", ".join(f"`{path}`" for path in paths)
         shown = about.split(". ")[0].rstrip(".").replace("|", "\\|")
         lines.append(f"| `{file.parent.name}/{file.name}` | {rows_of(vectors)} | {shown} | {run_by} |")
-    return HEAD + "\n".join(lines) + "\n"
+    return HEAD + row_tables(about_rows) + "\n" + VECTOR_HEAD + "\n".join(lines) + "\n"
 
 
 def main() -> int:

@@ -91,7 +91,7 @@ async def reported_is(stack: Stack, device_id: str, module_id: str | None, wante
             await asyncio.sleep(0.05)
 
 
-async def test_a_twin_online_offline_and_online_again(stack: Stack) -> None:
+async def test_t_023_a_twin_online_offline_and_online_again(stack: Stack) -> None:
     async with SdkClient(stack, "leaf") as leaf:
         await stack.api.update_desired("leaf", None, {"interval": 5})
         assert (await leaf.sdk.get_twin())["desired"]["interval"] == 5

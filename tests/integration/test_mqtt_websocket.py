@@ -139,7 +139,7 @@ def take_until(module: WireClient, wanted: bytes) -> list[bytes]:
     return bodies
 
 
-async def test_publish_and_deliver(site: Site) -> None:
+async def test_m_064_publish_and_deliver(site: Site) -> None:
     device, module = await site.client("leaf"), await site.client(f"{EDGE}/m")
     await module.send(subscribe_packet(INPUTS))
     await module.expect(SUBACK)
@@ -218,7 +218,7 @@ async def test_wills(site: Site, module: WireClient, end: str, published: bool) 
     await device.websocket.close()
 
 
-async def test_the_newest_connection_wins_whatever_its_transport(site: Site) -> None:
+async def test_m_059_the_newest_connection_wins_whatever_its_transport(site: Site) -> None:
     with site.hub.client("leaf") as tcp:
         web = await site.client("leaf")
         await asyncio.to_thread(tcp.expect_closed)

@@ -106,7 +106,7 @@ fn long_connects_share_room_and_are_read_in_turn() {
 }
 
 #[test]
-fn room_comes_back_from_those_that_time_out_or_leave() {
+fn m_005_room_comes_back_from_those_that_time_out_or_leave() {
     let mut world = world();
     let long = long_connect(30_000);
     let ids: Vec<ConnId> = (0..4).map(|_| world.open()).collect();

@@ -161,7 +161,7 @@ impl Book {
         (tx, line, (!came_back).then_some(rank))
     }
 
-    /// First deliveries keep the order of one connection. A message that was acknowledged comes before all that arrived
+    /// First deliveries keep the order of one connection (M-060). A message that was acknowledged comes before all that arrived
     /// after that, on whatever connection.
     fn check_order(&mut self, line: Line, sent: &Sent, arrived: usize) {
         let newest = self.newest_of_link.entry((line, sent.link)).or_insert(0);

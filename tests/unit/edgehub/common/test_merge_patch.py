@@ -37,7 +37,9 @@ patches = st.dictionaries(keys, values, max_size=3)
         ({}, {"a": {"b": None}}, {"a": {}}),
     ],
 )
-def test_rows_99_to_101_merge(before: dict[str, Any], patch: dict[str, Any], after: dict[str, Any]) -> None:
+def test_rows_99_to_101_t_012_merge(
+    before: dict[str, Any], patch: dict[str, Any], after: dict[str, Any]
+) -> None:
     kept = dict(before)
     assert merge(before, patch) == after
     assert before == kept

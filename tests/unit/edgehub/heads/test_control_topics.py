@@ -35,7 +35,7 @@ def replace_twins(
     monkeypatch.setattr(bench.head._control._twins, name, step)
 
 
-async def test_a_read_is_acknowledged_and_then_answered(bench: HeadBench) -> None:
+async def test_m_045_m_052_a_read_is_acknowledged_and_then_answered(bench: HeadBench) -> None:
     assert bench.feed(PublishEvent(1, 9, GET.format("r1"), b" ", 1)) == ["puback 1 9"]
     assert await bench.settle() == [
         'send 1 $iothub/twin/res/200/?$rid=r1 b\'{"desired":{},"reported":{}}\' qos1'
@@ -45,7 +45,7 @@ async def test_a_read_is_acknowledged_and_then_answered(bench: HeadBench) -> Non
     assert call.startswith("send 1 $iothub/twin/res/200/?$rid=ä%20 ")
 
 
-async def test_a_patch_is_answered_and_acknowledged_when_it_is_stored(bench: HeadBench) -> None:
+async def test_m_046_a_patch_is_answered_and_acknowledged_when_it_is_stored(bench: HeadBench) -> None:
     stored = asyncio.Event()
 
     async def report(identity: IdentityId, payload: bytes) -> None:
@@ -76,7 +76,7 @@ async def test_m_048_a_patch_without_request_id_is_acknowledged(bench: HeadBench
 
 
 @pytest.mark.parametrize("payload", [b"", b"{", b"[]", b'{"a.b":1}', b'{"a":[null]}'])
-async def test_a_bad_patch_is_answered_with_400(bench: HeadBench, payload: bytes) -> None:
+async def test_m_047_a_bad_patch_is_answered_with_400(bench: HeadBench, payload: bytes) -> None:
     bench.feed(PublishEvent(1, 4, PATCH + "?$rid=r", payload, 1))
     assert await bench.settle() == ["send 1 $iothub/twin/res/400/?$rid=r b'' qos1", "puback 1 4"]
 
@@ -150,7 +150,7 @@ async def test_other_control_topics_are_acknowledged(bench: HeadBench, topic: st
     assert bench.feed(PublishEvent(1, 0, topic)) == ["request_done 1"]
 
 
-async def test_desired_patches_go_to_the_connection_of_the_identity(bench: HeadBench) -> None:
+async def test_m_051_desired_patches_go_to_the_connection_of_the_identity(bench: HeadBench) -> None:
     identity = next(iter(bench.connections)).identity
     bench.head.deliver_desired(identity, 7, b'{"a":1}')
     bench.head.deliver_desired(identity, None, b"{}")

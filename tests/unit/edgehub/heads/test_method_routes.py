@@ -84,7 +84,7 @@ async def door(server: TrustedServer, tmp_path: Path) -> AsyncIterator[Door]:
 @pytest.mark.parametrize(
     ("path", "conn"), [("/twins/leaf/methods", 1), ("/twins/edge1/modules/n/methods", 2)]
 )
-async def test_h_001_a_call_reaches_its_target(door: Door, path: str, conn: int) -> None:
+async def test_h_001_m_042_a_call_reaches_its_target(door: Door, path: str, conn: int) -> None:
     calling = asyncio.create_task(door.call(path))
     request, request_id = await door.request_of(conn)
     assert request == '$iothub/methods/POST/reset/ {"x": 1}'

@@ -100,7 +100,7 @@ async def test_m_018_a_password_wins_over_a_certificate(bench: HeadBench) -> Non
 
 
 @pytest.mark.parametrize("ttl_s", [-301, -100_000])
-async def test_an_expired_token_is_refused_at_once(bench: HeadBench, ttl_s: int) -> None:
+async def test_m_016_an_expired_token_is_refused_at_once(bench: HeadBench, ttl_s: int) -> None:
     token = token_for("leaf", bench.clock, ttl_s=ttl_s).encode()
     assert bench.connect(1, "leaf", password=token) == ["refuse 1 5"]
 
@@ -136,7 +136,7 @@ async def test_a_client_that_leaves_while_it_waits_gets_no_answer(bench: HeadBen
     assert bench.connections.count == 0
 
 
-async def test_packets_behind_a_waiting_connect_are_served_after_it(bench: HeadBench) -> None:
+async def test_m_007_packets_behind_a_waiting_connect_are_served_after_it(bench: HeadBench) -> None:
     bench.api.put(sas_identity("fresh"))
     bench.connect(1, "fresh", clean_session=True)
     assert bench.feed(SubscribeEvent(1, 2, [("a", 1)])) == []
@@ -156,7 +156,7 @@ async def test_the_number_of_waiting_clients_is_bounded(
     assert bench.connect(6, "ghost6") == []
 
 
-async def test_a_client_behind_a_child_edge_device() -> None:
+async def test_m_019_a_client_behind_a_child_edge_device() -> None:
     bench = HeadBench(())
     scope2 = "s2"
     bench.cache.replace_all(
@@ -192,7 +192,7 @@ async def test_an_unforeseen_failure_before_the_connack_gives_code_3(
     assert bench.feed(PublishEvent(3, 1, "$iothub/twin/GET/?$rid=1", b"", 1)) == ["close 3 internal error"]
 
 
-async def test_client_101_of_100_is_refused() -> None:
+async def test_i_020_client_101_of_100_is_refused() -> None:
     bench = HeadBench(["a", "b", "c"], clients_max=2)
     assert bench.connect(1, "a") == ["accept 1"]
     assert bench.connect(2, "b") == ["accept 2"]
@@ -213,7 +213,7 @@ async def test_hubs_below_do_not_count_as_clients() -> None:
 # Sessions
 
 
-async def test_a_session_comes_back(bench: HeadBench) -> None:
+async def test_m_021_m_023_a_session_comes_back(bench: HeadBench) -> None:
     assert bench.connect(1, "edge1/m") == ["accept 1"]
     assert bench.feed(SubscribeEvent(1, 5, [(INPUTS, 1), ("$iothub/twin/res/#", 0)])) == [
         "suback 1 5 0100 inputs_active"
@@ -236,7 +236,7 @@ async def test_a_session_without_subscribe_is_not_kept(bench: HeadBench) -> None
     assert bench.connect(3, "leaf") == ["accept 3 session_present"]
 
 
-async def test_a_clean_session_forgets(bench: HeadBench) -> None:
+async def test_m_022_a_clean_session_forgets(bench: HeadBench) -> None:
     bench.connect(1, "leaf")
     bench.feed(SubscribeEvent(1, 1, [("a", 1)]))
     bench.closed(1)
@@ -258,7 +258,7 @@ async def test_a_taken_over_client_leaves_its_session_behind(bench: HeadBench) -
     assert bench.connect(3, "leaf") == ["accept 3 session_present a:1"]
 
 
-async def test_a_session_survives_a_restart_and_is_durable_before_the_suback(tmp_path: Path) -> None:
+async def test_m_021_a_session_survives_a_restart_and_is_durable_before_the_suback(tmp_path: Path) -> None:
     state = SqliteState(tmp_path / "state.db")
     bench = HeadBench(state=state)
     bench.connect(1, "leaf")
@@ -345,7 +345,7 @@ async def test_a_damaged_session_starts_anew(caplog: pytest.LogCaptureFixture) -
     assert "Session of leaf starts anew" in caplog.text
 
 
-async def test_filters_nobody_serves_are_granted_and_told_once(
+async def test_m_024_filters_nobody_serves_are_granted_and_told_once(
     bench: HeadBench, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")

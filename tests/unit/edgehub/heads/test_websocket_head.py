@@ -103,7 +103,7 @@ def test_the_first_known_sub_protocol_wins(offered: list[str], chosen: str | Non
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_any_path_is_upgraded(bench: Bench, path: str) -> None:
+async def test_h_018_any_path_is_upgraded(bench: Bench, path: str) -> None:
     client = await bench.connect(path)
     assert client.protocol == "mqtt"
     await until(lambda: bool(bench.core.adopted))
@@ -123,7 +123,7 @@ async def test_the_spelling_of_the_client_is_echoed(bench: Bench, offered: str) 
 
 
 @pytest.mark.parametrize("headers", [{}, {"Sec-WebSocket-Protocol": "AMQPWSB10"}])
-async def test_no_known_sub_protocol_gives_400(bench: Bench, headers: dict[str, str]) -> None:
+async def test_h_019_no_known_sub_protocol_gives_400(bench: Bench, headers: dict[str, str]) -> None:
     upgrade = {
         "Upgrade": "WebSocket",
         "Connection": "Upgrade",

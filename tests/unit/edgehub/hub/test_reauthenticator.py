@@ -24,7 +24,7 @@ async def test_good_clients_stay(bench: HeadBench) -> None:
     assert bench.calls() == []
 
 
-async def test_an_expired_token_ends_the_connection(bench: HeadBench) -> None:
+async def test_i_016_an_expired_token_ends_the_connection(bench: HeadBench) -> None:
     bench.connect(9, "other", password=token_for("other", bench.clock, ttl_s=60).encode())
     bench.calls()
     bench.clock.advance(60 + 299)
@@ -41,7 +41,7 @@ async def refresh(bench: HeadBench) -> list[str]:
     return bench.calls()
 
 
-async def test_a_removed_identity_is_closed(bench: HeadBench) -> None:
+async def test_i_014_a_removed_identity_is_closed(bench: HeadBench) -> None:
     bench.api.remove("leaf/m")
     assert await refresh(bench) == ["close 1 identity removed"]
 
@@ -52,7 +52,7 @@ async def test_a_removed_device_closes_its_modules_too(bench: HeadBench) -> None
     assert sorted(await refresh(bench)) == ["close 0 identity removed", "close 1 identity removed"]
 
 
-async def test_a_changed_key_closes_who_used_it(bench: HeadBench) -> None:
+async def test_i_015_a_changed_key_closes_who_used_it(bench: HeadBench) -> None:
     bench.api.put(dataclasses.replace(sas_identity("other"), keys=(key_of("new"),)))
     assert await refresh(bench) == ["close 2 reauthentication failed: the signature does not match"]
 

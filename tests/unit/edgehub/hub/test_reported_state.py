@@ -53,7 +53,7 @@ def test_a_status_without_version() -> None:
     assert state.take() == {"lastDesiredStatus": {"code": 200, "description": ""}, "clients": {}}
 
 
-def test_a_device_disappears_and_a_module_stays() -> None:
+def test_i_022_a_device_disappears_and_a_module_stays() -> None:
     state = started()
     for identity in (DEVICE, MODULE):
         state.connected(identity, NOW_S)
@@ -114,7 +114,7 @@ def test_a_patch_that_failed_is_sent_again_with_what_came_after() -> None:
         (IdentityId("plain-1_x"), "plain-1_x"),
     ],
 )
-def test_keys(identity: IdentityId, key: str) -> None:
+def test_i_023_keys(identity: IdentityId, key: str) -> None:
     assert client_key(identity) == key
 
 

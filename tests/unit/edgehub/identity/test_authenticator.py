@@ -95,7 +95,7 @@ def test_both_keys_are_accepted(bench: Bench, identity: str, which: str) -> None
 
 
 @pytest.mark.parametrize("host", [HUB_HOST, HUB_HOST.upper(), "gateway.local"])
-def test_both_hosts_are_accepted_in_any_case(bench: Bench, host: str) -> None:
+def test_i_002_both_hosts_are_accepted_in_any_case(bench: Bench, host: str) -> None:
     assert bench.check("leaf", token_for("leaf", bench.clock, host=host)).accepted
 
 
@@ -123,7 +123,9 @@ def test_another_host_is_refused_for_good(bench: Bench) -> None:
         ("leaf/m", "edge1", "edge1", False),
     ],
 )
-def test_audience_and_signer(bench: Bench, identity: str, audience: str, signer: str, accepted: bool) -> None:
+def test_i_003_i_004_audience_and_signer(
+    bench: Bench, identity: str, audience: str, signer: str, accepted: bool
+) -> None:
     token = token_for(identity, bench.clock, audience=audience, signer=signer)
     assert bench.check(identity, token).accepted is accepted
 
@@ -158,7 +160,7 @@ def test_ids_of_the_audience_are_compared_in_any_case(bench: Bench) -> None:
     assert bench.check("leaf", token).accepted
 
 
-def test_a_disabled_device_and_its_modules_are_refused(bench: Bench) -> None:
+def test_i_007_a_disabled_device_and_its_modules_are_refused(bench: Bench) -> None:
     bench.put(sas_identity("leaf", enabled=False))
     for identity in ("leaf", "leaf/m"):
         verdict = bench.check(identity, token_for(identity, bench.clock))
@@ -205,7 +207,7 @@ def test_a_child_speaks_for_its_clients(bench: Bench, identity: str, chain: str,
         ("deep", "deep;edge2;edge2", "edge2/$edgeHub"),
     ],
 )
-def test_others_do_not(bench: Bench, identity: str, chain: str, signer: str) -> None:
+def test_i_017_others_do_not(bench: Bench, identity: str, chain: str, signer: str) -> None:
     token = token_for(signer, bench.clock)
     assert not bench.check(identity, token, chain).accepted
 
@@ -222,7 +224,7 @@ def test_chains_are_ignored_when_nesting_is_off() -> None:
     assert bench.check("deep", token_for("deep", bench.clock), "deep;edge2").accepted
 
 
-async def test_an_unknown_identity_is_asked_for_once_and_then_accepted(bench: Bench) -> None:
+async def test_i_011_an_unknown_identity_is_asked_for_once_and_then_accepted(bench: Bench) -> None:
     ghost = sas_identity("ghost")
     bench.refresher.one[ghost.id] = [ghost]
     verdict = await bench.authenticate("ghost", token_for("ghost", bench.clock))

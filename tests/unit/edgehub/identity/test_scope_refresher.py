@@ -62,7 +62,7 @@ async def test_the_first_refresh_fills_cache_and_disk() -> None:
     assert [key for key, _ in bench.state.items(BUCKET)] == ["edge1", "edge1/m", "leaf"]
 
 
-async def test_secrets_are_not_on_disk_in_clear() -> None:
+async def test_i_018_secrets_are_not_on_disk_in_clear() -> None:
     bench = Bench()
     await bench.refresher.refresh_all()
     stored = b"".join(value for _, value in bench.state.items(BUCKET))
@@ -70,7 +70,7 @@ async def test_secrets_are_not_on_disk_in_clear() -> None:
     assert b"leaf" not in stored
 
 
-async def test_a_restart_offline_knows_everybody() -> None:
+async def test_i_013_a_restart_offline_knows_everybody() -> None:
     first = Bench()
     await first.refresher.refresh_all()
     second = Bench(state=first.state)
@@ -136,7 +136,7 @@ async def test_a_failed_refresh_keeps_everything(caplog: pytest.LogCaptureFixtur
     assert bench.cache.get(LEAF) is not None
 
 
-async def test_one_identity_is_asked_for_at_most_once_per_gap() -> None:
+async def test_i_012_one_identity_is_asked_for_at_most_once_per_gap() -> None:
     bench = Bench()
     await bench.refresher.refresh_one(LEAF)
     assert bench.api.asked == []

@@ -22,7 +22,7 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
         yield opened
 
 
-async def test_both_paths_and_no_other(session: aiohttp.ClientSession) -> None:
+async def test_h_021_both_paths_and_no_other(session: aiohttp.ClientSession) -> None:
     health = Health()
     server = MetricsServer(health, lambda: b"# text\n")
     port = await server.start("", 0)

@@ -73,7 +73,9 @@ def test_a_good_request_keeps_the_token_as_sent() -> None:
         ("dev", NAME, b"\xff\xfe", 5),
     ],
 )
-def test_refusals_in_order(client_id: str, username: str | None, password: bytes | None, code: int) -> None:
+def test_m_013_to_m_015_refusals_in_order(
+    client_id: str, username: str | None, password: bytes | None, code: int
+) -> None:
     with pytest.raises(ConnectRefusedError) as refusal:
         read_connect(client_id, username, password)
     assert refusal.value.code == code

@@ -47,7 +47,7 @@ def test_twin_topics(vector: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("vector", CONTROL["method"], ids=lambda vector: vector["topic"])
-def test_method_response_topics(vector: dict[str, Any]) -> None:
+def test_m_043_method_response_topics(vector: dict[str, Any]) -> None:
     if "closes" in vector:
         with pytest.raises(TopicError) as error:
             parse_method_response(vector["topic"])
