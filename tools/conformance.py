@@ -21,15 +21,17 @@ VECTORS = ROOT / "tests" / "vectors"
 HEAD = """<!-- Generated: make conformance -->
 # Conformance
 
-What clients and services can see has a list of rows. A row is shown by tests that have its id in their name or text, or
-run vectors that are about it; all of them run with `make test`. "not yet" has none. Where we differ from the reference on purpose,
-[deviations.md](deviations.md) gives the reason. Rows of the AMQP head and of deployments come with these.
+What clients and services can see has a list of rows. A row is shown by tests that have its id in their name or
+text, or run vectors that are about it; all of them run with `make test`. "not yet" has none. Where we differ from
+the reference on purpose, [deviations.md](deviations.md) gives the reason. Rows of the AMQP head and of deployments
+come with these.
 
 """
 
 VECTOR_HEAD = """## Vectors
 
-Behaviour that is data: one row for each case, and every row is run. A file is read by each language that implements what it is about.
+Behaviour that is data: one row for each case, and every row is run. A file is read by each language that
+implements what it is about.
 
 | file | rows | about | run by |
 |---|---|---|---|

@@ -1,4 +1,4 @@
-"""Finds the tests of each conformance row: those that have its id in their name, their text or their vectors."""
+"""Finds the tests of each conformance row: its id is in their name, their text or their vectors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ROWS = ROOT / "tests" / "conformance"
 
 HEAD_ID = r"([MAHIT])[-_](\d{3})(?!\d)"
-HEADS = re.compile(rf"(?<![a-z0-9]){HEAD_ID}(?: to (?:\1-)?(\d{{3}}))?", re.IGNORECASE)
+HEADS = re.compile(rf"(?<![a-z0-9]){HEAD_ID}(?:(?: to |_to_)(?:\1[-_])?(\d{{3}}))?", re.IGNORECASE)
 IOTHUB = re.compile(r"rows?[ _](\d+(?:(?:, | and |_and_|, and |_)\d+|(?: to |_to_)\d+)*)(?![0-9a-z])")
 SHOWN_MAX = 2
 
