@@ -84,7 +84,7 @@ async def test_policy_tokens(rig: Rig) -> None:
     assert await client.send(link, b"x") == "accepted"
 
 
-async def test_a_lower_cased_audience_is_matched_by_its_name(rig: Rig) -> None:
+async def test_row_73_a_lower_cased_audience_is_matched_by_its_name(rig: Rig) -> None:
     """Row 3: the id's case comes from the name beside the token."""
     await rig.device("Dev1")
     identity = await rig.registry.identity("Dev1", None)
