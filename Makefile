@@ -15,7 +15,7 @@ MEMORY_ARGS ?=
 SOAK_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check lint-rust lint-python types stubs imports fmt test-rust test-python test-bench crash bench bench-router bench-store bench-hub bench-memory bench-connects memory soak performance load lock settings conformance fuzz fuzz-seeds clean
+.PHONY: help setup setup-node run test check lint-rust lint-python types stubs imports fmt test-rust test-python test-bench crash bench bench-router bench-store bench-hub bench-memory bench-connects memory soak performance load lock settings conformance fuzz fuzz-seeds clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,12 @@ $(STAMPS)/core: $(STAMPS)/venv $(RUST_SOURCES) pyproject.toml
 	@echo "building the extension (some minutes the first time)"
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/maturin develop --release --locked
 	@touch $@
+
+$(STAMPS)/node: tests/sdk/node/package-lock.json
+	npm ci --prefix tests/sdk/node --no-audit --no-fund --loglevel=error
+	@mkdir -p $(STAMPS) && touch $@
+
+setup-node: $(STAMPS)/node ## Install the Node SDK, which the scenarios of tests/sdk command
 
 setup: $(STAMPS)/core ## Make the virtual environment and build the extension
 
@@ -66,7 +72,7 @@ fmt: $(STAMPS)/venv ## Format Rust and Python
 test-rust: ## Unit, property and crash tests of the crates
 	cargo test --workspace --locked --quiet $(CARGO_TEST_FLAGS)
 
-test-python: $(STAMPS)/core ## Unit and integration tests of the Python side
+test-python: $(STAMPS)/core $(if $(shell command -v npm),$(STAMPS)/node) ## Unit and integration tests of the Python side
 	@# Real processes on a busy machine: what failed is run once more, alone, and must pass then.
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS) || { \
 		echo "some tests failed; running these once more"; \
