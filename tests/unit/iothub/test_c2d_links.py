@@ -229,9 +229,7 @@ async def test_a_service_sends(rig: Rig, address: str) -> None:
         ({"properties": {"to": TO.format("d1"), "absolute_expiry_time": 1}}, amqp_errors.ARGUMENT_ERROR),
     ],
 )
-async def test_row_118_what_must_not_be_sent(
-    rig: Rig, message: dict[str, Any], condition: str
-) -> None:
+async def test_row_118_what_must_not_be_sent(rig: Rig, message: dict[str, Any], condition: str) -> None:
     client = await service(rig)
     link = await client.sender("/messages/devicebound")
     assert await client.send(link, b"", **message) == condition
