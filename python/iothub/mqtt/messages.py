@@ -1,4 +1,7 @@
-"""Cloud-to-device messages to a client on MQTT (section 5.2; row 54): PUBACK completes, leaving gives back."""
+"""Cloud-to-device messages to a client on MQTT (section 5.2; row 54).
+
+PUBACK completes a message; a client that leaves gives back what it did not acknowledge.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ if TYPE_CHECKING:
 WINDOW: Final = 10
 """Messages on their way to one client; the next waits in its queue."""
 BUSY_S: Final = 5.0
-"""A client that does not read is left alone for so long."""
+"""A client that does not read, or whose filter is for somebody else, is left alone for so long."""
 
 log = logging.getLogger(__name__)
 
@@ -94,14 +97,15 @@ class DeviceMessages:
         if outcome == "no_subscription" and len(base_topics(self._identity)) > 1:
             sent = self._publish(delivery, 1)
             outcome = "closed" if sent is None else await sent
-        if outcome == "overflow":
+        if outcome == "closed":
+            self.stop()
+        elif outcome in ("overflow", "no_subscription"):
             await asyncio.sleep(BUSY_S)
         device_id, token = self._identity.device_id, delivery.lock_token
         try:
             if outcome in ("acked", "sent"):
                 await self._c2d.complete(device_id, token)
             elif outcome in ("closed", "overflow", "no_subscription"):
-                # Without filter: it was withdrawn meanwhile, and the message waits for the next one.
                 self._give_back(delivery)
             else:
                 log.warning("Device %s: a message is rejected: %s", self._identity, outcome)

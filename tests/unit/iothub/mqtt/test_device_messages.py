@@ -51,6 +51,13 @@ class Wire:
         await self.settle()
 
 
+async def _turn() -> None:
+    """One turn of the loop, a thousandth of a second long."""
+    turned = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(0.001, turned.set_result, None)
+    await turned
+
+
 @pytest.fixture
 async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
     async with hub(tmp_path) as made:
@@ -94,7 +101,10 @@ async def test_the_window_is_bounded(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("outcome", ["closed", "no_subscription"])
-async def test_what_was_not_acknowledged_goes_to_the_next(rig: Rig, outcome: str) -> None:
+async def test_what_was_not_acknowledged_goes_to_the_next(
+    rig: Rig, outcome: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(messages, "BUSY_S", 0.0)
     await send(rig, "1")
     first = Wire(rig)
     await first.settle()
@@ -133,6 +143,24 @@ async def test_who_is_gone_gets_nothing(rig: Rig) -> None:
     wire.messages.stop()
     await wire.settle()
     assert await left(rig) == 1
+
+
+async def test_a_filter_for_somebody_else_does_not_turn_in_circles(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = asyncio.Event()
+    monkeypatch.setattr(messages.asyncio, "sleep", lambda _seconds: waits.wait())
+    await send(rig, "1")
+    wire = Wire(rig)
+    while not wire.open:
+        await _turn()
+    wire.open.pop(0).set_result("no_subscription")
+    for _ in range(100):
+        await _turn()
+    assert len(wire.sent) == 1
+    wire.messages.stop()
+    waits.set()
+    await _turn()
 
 
 async def test_ids_that_the_client_may_spell_in_two_ways(rig: Rig) -> None:
