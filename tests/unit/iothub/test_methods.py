@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import msgspec
 import pytest
 
 from edgehub.common.method_calls import MethodAnswer
@@ -139,6 +140,30 @@ async def test_odd_answers_are_ignored(rig: Rig) -> None:
     assert not task.done()
     await pair.answer(call.correlation_id, b"", IoThub_status=Int(200))
     assert await task == MethodAnswer(200, b"")
+
+
+async def test_row_110_no_answer(rig: Rig) -> None:
+    await (await connected(rig)).method_pair(METHODS.format("d1"))
+    request = msgspec.structs.replace(parse_invocation(b'{"methodName":"reset"}'), responseTimeoutInSeconds=0)
+    task = asyncio.create_task(rig.services.methods.invoke(KEY, request))
+    assert await error_of(task) is ErrorCode.GatewayTimeout
+
+
+@pytest.mark.parametrize("status", [500, 404, 0, -1])
+async def test_row_111_a_target_s_own_status_is_an_answer(rig: Rig, status: int) -> None:
+    pair = await (await connected(rig)).method_pair(METHODS.format("d1"))
+    task = invoke(rig)
+    (call,) = await pair.calls()
+    await pair.answer(call.correlation_id, IoThub_status=Int(status))
+    assert (await task).status == status
+
+
+async def test_row_113_the_payload_has_a_limit() -> None:
+    fits = b'{"methodName":"m","payload":"%b"}' % (b"x" * (131_072 - 2))
+    assert len(parse_invocation(fits).payload) == 131_072
+    with pytest.raises(HubError) as caught:
+        parse_invocation(fits.replace(b'"xx', b'"xxx'))
+    assert caught.value.code is ErrorCode.ArgumentInvalid
 
 
 async def test_unknown_and_disabled_devices(rig: Rig) -> None:
