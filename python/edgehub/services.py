@@ -173,8 +173,8 @@ class Services:
         if settings.mqtt.enabled:
             self._clients = self._make_clients(core, state, sealer)
             if self._upstream is not None:
-                clients = self._clients
-                self._upstream.serve(clients.twins, clients.parent_calls, clients.messages)
+                parts = self._clients
+                self._upstream.serve(parts.twins, parts.parent_calls, parts.messages)
 
     def load_configuration(self) -> None:
         """Applies the configuration that is at hand: of a file, of the settings, or the last good one.

@@ -68,7 +68,8 @@ class Driver:
     async def send(self, order: dict[str, Any]) -> None:
         from azure.iot.device import Message
 
-        message: Any = Message(order["body"], message_id=order["message_id"])
+        make: Any = Message
+        message = make(order["body"], message_id=order["message_id"])
         message.custom_properties.update(order.get("properties") or {})
         if order.get("output"):
             await self._client.send_message_to_output(message, order["output"])

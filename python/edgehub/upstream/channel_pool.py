@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from edgehub.protocol.amqp_engine import AmqpEngine
     from edgehub.protocol.amqp_errors import AmqpFault
+    from edgehub.protocol.amqp_events import Received
     from edgehub.protocol.amqp_handles import AmqpLink, AmqpSession
     from edgehub.upstream.settings import UpstreamSettings
 
@@ -52,8 +53,8 @@ class Channel(Protocol):
         """The parent granted credit."""
         ...
 
-    def on_message(self, payload: bytes) -> None:
-        """A message came."""
+    def on_message(self, event: Received) -> None:
+        """A message came, which has to be settled."""
         ...
 
     def deadline(self) -> float | None:
@@ -211,11 +212,11 @@ class ChannelPool(Generic[C]):
         """The parent granted credit."""
         link.tag.on_credit()
 
-    def on_message(self, link: AmqpLink, payload: bytes, now: float) -> None:
+    def on_message(self, event: Received, now: float) -> None:
         """A message came on a channel."""
         self._now = now
-        channel: C = link.tag
-        channel.on_message(payload)
+        channel: C = event.link.tag
+        channel.on_message(event)
         if not channel.waiting:
             self._busy.pop(channel.identity, None)
 

@@ -401,14 +401,13 @@ class UpstreamConnection:
         return None
 
     def _on_message(self, event: Received) -> None:
-        if self.messages.owns(event.link):
-            self.messages.on_transfer(event)
+        pool = self._pool_of(event.link)
+        if pool is not None:
+            pool.on_message(event, self._now)
             return
         event.delivery.accept()
         if event.link is self._cbs_in:
             self._on_cbs_answer(event.payload)
-        elif (pool := self._pool_of(event.link)) is not None:
-            pool.on_message(event.link, event.payload, self._now)
 
     def _on_rare(self, event: Value) -> None:
         if isinstance(event, LinkAttached):

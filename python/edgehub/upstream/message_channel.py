@@ -16,6 +16,7 @@ from edgehub.protocol.amqp_types import AmqpDecodeError
 from edgehub.protocol.cloud_messages import CloudMessage, Settlement, read_cloud_message
 
 if TYPE_CHECKING:
+    from edgehub.protocol.amqp_events import Received
     from edgehub.protocol.amqp_handles import AmqpDelivery, AmqpLink, AmqpSession
     from edgehub.upstream.errors import UpstreamError
 
@@ -81,17 +82,17 @@ class MessageChannel:
     def on_credit(self) -> None:
         """We send nothing here."""
 
-    def on_transfer(self, delivery: AmqpDelivery, payload: bytes) -> None:
+    def on_message(self, event: Received) -> None:
         """A message. What cannot be read is rejected: another try would not cure it."""
         try:
-            message = read_cloud_message(payload)
+            message = read_cloud_message(event.payload)
         except AmqpDecodeError as error:
             log.warning("the parent hub sent a message for %s that cannot be read: %s", self.identity, error)
-            delivery.reject(AmqpFault(amqp_errors.DECODE_ERROR, str(error)))
+            event.delivery.reject(AmqpFault(amqp_errors.DECODE_ERROR, str(error)))
             self._link.grant(1)
             return
         self._unsettled += 1
-        self._owner.cloud_message(self, ParentMessage(self.identity, message, delivery))
+        self._owner.cloud_message(self, ParentMessage(self.identity, message, event.delivery))
 
     def settle(self, message: ParentMessage, settlement: Settlement) -> bool:
         """Ends a message; False if the link is gone meanwhile."""

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgehub.protocol.amqp_engine import AmqpEngine
-    from edgehub.protocol.amqp_events import Received
     from edgehub.protocol.amqp_handles import AmqpLink, AmqpSession
     from edgehub.upstream.settings import UpstreamSettings
 
@@ -60,10 +59,6 @@ class MessagePool(ChannelPool[MessageChannel]):
         if not link.remote_refused:
             self._works(link.tag.identity)
         super().on_attached(link)
-
-    def on_transfer(self, event: Received) -> None:
-        """A message came on a channel."""
-        event.link.tag.on_transfer(event.delivery, event.payload)
 
     def cloud_message(self, channel: MessageChannel, message: ParentMessage) -> None:
         """From a channel."""

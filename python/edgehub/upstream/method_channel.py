@@ -13,6 +13,7 @@ from edgehub.protocol.amqp_names import METHOD_NAME, METHOD_STATUS
 from edgehub.protocol.amqp_types import AmqpDecodeError, Int
 
 if TYPE_CHECKING:
+    from edgehub.protocol.amqp_events import Received
     from edgehub.protocol.amqp_handles import AmqpLink, AmqpSession
     from edgehub.protocol.amqp_types import Value
     from edgehub.upstream.errors import UpstreamError
@@ -85,10 +86,11 @@ class MethodChannel:
         """The parent granted credit."""
         self._flush()
 
-    def on_message(self, payload: bytes) -> None:
+    def on_message(self, event: Received) -> None:
         """A call. What cannot be read, or answered, is passed over."""
+        event.delivery.accept()
         try:
-            message = decode_message(payload)
+            message = decode_message(event.payload)
         except AmqpDecodeError as error:
             log.warning("the parent hub sent a method call that cannot be read: %s", error)
             self._requests.grant(1)

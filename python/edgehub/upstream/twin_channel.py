@@ -16,6 +16,7 @@ from edgehub.protocol.amqp_types import AmqpDecodeError
 from edgehub.upstream.errors import UpstreamError, UpstreamRefused, UpstreamTimeout
 
 if TYPE_CHECKING:
+    from edgehub.protocol.amqp_events import Received
     from edgehub.protocol.amqp_handles import AmqpLink, AmqpSession
 
 log = logging.getLogger(__name__)
@@ -139,11 +140,12 @@ class TwinChannel:
         """The parent granted credit."""
         self._flush()
 
-    def on_message(self, payload: bytes) -> None:
+    def on_message(self, event: Received) -> None:
         """An answer or a desired patch."""
+        event.delivery.accept()
         self._answers.grant(1)
         try:
-            message = decode_message(payload)
+            message = decode_message(event.payload)
         except AmqpDecodeError as error:
             log.warning("the parent hub sent a twin message that cannot be read: %s", error)
             return

@@ -42,7 +42,7 @@ def read_service_message(payload: bytes) -> tuple[str, C2dMessage]:
         user_id=_property(message, "user_id"),
         content_type=_property(message, "content_type"),
         content_encoding=_property(message, "content_encoding"),
-        expires_ms=message.properties.get("absolute_expiry_time"),
+        expires_ms=_expiry(message.properties.get("absolute_expiry_time")),
         ack=ack,
         properties=properties,
     )
@@ -59,6 +59,14 @@ def _device_of(message: AmqpMessage) -> str:
     if address.module_id is not None:
         raise argument_invalid("Cloud-to-device messages go to devices, not to modules.")
     return address.device_id
+
+
+def _expiry(value: Value) -> int | None:
+    if value is None:
+        return None
+    if not isinstance(value, Timestamp):
+        raise argument_invalid("absolute-expiry-time must be a timestamp.")
+    return int(value)
 
 
 def _property(message: AmqpMessage, name: str) -> str | None:

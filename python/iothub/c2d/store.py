@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, func, insert, or_, select, update
 
 from iothub.c2d.model import Ack, C2dMessage
 from iothub.c2d.queue import DeviceQueue, Entry, Lock
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from iothub.c2d.model import C2dLimits
 
 _messages = c2d_messages.c
-_ENTRY = (
+_ENTRY: tuple[ColumnElement[Any], ...] = (
     _messages.sequence,
     _messages.expires_ms,
     _messages.ack,
@@ -33,7 +33,7 @@ def load_queue(connection: Connection, device_id: str, limits: C2dLimits) -> Dev
     rows = connection.execute(
         select(*_ENTRY).where(_messages.device_id == device_id).order_by(_messages.sequence)
     )
-    return DeviceQueue([_entry(row) for row in rows], limits)
+    return DeviceQueue([_entry(row) for row in rows.all()], limits)
 
 
 def _entry(row: Row[Any]) -> Entry:

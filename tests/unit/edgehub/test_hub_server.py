@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from edgehub.hub.ports import LinkListener
+    from edgehub.protocol.cloud_messages import CloudMessage, Settlement
 
 ROUTE = "FROM /* INTO $upstream"
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -61,6 +62,19 @@ def desired(version: int = 1, **routes: Any) -> dict[str, Any]:
     }
 
 
+class FakeParentMessages:
+    """Cloud-to-device messages of a parent hub that has none; whom it could send to."""
+
+    def __init__(self) -> None:
+        self.followed: set[str] = set()
+
+    def follow(self, identity: str, *, wanted: bool) -> None:
+        (self.followed.add if wanted else self.followed.discard)(identity)
+
+    def serve_with(self, serve: Callable[[str, CloudMessage], Awaitable[Settlement]]) -> None:
+        self.serve = serve
+
+
 class FakeParent:
     """A parent hub that answers from memory."""
 
@@ -71,13 +85,14 @@ class FakeParent:
         self.scope = FakeScopeApi([edge_identity(), sas_identity("leaf")])
         self.client_twins = FakeParentTwins()
         self.callable: set[str] = set()
+        self.messages = FakeParentMessages()
         self.listener: LinkListener | None = None
         self.ready = 0
         self.stopped = self.closed = False
         self.kicks = 0
 
     def connect(self, *parts: Any) -> ParentHub:
-        return ParentHub(self, self, self.client_twins, self, self.scope, self.close)
+        return ParentHub(self, self, self.client_twins, self, self.messages, self.scope, self.close)
 
     async def close(self) -> None:
         self.closed = True
@@ -388,7 +403,8 @@ async def test_clients_connect_and_subscribe_while_the_parent_hub_is_away(
     """T-017: SUBACK does not wait for the parent hub's side of the subscription."""
     async with running(server(connected, engines)):
         pass
-    async with running(server(connected, engines, FakeParent(online=False))):
+    parent = FakeParent(online=False)
+    async with running(server(connected, engines, parent)):
         engine = engines.engine
         assert engine is not None
         token = token_for("leaf", ManualClock(SystemClock().wall_s()))
@@ -400,6 +416,8 @@ async def test_clients_connect_and_subscribe_while_the_parent_hub_is_away(
         await until(lambda: any(call.name == "suback" for call in engine.calls))
         (call,) = [call for call in engine.calls if call.name == "suback"]
         assert (call.packet_id, call.codes) == (7, b"\x01\x01")
+        assert "leaf" in parent.callable
+        assert parent.messages.followed == {"leaf"}
 
 
 async def test_without_any_configuration_the_start_fails(

@@ -11,7 +11,7 @@ import pytest
 from edgehub.protocol import amqp_errors
 from edgehub.protocol.amqp_errors import AmqpFault
 from edgehub.protocol.amqp_events import LinkClosed, Received
-from edgehub.protocol.amqp_message import decode_message, encode_message
+from edgehub.protocol.amqp_message import decode_message, encode_message, encode_section
 from edgehub.protocol.amqp_types import Ubyte
 from iothub.c2d.model import Ack, C2dLimits, C2dMessage
 from iothub.config import HubLimits
@@ -239,6 +239,8 @@ async def test_row_118_what_must_not_be_sent(rig: Rig, message: dict[str, Any], 
         == amqp_errors.ARGUMENT_ERROR
     )
     assert await client.transfer(link, b"\xff") == amqp_errors.DECODE_ERROR
+    text = encode_section(0x73, [None, None, TO.format("d1"), *[None] * 5, "tomorrow"])
+    assert await client.transfer(link, text) == amqp_errors.ARGUMENT_ERROR
 
 
 async def test_row_115_a_full_queue(rig: Rig) -> None:

@@ -68,16 +68,17 @@ def test_messages_come_and_are_settled() -> None:
         )
         assert rig.settle(settlement)
     assert rig.hub.outcomes == ["accepted", "rejected", "settled"]
-    assert rig.hub.links["<" + ADDRESS].credit == credit == CREDIT
+    assert rig.hub.links["<" + ADDRESS].credit == credit >= CREDIT
 
 
 def test_what_cannot_be_read_is_rejected() -> None:
     rig = MessageRig()
     rig.follow()
+    credit = rig.hub.links["<" + ADDRESS].credit
     rig.send(b"\xff\xff")
     assert rig.hub.outcomes == ["rejected"]
     assert rig.found.messages == []
-    assert rig.hub.links["<" + ADDRESS].credit == CREDIT
+    assert rig.hub.links["<" + ADDRESS].credit == credit
 
 
 def test_t_016_again_after_unsubscribing() -> None:
