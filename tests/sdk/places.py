@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edgehub.demo.stack import Stack
@@ -23,6 +24,8 @@ ROUTES: Final = {
     "inputs": "FROM /messages/modules/sender/outputs/* INTO BrokeredEndpoint('/modules/receiver/inputs/in')",
 }
 
+_NUMBERS: Final = itertools.count(1)
+
 
 @dataclass
 class Place:
@@ -34,13 +37,10 @@ class Place:
     stack: Stack
     through_hub: bool
     cloud: HubClient
-    _position: int = 0
-    _devices: int = field(default=0)
 
     async def device(self) -> str:
         """A fresh device, below the gateway, that may connect in both places."""
-        name = f"{'edge' if self.through_hub else 'direct'}-{self._devices}"
-        self._devices += 1
+        name = f"device-{next(_NUMBERS)}"
         await self.stack.create_device(name)
         return name
 
