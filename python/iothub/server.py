@@ -137,7 +137,8 @@ class HubServer:
     ) -> None:
         # Late: a hub without MQTT needs no extension.
         from edgehub import _core  # noqa: PLC0415
-        from iothub.mqtt.endpoint import MqttEndpoint, MqttServices  # noqa: PLC0415
+        from iothub.mqtt.endpoint import MqttEndpoint  # noqa: PLC0415
+        from iothub.mqtt.services import MqttServices  # noqa: PLC0415
 
         config = self.config
         services = MqttServices(

@@ -1,4 +1,4 @@
-"""What connected MQTT clients take part in: desired properties, methods; and when they may stay no longer.
+"""What connected MQTT clients take part in, and when they may stay no longer.
 
 The head tells who connected and what they are subscribed to. Every kind of subscription that is served has
 one entry in `_offers`: it begins when a client has such a filter and ends with it, with the connection, or
@@ -25,11 +25,9 @@ if TYPE_CHECKING:
     from edgehub.common.method_calls import MethodCall
     from edgehub.heads.connections import Client, Connections
     from edgehub.heads.session_store import SessionStore
-    from iothub.connections import ConnectionTable, IdentityKey
-    from iothub.methods.service import Methods
+    from iothub.connections import IdentityKey
     from iothub.mqtt.authentication import MqttAuthenticator
-    from iothub.registry.service import Registry
-    from iothub.twins.service import Twins
+    from iothub.mqtt.services import MqttServices
 
 EXPIRY_PERIOD_S: Final = 5.0
 """How often tokens are looked at; none is taken longer than this beyond its end and the clock skew."""
@@ -64,30 +62,19 @@ class _Served:
 
 
 class MqttClients:
-    """All clients on MQTT. One owner in the table of connections: the head sorts out its own takeovers.
-
-    :param clock: Unix time.
-    """
+    """All clients on MQTT. One owner in the table of connections: the head sorts out its own takeovers."""
 
     def __init__(
         self,
+        services: MqttServices,
         connections: Connections,
         sessions: SessionStore,
-        table: ConnectionTable,
-        registry: Registry,
         authenticator: MqttAuthenticator,
-        twins: Twins,
-        methods: Methods,
-        clock: Callable[[], float],
     ) -> None:
+        self._services = services
         self._connections = connections
         self._sessions = sessions
-        self._table = table
-        self._registry = registry
         self._authenticator = authenticator
-        self._twins = twins
-        self._methods = methods
-        self._clock = clock
         self._door: Door
         self._served: dict[IdentityId, _Served] = {}
         self._by_device: defaultdict[str, set[IdentityId]] = defaultdict(set)
@@ -115,15 +102,15 @@ class MqttClients:
         self._served[identity] = _Served(admission)
         for device_id in admission.devices:
             self._by_device[device_id].add(identity)
-        self._table.claim(identity, self)
-        if admission.epoch != self._registry.epoch:
+        self._services.connections.claim(identity, self)
+        if admission.epoch != self._services.registry.epoch:
             # What changed while it was let in may have been about it.
             self._check_soon(identity)
 
     def disconnected(self, identity: IdentityId) -> None:
         """A client left."""
         self._end(identity)
-        self._table.release(identity, self)
+        self._services.connections.release(identity, self)
 
     def refused(self, claimed: str, *, not_authenticated: bool) -> None:
         """Nothing to do."""
@@ -157,14 +144,14 @@ class MqttClients:
             body = jsonio.encode({**patch, "$version": version})
             self._door.deliver_desired(identity, version, body)
 
-        return self._twins.subscribe(*identity, changed)
+        return self._services.twins.subscribe(*identity, changed)
 
     def _serve_methods(self, identity: IdentityId) -> Callable[[], None]:
         def called(request_id: str, call: MethodCall) -> asyncio.Future[str]:
             sent = self._door.send_method(identity, request_id, call)
             return _outcome("closed") if sent is None else sent
 
-        return self._methods.attach(identity, called)
+        return self._services.methods.attach(identity, called)
 
     # Word from the hub
 
@@ -205,7 +192,7 @@ class MqttClients:
     async def expire(self) -> None:
         """Ends the connections whose token is over, in slices."""
         for number, (identity, served) in enumerate(list(self._served.items()), 1):
-            if served.admission.expires_at < self._clock() and self._served.get(identity) is served:
+            if served.admission.expires_at < self._services.clock() and self._served.get(identity) is served:
                 self._disconnect(identity, "the token has expired")
             if number % CHECKS_PER_SLICE == 0:
                 await asyncio.sleep(0)
@@ -236,7 +223,7 @@ class MqttClients:
 
     async def _forget_if_gone(self, identity: IdentityId) -> None:
         try:
-            if await self._registry.identity(*identity) is not None:
+            if await self._services.registry.identity(*identity) is not None:
                 return
             if identity.is_module:
                 self._sessions.drop(identity)

@@ -40,13 +40,7 @@ if TYPE_CHECKING:
 
     from edgehub.heads.http import UpgradeHandler
     from edgehub.hub.ports import CoreModule, HubCore
-    from iothub.auth import Authorizer
-    from iothub.config import HubLimits
-    from iothub.connections import ConnectionTable
-    from iothub.methods.service import Methods
-    from iothub.registry.service import Registry
-    from iothub.telemetry.tail import Telemetry
-    from iothub.twins.service import Twins
+    from iothub.mqtt.services import MqttServices
 
 CONNECTIONS_SPARE: Final = 1000
 """Connections beyond `mqtt_connections_max`, for those that have not sent CONNECT yet or are being closed."""
@@ -61,25 +55,6 @@ log = logging.getLogger(__name__)
 
 class MqttStartError(EdgehubError):
     """The MQTT endpoint cannot start."""
-
-
-@dataclass(frozen=True, slots=True)
-class MqttServices:
-    """What the endpoint works with.
-
-    :ivar clock: Unix time.
-    :ivar hostname: name of the hub.
-    """
-
-    hostname: str
-    limits: HubLimits
-    clock: Callable[[], float]
-    authorizer: Authorizer
-    registry: Registry
-    telemetry: Telemetry
-    twins: Twins
-    methods: Methods
-    connections: ConnectionTable
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +130,7 @@ class MqttEndpoint:
         connections = Connections(services.limits.mqtt_connections_max)
         sessions = SessionStore(state)
         authenticator = MqttAuthenticator(services.authorizer, services.registry, services.hostname)
-        self.clients = MqttClients(
-            connections,
-            sessions,
-            services.connections,
-            services.registry,
-            authenticator,
-            services.twins,
-            services.methods,
-            services.clock,
-        )
+        self.clients = MqttClients(services, connections, sessions, authenticator)
         twins = MqttTwins(services.twins, services.clock)
         self.head = MqttHead(
             core,

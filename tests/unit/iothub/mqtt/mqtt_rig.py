@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from iothub.config import HubLimits
-from iothub.mqtt.endpoint import MqttEndpoint, MqttServices
+from iothub.mqtt.endpoint import MqttEndpoint
+from iothub.mqtt.services import MqttServices
 from testkit import fake_core
 from testkit.fake_core import ClosedEvent, ConnectEvent, Engine, PublishEvent, SubscribeEvent
 from testkit.head_bench import short
