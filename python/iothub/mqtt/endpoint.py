@@ -151,7 +151,7 @@ class MqttEndpoint:
             core, self._module.CoreError, services.telemetry, services.registry, services.clock
         )
         self._pump = EventPump(
-            core, event_handler(self.head, upstream_ready=drain.ready, store_failed=self._failed)
+            core, event_handler(self.head, upstream_ready=drain.ready, store_failed=self._store_failed)
         )
         self._pump.start()
         self._spawn("MQTT telemetry", drain.run())
@@ -168,6 +168,9 @@ class MqttEndpoint:
         if not task.cancelled() and task.exception() is not None:
             log.critical("The task %s failed", task.get_name(), exc_info=task.exception())
             self._failed(f"the task {task.get_name()} failed: {task.exception()}")
+
+    def _store_failed(self, detail: str) -> None:
+        self._failed(f"the store of MQTT messages failed: {detail}")
 
     def listen(self, host: str, port: int, chain_pem: bytes, key_pem: bytes) -> int:
         """Opens the port; its number.

@@ -144,7 +144,7 @@ async def test_a_sender_that_cannot_be_looked_up_is_tried_again(
 
 async def test_a_store_that_failed_ends_the_hub(rig: MqttRig) -> None:
     await rig.feed(StoreFailedEvent("disk gone"), count=0)
-    assert rig.failures == ["disk gone"]
+    assert rig.failures == ["the store of MQTT messages failed: disk gone"]
 
 
 async def test_a_job_that_fails_ends_the_hub(rig: MqttRig, monkeypatch: pytest.MonkeyPatch) -> None:
