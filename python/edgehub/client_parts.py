@@ -8,14 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgehub.heads.cached_twins import CachedTwins
 from edgehub.heads.control_topics import ControlTopics
 from edgehub.heads.mqtt import MqttHead
 from edgehub.heads.observers import ClientListener, Observers
+from edgehub.heads.session_store import SessionStore
 from edgehub.hub.cloud_messages import CloudMessages
 from edgehub.hub.methods.parent_calls import ParentCalls
 from edgehub.hub.methods.service import DirectMethods
 from edgehub.hub.reauthentication import Reauthenticator
-from edgehub.hub.session_store import SessionStore
 from edgehub.hub.twins.service import ClientTwins
 from edgehub.hub.twins.store import TwinStore
 
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from edgehub.common.method_calls import MethodCall
     from edgehub.common.state import StateStore
     from edgehub.config.settings import UpstreamSettings
+    from edgehub.heads.connections import Connections
     from edgehub.hub.cloud_messages import ParentMessages
-    from edgehub.hub.connections import Connections
     from edgehub.hub.methods.parent_calls import ParentMethods
     from edgehub.hub.ports import GrantsFactory, HubCore
     from edgehub.hub.twins.parent import ParentTwins
@@ -111,7 +112,7 @@ class ClientParts:
             clock,
             edge_device_id=edge_device_id,
             observers=Observers((*observers.clients, *listeners), (*observers.subscriptions, *listeners)),
-            control=ControlTopics(core, self.twins, self.methods),
+            control=ControlTopics(core, CachedTwins(self.twins), self.methods),
         )
         self._reauthenticator = Reauthenticator(connections, authenticator, self.head.disconnect)
 

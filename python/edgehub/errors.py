@@ -23,13 +23,13 @@ EdgehubError
 ├── AddressError              protocol.addresses: a link address nobody serves
 ├── AuthChainError            protocol.authchain: a chain that cannot be read
 ├── CbsError                  protocol.cbs: a `$cbs` request that cannot be served
-├── ClientLimitError          hub.connections: `MaxConnectedClients` is reached
 ├── DesiredFileError          hub.desired_files: a file without desired properties
 ├── FolderError               hub.folders: the data folder cannot be used
 ├── SecretFileError           hub.own_key: the secret of a hub without key cannot be used
 ├── TwinFormatError           hub.twins.record: a stored twin that cannot be read
 ├── TwinFullError             hub.twins.service: too much of one client waits for the parent hub
 ├── CertificateError          hub.certificates: a server certificate or its key that cannot be used
+├── ClientLimitError          heads.connections: `MaxConnectedClients` is reached
 ├── ListenError               heads.tls_listener: the port cannot be opened
 ├── HttpStartError            heads.http: the HTTP head cannot start
 ├── MetricsFormatError        metrics.core_totals: totals of the core in another layout

@@ -16,10 +16,10 @@ from edgehub.config.desired import DesiredConfigError, RouteSpec, StoreLimits
 from edgehub.config.load import SettingsError
 from edgehub.errors import EdgehubError
 from edgehub.heads.base import EventPump
+from edgehub.heads.connections import Connections
 from edgehub.heads.dispatch import event_handler
 from edgehub.heads.observers import Observers
 from edgehub.hub.certificates import Certificates
-from edgehub.hub.connections import Connections
 from edgehub.hub.desired_files import read_desired_file
 from edgehub.hub.folders import DataFolder, choose_base, open_data_folder
 from edgehub.hub.own_identity import HubIdentity, resolve_identity

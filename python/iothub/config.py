@@ -33,6 +33,8 @@ class HubLimits:
     :ivar http_body_bytes_max: larger requests get 413.
     :ivar http_requests_max: requests being served; a further one is answered 429.
     :ivar tails_max: telemetry streams at the same time; a further one is answered 429.
+    :ivar mqtt_connections_max: MQTT clients, WebSockets among them; a further one gets CONNACK 3.
+    :ivar mqtt_store_bytes_max: MQTT messages that wait for the telemetry log; publishers then wait.
     """
 
     connections_max: int = 10_000
@@ -51,6 +53,8 @@ class HubLimits:
     http_body_bytes_max: int = 1_048_576
     http_requests_max: int = 256
     tails_max: int = 64
+    mqtt_connections_max: int = 10_000
+    mqtt_store_bytes_max: int = 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,7 @@ class HubConfig:
     :ivar cert_file: PEM chain; without it the hub makes a CA and a server certificate in `data_dir`.
     :ivar key_file: PEM key for `cert_file`.
     :ivar clock: Unix time.
+    :ivar mqtt_port: 0 for any free port; None: no MQTT, over WebSocket neither.
     """
 
     data_dir: Path
@@ -76,3 +81,4 @@ class HubConfig:
     key_file: Path | None = None
     limits: HubLimits = field(default_factory=HubLimits)
     clock: Callable[[], float] = time.time
+    mqtt_port: int | None = None

@@ -103,18 +103,24 @@ class HubError(EdgehubError):
         :param now: Unix time for the tracking id.
         :param structured: `Message` is itself JSON (newer operations), else `ErrorCode:Name;text`.
         """
-        moment = datetime.fromtimestamp(now, UTC)
-        tracking = tracking_id or f"{uuid.uuid4().hex}-G:0-TimeStamp:{moment:%m/%d/%Y %H:%M:%S}"
+        details = self.details(now, tracking_id)
         if not (structured or self.structured):
             text = f"ErrorCode:{self.code.name};{self.message}"
-            return {"Message": text, "ExceptionMessage": f"Tracking ID:{tracking}"}
-        details = {
+            return {"Message": text, "ExceptionMessage": f"Tracking ID:{details['trackingId']}"}
+        return {"Message": json.dumps(details), "ExceptionMessage": ""}
+
+    def details(self, now: float, tracking_id: str | None = None) -> dict[str, Any]:
+        """The error as one JSON object, as MQTT clients get it.
+
+        :param now: Unix time.
+        """
+        moment = datetime.fromtimestamp(now, UTC)
+        return {
             "errorCode": self.code.number,
-            "trackingId": tracking,
+            "trackingId": tracking_id or f"{uuid.uuid4().hex}-G:0-TimeStamp:{moment:%m/%d/%Y %H:%M:%S}",
             "message": self.message,
             "timestampUtc": moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         }
-        return {"Message": json.dumps(details), "ExceptionMessage": ""}
 
 
 def device_not_found(device_id: str) -> HubError:

@@ -1,7 +1,8 @@
 """The hub as an object: start, ports, stop. `iothub serve` is a thin shell around it.
 
-Order of start: database, telemetry log, certificates, listeners. Order of stop: no new connections, telemetry
-that was taken is committed and acknowledged, connections are closed with a reason, files last.
+Order of start: database, telemetry log, certificates, MQTT engine, listeners. Order of stop: no new
+connections, telemetry that was taken is committed and acknowledged, connections are closed with a reason,
+files last.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import json
 import logging
 import os
 import uuid
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from iothub.amqp.listener import AmqpListener
-from iothub.amqp.services import AmqpServices, ConnectionTable
+from iothub.amqp.services import AmqpServices
 from iothub.auth import Authorizer
 from iothub.c2d.service import CloudToDevice
 from iothub.certificates import ServerCertificate, own_certificate, server_context
+from iothub.connections import ConnectionTable
 from iothub.database import Database
 from iothub.methods.service import Methods
 from iothub.policies import OWNER_POLICY, Policy, load_policies
@@ -30,12 +32,15 @@ if TYPE_CHECKING:
     import ssl
     from pathlib import Path
 
+    from edgehub.hub.ports import CoreModule
     from iothub.config import HubConfig
+    from iothub.mqtt.endpoint import MqttEndpoint
 
 log = logging.getLogger(__name__)
 
 OWNER_FILE: Final = "iothubowner.txt"
 ENDPOINT_FILE: Final = "endpoint.json"
+MQTT_FOLDER: Final = "mqtt"
 
 
 class HubServer:
@@ -43,12 +48,20 @@ class HubServer:
 
     :ivar amqp_port: known after `start`.
     :ivar https_port: known after `start`.
+    :ivar mqtt_port: known after `start`; 0 without MQTT.
+    :ivar mqtt: None without MQTT.
+    :ivar faulty: set after a failure with which the hub cannot go on.
+    :ivar fault: what it was.
     """
 
     def __init__(self, config: HubConfig) -> None:
         self.config = config
         self.amqp_port = 0
         self.https_port = 0
+        self.mqtt_port = 0
+        self.mqtt: MqttEndpoint | None = None
+        self.faulty = asyncio.Event()
+        self.fault = ""
         self.policies: dict[str, Policy] = {}
         self.certificate: ServerCertificate
         self.registry: Registry
@@ -104,6 +117,8 @@ class HubServer:
         )
         self._listener = AmqpListener(self.amqp)
         self.registry.listen(self._listener.identity_changed)
+        if config.mqtt_port is not None:
+            await self._open_mqtt(authorizer, methods, connections)
         self._rest = RestServer(
             RestServices(
                 config.limits,
@@ -115,11 +130,44 @@ class HubServer:
                 c2d,
                 self.telemetry,
                 connections,
-            )
+            ),
+            self.mqtt.on_upgrade if self.mqtt is not None else None,
         )
         self.amqp_port = await self._listener.start(config.host, config.amqp_port, tls)
         self.https_port = await self._rest.start(config.host, config.https_port, tls)
+        if self.mqtt is not None and config.mqtt_port is not None:
+            chain, key = self.certificate.cert_file.read_bytes(), self.certificate.key_file.read_bytes()
+            self.mqtt_port = self.mqtt.listen(config.host, config.mqtt_port, chain, key)
         self._write_files()
+
+    async def _open_mqtt(
+        self, authorizer: Authorizer, methods: Methods, connections: ConnectionTable
+    ) -> None:
+        # Late: a hub without MQTT needs no extension.
+        from edgehub import _core  # noqa: PLC0415
+        from iothub.mqtt.endpoint import MqttEndpoint  # noqa: PLC0415
+        from iothub.mqtt.services import MqttServices  # noqa: PLC0415
+
+        config = self.config
+        services = MqttServices(
+            config.hostname,
+            config.limits,
+            config.clock,
+            authorizer,
+            self.registry,
+            self.telemetry,
+            self.twins,
+            methods,
+            connections,
+        )
+        core = cast("CoreModule", _core)
+        self.mqtt = MqttEndpoint(services, core, config.data_dir / MQTT_FOLDER, self._failed)
+        await self.mqtt.open()
+
+    def _failed(self, text: str) -> None:
+        log.critical("%s", text)
+        self.fault = self.fault or text
+        self.faulty.set()
 
     def _tls(self) -> ssl.SSLContext:
         config = self.config
@@ -137,6 +185,7 @@ class HubServer:
             "address": "127.0.0.1" if self.config.host in ("0.0.0.0", "", "::") else self.config.host,
             "httpsPort": self.https_port,
             "amqpPort": self.amqp_port,
+            "mqttPort": self.mqtt_port,
             "caFile": str(ca_file.resolve()) if ca_file else None,
         }
         (self.config.data_dir / ENDPOINT_FILE).write_text(json.dumps(endpoint))
@@ -154,6 +203,8 @@ class HubServer:
         """Stops accepting and waits until all telemetry taken so far is committed and acknowledged."""
         if self._listener is not None:
             self._listener.stop_accepting()
+        if self.mqtt is not None:
+            await self.mqtt.drain()
         if self._telemetry_open:
             await self.telemetry.drain()
 
@@ -163,6 +214,9 @@ class HubServer:
         if self._listener is not None:
             await self._listener.stop()
             self._listener = None
+        if self.mqtt is not None:
+            await self.mqtt.stop()
+            self.mqtt = None
         if self._rest is not None:
             await self._rest.stop()
             self._rest = None

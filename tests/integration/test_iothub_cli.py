@@ -74,7 +74,17 @@ class Serving:
             "--hostname",
             "localhost",
         ]
-        command += ["--host", "127.0.0.1", "--amqp-port", "0", "--https-port", "0", "--json"]
+        command += [
+            "--host",
+            "127.0.0.1",
+            "--amqp-port",
+            "0",
+            "--https-port",
+            "0",
+            "--mqtt-port",
+            "0",
+            "--json",
+        ]
         self.process = subprocess.Popen(
             command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -101,6 +111,9 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 def test_ready_line_and_files(hub: Serving) -> None:
     assert hub.ready["amqpPort"] > 0
     assert hub.ready["httpsPort"] > 0
+    assert hub.ready["mqttPort"] > 0
+    assert json.loads((hub.data_dir / "endpoint.json").read_text())["mqttPort"] == hub.ready["mqttPort"]
+    assert (hub.data_dir / "mqtt").stat().st_mode & 0o077 == 0
     owner = hub.data_dir / "iothubowner.txt"
     assert owner.read_text().strip() == hub.ready["connectionStrings"]["iothubowner"]
     for name in ("iothubowner.txt", "hub.db", "telemetry.db", "ca-key.pem", "server-key.pem"):
@@ -192,7 +205,7 @@ def test_a_failed_start_exits_with_1_and_one_line(
     tmp_path: Path, options: tuple[str, ...], text: str
 ) -> None:
     command = [sys.executable, "-m", "iothub", "serve", "--data-dir", str(tmp_path), "--hostname", "h"]
-    command += ["--amqp-port", "0", "--https-port", "0", *options]
+    command += ["--amqp-port", "0", "--https-port", "0", "--mqtt-port", "0", *options]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert text in done.stderr

@@ -20,7 +20,12 @@ from testkit.wire import PUBACK, WireClient, publish_packet
 
 MESSAGES = 20
 WAIT_S = 30.0
-HEAD = {"edgehub.heads.mqtt", "edgehub.heads.websocket", "edgehub.client_parts", "edgehub.hub.session_store"}
+HEAD = {
+    "edgehub.heads.mqtt",
+    "edgehub.heads.websocket",
+    "edgehub.client_parts",
+    "edgehub.heads.session_store",
+}
 
 
 def _publish(stack: Stack, port: int) -> None:

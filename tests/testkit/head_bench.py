@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from edgehub.common.state import MemoryState
 from edgehub.heads.base import EventPump
+from edgehub.heads.cached_twins import CachedTwins
+from edgehub.heads.connections import Connections
 from edgehub.heads.control_topics import ControlTopics
 from edgehub.heads.dispatch import event_handler
 from edgehub.heads.mqtt import MqttHead
 from edgehub.heads.observers import Observers
-from edgehub.hub.connections import Connections
+from edgehub.heads.session_store import SessionStore
 from edgehub.hub.methods.service import DirectMethods
 from edgehub.hub.reauthentication import Reauthenticator
-from edgehub.hub.session_store import SessionStore
 from edgehub.hub.twins.service import ClientTwins
 from edgehub.hub.twins.store import TwinStore
 from edgehub.identity.authenticator import Authenticator
@@ -128,7 +129,7 @@ class HeadBench:
             self.clock,
             edge_device_id=EDGE_ID,
             observers=observers or Observers(listeners, listeners),
-            control=ControlTopics(self.core, self.twins, self.methods),
+            control=ControlTopics(self.core, CachedTwins(self.twins), self.methods),
         )
         self.reauthenticator = Reauthenticator(self.connections, self.authenticator, self.head.disconnect)
         self.refresher.on_diff = self.reauthenticator.scope_changed

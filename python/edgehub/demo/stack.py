@@ -175,6 +175,8 @@ class Stack:
             "--key": files.key,
         }
         flat = [str(part) for pair in arguments.items() for part in pair]
+        mqtt_port = options.iothub_mqtt_port
+        flat += ["--no-mqtt"] if mqtt_port is None else ["--mqtt-port", str(mqtt_port)]
         self.iothub = self._add("iothub", python_module("iothub", "serve", *flat), {}, self._iothub_ready)
         await self.iothub.start()
 

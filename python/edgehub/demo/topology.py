@@ -28,6 +28,7 @@ class StackOptions:
     :param folder: existing folder for all data, which stays; None: a temporary folder, which is removed.
     :param hub_host: None: the first address of `edgehub.demo.ports.HUB_HOSTS` whose MQTT port is free and not
         claimed by another stack.
+    :param iothub_mqtt_port: for devices that connect to iothub itself; None: iothub serves no MQTT.
     :param uplink_amqp_port: port of the relay, where the hub looks for iothub. None: 5671, or any free one if
         that cannot be listened on, as by a second stack, or by a user who is not root.
     :param uplink_https_port: as `uplink_amqp_port`, with 443.
@@ -46,6 +47,7 @@ class StackOptions:
     iothub_host: str = "127.0.0.3"
     iothub_amqp_port: int = 0
     iothub_https_port: int = 0
+    iothub_mqtt_port: int | None = None
     uplink_host: str = "127.0.0.4"
     uplink_amqp_port: int | None = None
     uplink_https_port: int | None = None

@@ -10,18 +10,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from edgehub.common.method_calls import MethodAnswer
-from edgehub.common.state import StateError
-from edgehub.errors import EdgehubError
-from edgehub.protocol.reported import ReportedError
 from edgehub.protocol.topics import (
     METHOD_RESPONSE_PREFIX,
     METHOD_STATUS_UNREADABLE,
     TWIN_PREFIX,
     TopicError,
     TwinOperation,
+    TwinRequest,
     parse_method_response,
     parse_twin_topic,
     twin_response_topic,
@@ -30,36 +28,29 @@ from edgehub.protocol.topics import (
 if TYPE_CHECKING:
     from edgehub._core import PublishEvent
     from edgehub.common.ids import IdentityId
+    from edgehub.heads.backend import MethodAnswers, TwinAnswer, TwinRequests
     from edgehub.heads.base import Step
-    from edgehub.hub.connections import Client
+    from edgehub.heads.connections import Client
     from edgehub.hub.ports import SessionCore
 
 CONTROL_QOS: Final = 1
 """Quality of service of answers, capped by the client's subscription."""
 READS_MAX: Final = 64
 """Reads of one connection that may wait for the parent hub; at one more, its next requests wait, too."""
-STATUS_READ, STATUS_REPORTED, STATUS_BAD, STATUS_FAILED = 200, 204, 400, 500
 
 log = logging.getLogger(__name__)
 
 
-class Twins(Protocol):
-    """The twins of clients; `edgehub.hub.twins`."""
-
-    async def get(self, identity: IdentityId) -> bytes: ...
-    async def report(self, identity: IdentityId, payload: bytes) -> None: ...
-
-
-class Methods(Protocol):
-    """The method calls that wait for clients; `edgehub.hub.methods`."""
-
-    def answered(self, target: IdentityId, request_id: str, answer: MethodAnswer) -> bool: ...
-
-
 class ControlTopics:
-    """Answers publishes to control topics; one at a time for each connection, but for reads of twins."""
+    """Answers publishes to control topics; one at a time for each connection, but for reads of twins.
 
-    def __init__(self, core: SessionCore, twins: Twins, methods: Methods) -> None:
+    :param closes_unknown: whether a topic that nobody serves ends the connection.
+    """
+
+    def __init__(
+        self, core: SessionCore, twins: TwinRequests, methods: MethodAnswers, *, closes_unknown: bool = False
+    ) -> None:
+        self._closes_unknown = closes_unknown
         self._core = core
         self._twins = twins
         self._methods = methods
@@ -88,12 +79,12 @@ class ControlTopics:
         if event.topic.startswith(TWIN_PREFIX):
             request = parse_twin_topic(event.topic)
             if request.operation is TwinOperation.PATCH_REPORTED:
-                return self._report(client.identity, event, request.rid)
+                return self._report(client.identity, event, request)
             return self._begin_read(client.identity, event, request.rid or "")
         if event.topic.startswith(METHOD_RESPONSE_PREFIX):
             self._method_answered(client.identity, event)
         else:
-            raise TopicError("unknown control topic", closes=False)
+            raise TopicError("unknown control topic", closes=self._closes_unknown)
         return None
 
     def _method_answered(self, identity: IdentityId, event: PublishEvent) -> None:
@@ -103,18 +94,10 @@ class ControlTopics:
         if not self._methods.answered(identity, response.rid, MethodAnswer(response.status, payload)):
             log.info("Client %s: no call waits for the method response %.100s", identity, response.rid)
 
-    async def _report(self, identity: IdentityId, event: PublishEvent, rid: str | None) -> None:
-        try:
-            await self._twins.report(identity, event.payload)
-            status = STATUS_REPORTED
-        except ReportedError as error:
-            log.warning("Client %s: %s", identity, error)
-            status = STATUS_BAD
-        except EdgehubError as error:
-            log.error("Client %s: reported properties are not stored: %s", identity, error)
-            status = STATUS_FAILED
-        if rid is not None:
-            self._answer(event.conn, status, rid, b"")
+    async def _report(self, identity: IdentityId, event: PublishEvent, request: TwinRequest) -> None:
+        answer = await self._twins.report(identity, event.payload, request.version)
+        if request.rid is not None:
+            self._answer(event.conn, request.rid, answer)
         self._acknowledge(event)
 
     def _begin_read(self, identity: IdentityId, event: PublishEvent, rid: str) -> Step:
@@ -138,14 +121,11 @@ class ControlTopics:
         self._acknowledge(event)
 
     async def _read(self, identity: IdentityId, conn: int, rid: str) -> None:
-        try:
-            self._answer(conn, STATUS_READ, rid, await self._twins.get(identity))
-        except StateError as error:
-            log.error("Client %s: the twin cannot be read: %s", identity, error)
-            self._answer(conn, STATUS_FAILED, rid, b"")
+        self._answer(conn, rid, await self._twins.get(identity))
 
-    def _answer(self, conn: int, status: int, rid: str, body: bytes) -> None:
-        self._core.send(conn, twin_response_topic(status, rid), body, CONTROL_QOS)
+    def _answer(self, conn: int, rid: str, answer: TwinAnswer) -> None:
+        topic = twin_response_topic(answer.status, rid, answer.version)
+        self._core.send(conn, topic, answer.body, CONTROL_QOS)
 
     def _acknowledge(self, event: PublishEvent) -> None:
         if event.packet_id != 0:

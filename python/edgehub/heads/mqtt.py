@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from edgehub.common.state import StateError
+from edgehub.heads.backend import GATEWAY_RULES, MqttRules
 from edgehub.heads.base import Lanes, Step
 from edgehub.heads.connection_log import ConnectionLog
+from edgehub.heads.connections import Client, ClientLimitError, Connections
 from edgehub.heads.control_topics import CONTROL_QOS
 from edgehub.heads.sends import Sends
-from edgehub.hub.connections import Client, ClientLimitError, Connections
-from edgehub.identity.authenticator import Authenticator, AuthRequest, Credential
+from edgehub.identity.authenticator import AuthRequest, Credential
 from edgehub.protocol.connect import ConnectCode, ConnectRefusedError, ConnectRequest, read_connect
 from edgehub.protocol.sessions import SUBACK_FAILURE, SessionOpening, SubscribeOutcome, open_session
 from edgehub.protocol.topics import SubscriptionKind, classify_filter, desired_topic, grants_for, method_topic
@@ -34,13 +36,10 @@ if TYPE_CHECKING:
     from edgehub.common.clock import Clock
     from edgehub.common.ids import IdentityId
     from edgehub.common.method_calls import MethodCall
-    from edgehub.heads.control_topics import ControlTopics
+    from edgehub.heads.backend import ClientAuthenticator, ControlRequests
     from edgehub.heads.observers import Observers
+    from edgehub.heads.session_store import SessionStore
     from edgehub.hub.ports import GrantsFactory, SessionCore
-    from edgehub.hub.session_store import SessionStore
-
-AUTH_WAITS_MAX = 64
-"""Clients that may wait for the parent hub's answer at once; further ones get code 3 and try again."""
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +54,15 @@ class MqttHead:
         self,
         core: SessionCore,
         grants: GrantsFactory,
-        authenticator: Authenticator,
+        authenticator: ClientAuthenticator,
         connections: Connections,
         sessions: SessionStore,
         clock: Clock,
         *,
         edge_device_id: str,
         observers: Observers,
-        control: ControlTopics,
+        control: ControlRequests,
+        rules: MqttRules = GATEWAY_RULES,
     ) -> None:
         self._core = core
         self._grants = grants
@@ -79,6 +79,7 @@ class MqttHead:
         self._connection_log = ConnectionLog(log, clock)
         self._accepting = True
         self._control = control
+        self._rules = rules
         self.sends = Sends(core)
         """Publishes to clients whose end somebody waits for."""
 
@@ -111,7 +112,10 @@ class MqttHead:
     def on_notice(self, event: NoticeEvent) -> None:
         client = self._connections.by_conn(event.conn)
         name = client.identity if client is not None else f"connection {event.conn}"
-        log.warning("Client %s: %s: %s", name, event.kind.replace("_", " "), event.detail)
+        kind = event.kind.replace("_", " ")
+        log.warning("Client %s: %s: %s", name, kind, event.detail)
+        if event.kind in self._rules.closing_notices:
+            self._core.close(event.conn, f"{kind}: {event.detail}")
 
     def on_closed(self, event: ClosedEvent) -> None:
         # A client that left while it waited for its CONNACK needs no answer any more (DEV-26); whatever
@@ -134,7 +138,13 @@ class MqttHead:
 
     def _connect(self, event: ConnectEvent) -> Step:
         try:
-            request = read_connect(event.client_id, event.username, event.password, event.certificates)
+            request = read_connect(
+                event.client_id,
+                event.username,
+                event.password,
+                event.certificates,
+                bare=self._rules.bare_usernames,
+            )
             if not self._accepting:
                 raise ConnectRefusedError(ConnectCode.SERVER_UNAVAILABLE, "shutting down", event.client_id)
             auth = AuthRequest(request.identity, request.token, request.auth_chain, request.certificates)
@@ -143,8 +153,8 @@ class MqttHead:
                 return self._open(event, request, verdict.credential)
             if not self._authenticator.may_refresh(verdict):
                 raise ConnectRefusedError(ConnectCode.NOT_AUTHORIZED, verdict.reason, event.client_id)
-            if len(self._auth_waits) >= AUTH_WAITS_MAX:
-                reason = f"{AUTH_WAITS_MAX} clients already wait for the parent hub; {verdict.reason}"
+            if len(self._auth_waits) >= self._rules.auth_waits_max:
+                reason = f"{len(self._auth_waits)} clients already wait for an answer; {verdict.reason}"
                 raise ConnectRefusedError(ConnectCode.SERVER_UNAVAILABLE, reason, event.client_id)
         except ConnectRefusedError as refusal:
             self._refuse(event, refusal)
@@ -258,7 +268,11 @@ class MqttHead:
         if client is None:
             return None
         known = set(client.session.subscriptions)
-        outcome = client.session.subscribe(event.filters, int(self._clock.wall_s() * 1000))
+        outcome = client.session.subscribe(
+            event.filters,
+            int(self._clock.wall_s() * 1000),
+            partial(self._rules.may_subscribe, client.identity),
+        )
         self._log_filters(client, event, outcome, known)
         stored = self._store(client, changed=outcome.changed)
         if stored is not None:
@@ -328,7 +342,7 @@ class MqttHead:
     ) -> None:
         for (topic_filter, _), code in zip(event.filters, outcome.codes, strict=True):
             if code == SUBACK_FAILURE:
-                log.warning("Client %s: subscription to %.200s refused: limit", client.identity, topic_filter)
+                log.warning("Client %s: subscription to %.200s refused", client.identity, topic_filter)
             elif topic_filter not in known and classify_filter(topic_filter) is SubscriptionKind.UNKNOWN:
                 log.info("Client %s subscribed to %s, where nothing is sent", client.identity, topic_filter)
 
@@ -345,7 +359,8 @@ class MqttHead:
         client = self._connections.by_identity(target)
         if client is None:
             return None
-        return self.sends.send(client.conn, method_topic(call.name, request_id), call.payload, CONTROL_QOS)
+        topic = method_topic(call.name, request_id)
+        return self.sends.send(client.conn, topic, call.payload, self._rules.method_qos)
 
     def send_message(
         self, target: IdentityId, topic: str, payload: bytes, created_ms: int | None

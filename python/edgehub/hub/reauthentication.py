@@ -11,7 +11,7 @@ from edgehub.common.ids import EDGE_HUB_MODULE_ID
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgehub.hub.connections import Client, Connections
+    from edgehub.heads.connections import Client, Connections
     from edgehub.identity.authenticator import Authenticator
     from edgehub.identity.scope import ScopeDiff
 

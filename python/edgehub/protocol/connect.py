@@ -113,12 +113,29 @@ def _properties(text: str) -> dict[str, str]:
     return values
 
 
+def parse_bare_username(text: str, client_id: str) -> Username | None:
+    """`host/client-id` without properties, which IoT Hub takes (iothub spec 1.5.1); None for other forms.
+
+    :raises UsernameError: the device id is empty.
+    """
+    parts = client_id.split("/")
+    if text.partition("/")[2].removesuffix("/") != client_id or len(parts) > 2:
+        return None
+    return Username(_identity(parts))
+
+
 def read_connect(
-    client_id: str, username: str | None, password: bytes | None, certificates: tuple[bytes, ...] = ()
+    client_id: str,
+    username: str | None,
+    password: bytes | None,
+    certificates: tuple[bytes, ...] = (),
+    *,
+    bare: bool = False,
 ) -> ConnectRequest:
     """Steps 1 to 6 of the order in heads spec 1.2.2; the first failure decides.
 
     :param certificates: what the client showed in its TLS handshake; a password wins over it (M-018).
+    :param bare: whether the properties of the user name may be absent.
     :raises ConnectRefusedError: with the code to answer.
     """
     if not client_id.strip() or username is None or not username.strip():
@@ -126,7 +143,7 @@ def read_connect(
             ConnectCode.SERVER_UNAVAILABLE, "client id or user name is blank", client_id
         )
     try:
-        parsed = parse_username(username)
+        parsed = (parse_bare_username(username, client_id) if bare else None) or parse_username(username)
     except UsernameError as error:
         raise ConnectRefusedError(
             ConnectCode.SERVER_UNAVAILABLE, f"bad user name: {error}", client_id

@@ -14,7 +14,7 @@ from edgehub.errors import EdgehubError
 from edgehub.protocol.topics import SubscriptionKind, classify_filter
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from edgehub.common.json_types import Json
 
@@ -83,14 +83,22 @@ class Session:
         """All filters with their granted quality of service and time of creation."""
         return [(name, item.qos, item.created_ms) for name, item in self.subscriptions.items()]
 
-    def subscribe(self, filters: Sequence[tuple[str, int]], now_ms: int) -> SubscribeOutcome:
-        """Adds or changes filters; grants min(requested, 1), also to filters nobody serves (M-024)."""
+    def subscribe(
+        self,
+        filters: Sequence[tuple[str, int]],
+        now_ms: int,
+        allowed: Callable[[str], bool] = lambda _: True,
+    ) -> SubscribeOutcome:
+        """Adds or changes filters; grants min(requested, 1), also to filters nobody serves (M-024).
+
+        :param allowed: whether a new filter may be had; one that may not gets 0x80.
+        """
         codes = bytearray()
         added: dict[str, Subscription] = {}
         changed = False
         for topic_filter, requested_qos in filters:
             before = self.subscriptions.get(topic_filter)
-            if before is None and not self._has_room(topic_filter):
+            if before is None and not (self._has_room(topic_filter) and allowed(topic_filter)):
                 codes.append(SUBACK_FAILURE)
                 continue
             qos = min(requested_qos, QOS_MAX)

@@ -78,10 +78,12 @@ class TwinRequest:
     """A publish below `$iothub/twin/`.
 
     :param rid: request id, echoed verbatim; None only for a patch that wants no answer (M-048).
+    :param version: text of `$version`: the version that a patch is for; None for any.
     """
 
     operation: TwinOperation
     rid: str | None
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,7 @@ def parse_twin_topic(topic: str) -> TwinRequest:
             raise TopicError("twin GET without $rid", closes=True)
         return TwinRequest(TwinOperation.GET, rid)
     if path == "PATCH/properties/reported":
-        return TwinRequest(TwinOperation.PATCH_REPORTED, rid)
+        return TwinRequest(TwinOperation.PATCH_REPORTED, rid, values.get("$version"))
     raise TopicError(f"unknown twin operation {path!r}", closes=True)
 
 
@@ -123,9 +125,13 @@ def parse_method_response(topic: str) -> MethodResponse:
     return MethodResponse(_status(path), rid)
 
 
-def twin_response_topic(status: int, rid: str) -> str:
-    """Topic of the answer to a twin request."""
-    return f"$iothub/twin/res/{status}/?$rid={rid}"
+def twin_response_topic(status: int, rid: str, version: int | None = None) -> str:
+    """Topic of the answer to a twin request.
+
+    :param version: of the reported properties after a patch, where it is told (iothub spec 1.5.2).
+    """
+    told = "" if version is None else f"&$version={version}"
+    return f"$iothub/twin/res/{status}/?$rid={rid}{told}"
 
 
 def method_topic(name: str, rid: str) -> str:

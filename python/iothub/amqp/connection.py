@@ -45,7 +45,8 @@ if TYPE_CHECKING:
 
     from edgehub.protocol.amqp_handles import AmqpLink
     from edgehub.protocol.amqp_types import Value
-    from iothub.amqp.services import AmqpServices, IdentityKey
+    from iothub.amqp.services import AmqpServices
+    from iothub.connections import IdentityKey
 
 log = logging.getLogger(__name__)
 

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
     from edgehub.protocol.amqp_events import Received
     from edgehub.protocol.amqp_handles import AmqpLink
-    from iothub.amqp.services import AmqpServices, IdentityKey
+    from iothub.amqp.services import AmqpServices
+    from iothub.connections import IdentityKey
 
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,8 @@ from iothub.telemetry.log import Append
 if TYPE_CHECKING:
     from edgehub.protocol.amqp_events import Disposed, Received
     from edgehub.protocol.amqp_handles import AmqpDelivery, AmqpLink
-    from iothub.amqp.services import AmqpServices, IdentityKey
+    from iothub.amqp.services import AmqpServices
+    from iothub.connections import IdentityKey
 
 STORE_FAILED: Final = AmqpFault(amqp_errors.INTERNAL_ERROR, "the message could not be stored; send it again")
 Enqueue = Callable[[Coroutine[Any, Any, None]], None]

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from edgehub.protocol.amqp_handles import AmqpLink
     from iothub.amqp.nodes import Enqueue, NodeHandler
-    from iothub.amqp.services import AmqpServices, IdentityKey
+    from iothub.amqp.services import AmqpServices
+    from iothub.connections import IdentityKey
 
 
 @dataclass

@@ -1,9 +1,11 @@
-"""What a connection needs from the hub, and the table of who is connected where."""
+"""What a connection needs from the hub."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
+
+from iothub.connections import ConnectionTable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,42 +16,6 @@ if TYPE_CHECKING:
     from iothub.methods.service import Methods
     from iothub.telemetry.tail import Telemetry
     from iothub.twins.service import Twins
-
-IdentityKey = tuple[str, str | None]
-
-
-class IdentityOwner(Protocol):
-    """A connection that serves identities."""
-
-    def evict(self, key: IdentityKey) -> None:
-        """A newer connection has taken this identity over."""
-
-
-class ConnectionTable:
-    """Which connection serves which identity; the newest one wins."""
-
-    def __init__(self) -> None:
-        self._owners: dict[IdentityKey, IdentityOwner] = {}
-
-    def claim(self, key: IdentityKey, owner: IdentityOwner) -> None:
-        """Gives an identity to a connection and evicts it from the one it had."""
-        previous = self._owners.get(key)
-        self._owners[key] = owner
-        if previous is not None and previous is not owner:
-            previous.evict(key)
-
-    def release(self, key: IdentityKey, owner: IdentityOwner) -> None:
-        """The connection no longer serves the identity."""
-        if self._owners.get(key) is owner:
-            del self._owners[key]
-
-    def is_connected(self, device_id: str, module_id: str | None) -> bool:
-        """Whether some connection serves this identity."""
-        return (device_id, module_id) in self._owners
-
-    def connected_devices(self) -> int:
-        """Devices (not modules) that are connected."""
-        return sum(module_id is None for _, module_id in self._owners)
 
 
 @dataclass

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from edgehub.common.limits import raise_file_limit
 from edgehub.errors import EdgehubError
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from iothub.server import HubServer
 
 log = logging.getLogger("iothub")
+
+
+class ServeError(EdgehubError):
+    """The hub cannot go on."""
 
 
 def serve(  # noqa: PLR0913, PLR0917 - the options of the command
@@ -34,6 +39,12 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
     https_port: Annotated[
         int, typer.Option("--https-port", min=0, max=65535, help="0 for any free port.")
     ] = 443,
+    mqtt_port: Annotated[
+        int, typer.Option("--mqtt-port", min=0, max=65535, help="0 for any free port.")
+    ] = 8883,
+    no_mqtt: Annotated[
+        bool, typer.Option("--no-mqtt", help="No MQTT, over WebSocket neither: leave its port to a gateway.")
+    ] = False,
     cert: Annotated[Path | None, typer.Option("--cert", help="Server certificate chain (PEM).")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="Private key of --cert (PEM).")] = None,
     log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "warning",
@@ -48,7 +59,7 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
         iothub serve --data-dir ./hub --hostname hub.local
 
         iothub serve --data-dir ./hub --hostname localhost --host 127.0.0.1 --amqp-port 0 --https-port 0
-        --json
+        --mqtt-port 0 --json
     """
     if (cert is None) != (key is None):
         _fail("--cert and --key belong together; one is missing")
@@ -60,7 +71,16 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
     )
     from iothub.config import HubConfig
 
-    config = HubConfig(data_dir, hostname, host, amqp_port, https_port, cert, key)
+    config = HubConfig(
+        data_dir,
+        hostname,
+        host,
+        amqp_port,
+        https_port,
+        cert,
+        key,
+        mqtt_port=None if no_mqtt else mqtt_port,
+    )
     try:
         _run(config, as_json)
     except (EdgehubError, OSError) as error:
@@ -73,6 +93,7 @@ def _fail(text: str) -> None:
 
 
 def _run(config: HubConfig, as_json: bool) -> None:
+    raise_file_limit()
     try:
         import uvloop
     except ImportError:
@@ -96,10 +117,15 @@ async def _serve(config: HubConfig, as_json: bool) -> None:
     # What is alive now stays: the collector need not walk it again.
     gc.collect()
     gc.freeze()
+    waits = [asyncio.create_task(event.wait()) for event in (stop, hub.faulty)]
     try:
-        await stop.wait()
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
     finally:
+        for wait in waits:
+            wait.cancel()
         await hub.stop()
+    if hub.fault:
+        raise ServeError(hub.fault)
 
 
 def _announce(hub: HubServer, as_json: bool) -> None:
@@ -113,12 +139,14 @@ def _announce(hub: HubServer, as_json: bool) -> None:
             "hostname": config.hostname,
             "amqpPort": hub.amqp_port,
             "httpsPort": hub.https_port,
+            "mqttPort": hub.mqtt_port,
             "caFile": str(ca_file) if ca_file else None,
             "connectionStrings": strings,
         }
         print(json.dumps(ready), flush=True)
         return
-    lines = [f"iothub {config.hostname}: AMQP on port {hub.amqp_port}, HTTPS on port {hub.https_port}"]
+    mqtt = f", MQTT on port {hub.mqtt_port}" if hub.mqtt_port else ""
+    lines = [f"iothub {config.hostname}: AMQP on port {hub.amqp_port}, HTTPS on port {hub.https_port}{mqtt}"]
     if ca_file is not None:
         lines.append(f"clients must trust {ca_file}")
     lines += [f"{name}: {text}" for name, text in strings.items()]

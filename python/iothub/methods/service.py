@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from iothub.auth import Authorizer
 
 Key = tuple[str, str | None]
-Receiver = Callable[[str, MethodCall], None]
-"""Sends a call with its id to the client."""
+Receiver = Callable[[str, MethodCall], asyncio.Future[str] | None]
+"""Sends a call with its id to the client. What became of it, as of `MethodCalls`; None where nobody tells."""
 
 NAME_CHARS_MAX: Final = 256
 _FAILURES: Final = {
@@ -58,9 +58,9 @@ class Methods:
 
         return detach
 
-    def answered(self, key: Key, request_id: str, answer: MethodAnswer) -> None:
-        """A client answered; late and unknown answers are ignored."""
-        self._calls.answered(key, request_id, answer)
+    def answered(self, key: Key, request_id: str, answer: MethodAnswer) -> bool:
+        """A client answered; False for late and unknown answers, which are ignored."""
+        return self._calls.answered(key, request_id, answer)
 
     async def invoke(self, key: Key, request: MethodRequest) -> MethodAnswer:
         """Calls a method and waits.
@@ -83,7 +83,8 @@ class Methods:
         receiver = self._receivers.get(key)
         if receiver is None:
             return None
-        receiver(request_id, call)
-        sent: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        sent.set_result("sent")
-        return sent
+        handed_over = receiver(request_id, call)
+        if handed_over is None:
+            handed_over = asyncio.get_running_loop().create_future()
+            handed_over.set_result("sent")
+        return handed_over

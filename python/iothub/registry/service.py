@@ -59,6 +59,11 @@ class Registry:
         self._epoch = 0
         self._listeners: list[IdentityListener] = []
 
+    @property
+    def epoch(self) -> int:
+        """How many changes there were; who keeps what was read learns by it whether that may be old."""
+        return self._epoch
+
     def listen(self, listener: IdentityListener) -> None:
         """Adds a listener; it is called on the event loop."""
         self._listeners.append(listener)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable
 
-    from iothub.amqp.services import ConnectionTable
+    from edgehub.heads.http import UpgradeHandler
     from iothub.c2d.service import CloudToDevice
     from iothub.config import HubLimits
+    from iothub.connections import ConnectionTable
     from iothub.methods.service import Methods
     from iothub.policies import Permission
     from iothub.registry.service import Registry
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SHUTDOWN_SECS: Final = 5.0
+WEBSOCKET_PATH: Final = "/$iothub/websocket"
 
 
 @dataclass
@@ -76,10 +79,14 @@ class RestServices:
 
 
 class RestServer:
-    """The REST listener."""
+    """The REST listener.
 
-    def __init__(self, services: RestServices) -> None:
+    :param on_upgrade: answers WebSockets of devices (section 1.6); None: there are none.
+    """
+
+    def __init__(self, services: RestServices, on_upgrade: UpgradeHandler | None = None) -> None:
         self._services = services
+        self._on_upgrade = on_upgrade
         self._router = Router()
         self._telemetry_api = TelemetryApi(services)
         apis = (RegistryApi, TwinApi, MethodApi, C2dApi, ScopeApi)
@@ -108,6 +115,9 @@ class RestServer:
             await self._runner.cleanup()
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if self._on_upgrade is not None and _is_device_websocket(request):
+            # It stays for as long as the client does, so it is none of the requests that are counted.
+            return await self._on_upgrade(request)
         self._serving += 1
         try:
             if self._serving > self._services.limits.http_requests_max:
@@ -135,3 +145,10 @@ class RestServer:
         response.set_status(error.code.http_status)
         response.headers.update(error.headers())
         return response
+
+
+def _is_device_websocket(request: web.Request) -> bool:
+    """The path may come percent-encoded (row 62)."""
+    if request.headers.get("Upgrade", "").strip().lower() != "websocket":
+        return False
+    return unquote(request.rel_url.raw_path).rstrip("/").lower() == WEBSOCKET_PATH

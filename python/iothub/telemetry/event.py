@@ -78,7 +78,7 @@ class Event:
     """One event of the log.
 
     :ivar system: system properties by their outward names.
-    :ivar properties: application properties that are text.
+    :ivar properties: application properties that are text, or null: an MQTT client may send a name alone.
     :ivar error: set when the text of the message cannot be read; `body` then has the whole encoded message.
     """
 
@@ -86,7 +86,7 @@ class Event:
     enqueued_ms: int
     origin: Origin
     system: dict[str, Any]
-    properties: dict[str, str]
+    properties: dict[str, str | None]
     body: bytes
     error: str | None = None
 
@@ -133,9 +133,9 @@ def _event(chunk: Chunk, index: int, encoded: bytes) -> Event:
     except AmqpDecodeError as error:
         return Event(sequence, chunk.enqueued_ms, chunk.origin, {}, {}, encoded, str(error))
     texts = {
-        str(key): str(value)
+        str(key): None if value is None else str(value)
         for key, value in message.application_properties.items()
-        if isinstance(key, str) and isinstance(value, str)
+        if isinstance(key, str) and (value is None or isinstance(value, str))
     }
     body = message.body if message.body_kind == "data" else b""
     return Event(sequence, chunk.enqueued_ms, chunk.origin, _system(message), texts, body)

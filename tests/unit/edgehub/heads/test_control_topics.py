@@ -32,7 +32,7 @@ def bench() -> HeadBench:
 def replace_twins(
     bench: HeadBench, monkeypatch: pytest.MonkeyPatch, name: str, step: Callable[..., Any]
 ) -> None:
-    monkeypatch.setattr(bench.head._control._twins, name, step)
+    monkeypatch.setattr(bench.twins, name, step)
 
 
 async def test_m_045_m_052_a_read_is_acknowledged_and_then_answered(bench: HeadBench) -> None:

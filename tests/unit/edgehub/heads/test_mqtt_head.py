@@ -10,6 +10,7 @@ import pytest
 from edgehub.common.state import MemoryState, SqliteState, StateError
 from edgehub.heads import control_topics
 from edgehub.heads import mqtt as mqtt_module
+from edgehub.heads.backend import MqttRules
 from testkit.fake_core import (
     Grants,
     LogEvent,
@@ -146,7 +147,7 @@ async def test_m_007_packets_behind_a_waiting_connect_are_served_after_it(bench:
 async def test_the_number_of_waiting_clients_is_bounded(
     bench: HeadBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mqtt_module, "AUTH_WAITS_MAX", 3)
+    monkeypatch.setattr(bench.head, "_rules", MqttRules(auth_waits_max=3))
     events = [bench.connect_event(number, f"ghost{number}") for number in range(5)]
     assert bench.feed(*events) == ["refuse 3 3", "refuse 4 3"]
     assert bench.connect(10, "leaf") == ["accept 10"]
@@ -464,6 +465,19 @@ async def test_notices_are_logged(bench: HeadBench, caplog: pytest.LogCaptureFix
     )
     assert "Client leaf: foreign topic: devices/other/messages/events/" in caplog.text
     assert "connection 2" in caplog.text
+
+
+async def test_notices_end_a_connection_where_the_rules_say_so(bench: HeadBench) -> None:
+    bench.head._rules = MqttRules(closing_notices=frozenset({"foreign_topic"}))
+    bench.connect(1, "leaf")
+    assert bench.feed(NoticeEvent(1, "bad_properties", "x")) == []
+    assert bench.feed(NoticeEvent(1, "foreign_topic", "a/b")) == ["close 1 foreign topic: a/b"]
+
+
+async def test_a_filter_that_the_rules_refuse(bench: HeadBench) -> None:
+    bench.head._rules = MqttRules(may_subscribe=lambda identity, name: name == f"{identity}/a")
+    bench.connect(1, "leaf")
+    assert bench.feed(SubscribeEvent(1, 2, [("leaf/a", 1), ("leaf/b", 1)])) == ["suback 1 2 0180"]
 
 
 async def test_events_for_others(bench: HeadBench, caplog: pytest.LogCaptureFixture) -> None:

@@ -134,3 +134,30 @@ def test_what_an_sdk_writes_is_read_back(device_id: str, module_id: str | None) 
     middle = device_id if module_id is None else f"{device_id}/{module_id}"
     parsed = parse_username(f"hub.example.test/{middle}/?api-version=2021-04-12&DeviceClientType=x")
     assert (parsed.identity.device_id, parsed.identity.module_id) == (device_id, module_id)
+
+
+@pytest.mark.parametrize(
+    ("client_id", "username", "identity"),
+    [
+        ("dev", "hub/dev", "dev"),
+        ("dev", "hub/dev/", "dev"),
+        ("dev/mod", "hub/dev/mod", "dev/mod"),
+        ("dev/mod", "hub/dev/mod/", "dev/mod"),
+        ("dev", NAME, "dev"),
+        ("dev", "hub/dev/api-version=2021-04-12&DeviceClientType=t", "dev"),
+    ],
+)
+def test_row_47_the_properties_of_a_user_name_may_be_absent_at_iothub(
+    client_id: str, username: str, identity: str
+) -> None:
+    assert str(read_connect(client_id, username, b"token", bare=True).identity) == identity
+
+
+@pytest.mark.parametrize(
+    ("client_id", "username"),
+    [("dev", "hub/other"), ("dev", "hub"), ("dev", "dev"), ("dev", "hub/dev/mod"), ("a/b/c", "hub/a/b/c")],
+)
+def test_a_bare_user_name_is_that_of_the_client_id(client_id: str, username: str) -> None:
+    with pytest.raises(ConnectRefusedError) as refusal:
+        read_connect(client_id, username, b"token", bare=True)
+    assert refusal.value.code == ConnectCode.SERVER_UNAVAILABLE

@@ -95,6 +95,14 @@ def test_a_filter_beyond_the_length_limit_is_refused() -> None:
     assert outcome.codes == b"\x01\x80"
 
 
+def test_a_filter_that_may_not_be_had_is_refused_and_not_kept() -> None:
+    session = Session(durable=True)
+    outcome = session.subscribe([("a", 1), ("b", 1)], 5, lambda topic_filter: topic_filter == "a")
+    assert outcome.codes == b"\x01\x80"
+    assert [name for name, _, _ in session.granted()] == ["a"]
+    assert outcome.added == (("a", 1, 5),)
+
+
 def test_inputs_follow_the_filters() -> None:
     session = Session(durable=False)
     session.subscribe([("$iothub/twin/res/#", 0)], 1)

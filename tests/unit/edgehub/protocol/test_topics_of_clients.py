@@ -63,6 +63,13 @@ def test_properties_keep_percent_text_and_empty_values() -> None:
 
 def test_the_answer_names_status_and_request() -> None:
     assert twin_response_topic(501, "r1") == "$iothub/twin/res/501/?$rid=r1"
+    assert twin_response_topic(204, "r1", 7) == "$iothub/twin/res/204/?$rid=r1&$version=7"
+
+
+def test_a_patch_may_name_the_version_it_is_for() -> None:
+    topic = "$iothub/twin/PATCH/properties/reported/"
+    assert parse_twin_topic(topic + "?$rid=1&$version=7").version == "7"
+    assert parse_twin_topic(topic + "?$rid=1").version is None
 
 
 def test_a_device_sends_telemetry_and_has_no_inputs() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from edgehub.common.ids import IdentityId
 from edgehub.common.state import StateError, StateStore, log_failure
 from edgehub.protocol.sessions import Session, SessionFormatError, decode_session, encode_session
 
 if TYPE_CHECKING:
     import asyncio
 
-    from edgehub.common.ids import IdentityId
 
 BUCKET = "sessions"
 
@@ -70,3 +70,9 @@ class SessionStore:
             log_failure(self.forget(identity), f"The end of the session of {identity}")
         except StateError as error:
             log.warning("The session of %s could not be deleted: %s", identity, error)
+
+    def drop_device(self, device_id: str) -> None:
+        """The same for a device that no longer exists, and for its modules."""
+        modules = f"{device_id}/"
+        for key in [key for key in self._known if key == device_id or key.startswith(modules)]:
+            self.drop(IdentityId.parse(key))

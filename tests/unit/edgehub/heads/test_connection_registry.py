@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from edgehub.common.ids import IdentityId
-from edgehub.hub.connections import Client, ClientLimitError, Connections
+from edgehub.heads.connections import Client, ClientLimitError, Connections
 from edgehub.identity.authenticator import Credential
 from edgehub.protocol.sessions import Session
 

@@ -1,0 +1,112 @@
+"""Who an MQTT client is: the token of its CONNECT against the registry (sections 1.2 and 1.5.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from edgehub.common.ids import IdentityId
+from edgehub.identity.authenticator import Credential, Verdict
+from edgehub.protocol.sas import SasError, device_audience, parse_audience, parse_token
+from iothub.auth import access_denied, actor_key, read_chain
+from iothub.errors import HubError
+
+if TYPE_CHECKING:
+    from edgehub.identity.authenticator import AuthRequest
+    from edgehub.protocol.authchain import AuthChain
+    from iothub.auth import Authorizer, Principal
+    from iothub.registry.service import Registry
+
+DEVICE_SEGMENTS: Final = 2
+"""Of the audience of a device's token."""
+
+
+@dataclass(slots=True)
+class Admission(Credential):
+    """What is kept of an accepted client while it is connected.
+
+    :ivar principal: whom its token speaks for.
+    :ivar chain: for a client behind edge devices, of which the topmost acts for it.
+    :ivar epoch: of the registry when it was judged.
+    """
+
+    principal: Principal = field(repr=False)
+    chain: AuthChain | None
+    epoch: int
+
+    @property
+    def devices(self) -> frozenset[str]:
+        """Devices that it relies on: its own, and those of the chain."""
+        above = self.chain.devices if self.chain is not None else ()
+        return frozenset((self.identity.device_id, *above))
+
+
+class MqttAuthenticator:
+    """Judges clients. The registry may have to be read, so nothing is decided at once.
+
+    :param hostname: of this hub.
+    """
+
+    def __init__(self, authorizer: Authorizer, registry: Registry, hostname: str) -> None:
+        self._authorizer = authorizer
+        self._registry = registry
+        self._hostname = hostname
+
+    def check(self, request: AuthRequest) -> Verdict:
+        """Refuses what needs no look-up; leaves the rest to `authenticate`."""
+        if request.certificates:
+            return Verdict(None, "authentication by certificate is not served over MQTT; send a token")
+        return Verdict(None, "its identity was not looked up", request.identity)
+
+    def may_refresh(self, verdict: Verdict) -> bool:
+        """Whether `authenticate` decides."""
+        return verdict.refresh is not None
+
+    async def authenticate(self, request: AuthRequest) -> Verdict:
+        """The verdict of the registry."""
+        try:
+            return Verdict(await self._admit(request))
+        except HubError as error:
+            return Verdict(None, error.message)
+
+    async def _admit(self, request: AuthRequest) -> Admission:
+        identity, epoch = request.identity, self._registry.epoch
+        chain = read_chain(request.auth_chain) if request.auth_chain else None
+        speaker: tuple[str, str | None] = identity if chain is None else actor_key(chain)
+        principal = await self._authorizer.principal(request.token, self._hint(request.token, speaker))
+        if not principal.speaks_for(*speaker):
+            raise access_denied(f"The token of {principal.label} does not speak for {IdentityId(*speaker)}.")
+        if chain is not None and not chain.is_for(*identity):
+            raise access_denied("The auth chain is for another identity.")
+        until = principal.expires_at
+        admission = Admission(identity, "", until, request.auth_chain, b"", principal, chain, epoch)
+        await self._check_registry(admission)
+        return admission
+
+    def _hint(self, text: str, speaker: tuple[str, str | None]) -> str | None:
+        """The ids of the client in their own case: one shipped client lower-cases what it signs. A device's
+        token that a module shows stays one of the device."""
+        try:
+            segments = parse_audience(parse_token(text).resource).segments
+        except SasError:
+            return None
+        device_id, module_id = speaker
+        return device_audience(
+            self._hostname, device_id, module_id if len(segments) > DEVICE_SEGMENTS else None
+        )
+
+    async def fault_of(self, admission: Admission) -> HubError | None:
+        """What is wrong now with a client that was accepted, after the registry changed; None: nothing."""
+        fault = await self._authorizer.still_valid(admission.principal)
+        if fault is not None:
+            return fault
+        try:
+            await self._check_registry(admission)
+        except HubError as error:
+            return error
+        return None
+
+    async def _check_registry(self, admission: Admission) -> None:
+        if admission.chain is not None:
+            await self._authorizer.verify_chain(admission.chain)
+        await self._authorizer.require_identity(*admission.identity)
