@@ -118,7 +118,7 @@ class HubServer:
         self._listener = AmqpListener(self.amqp)
         self.registry.listen(self._listener.identity_changed)
         if config.mqtt_port is not None:
-            await self._open_mqtt(authorizer, methods, connections)
+            await self._open_mqtt(authorizer, methods, c2d, connections)
         self._rest = RestServer(
             RestServices(
                 config.limits,
@@ -141,7 +141,7 @@ class HubServer:
         self._write_files()
 
     async def _open_mqtt(
-        self, authorizer: Authorizer, methods: Methods, connections: ConnectionTable
+        self, authorizer: Authorizer, methods: Methods, c2d: CloudToDevice, connections: ConnectionTable
     ) -> None:
         # Late: a hub without MQTT needs no extension.
         from edgehub import _core  # noqa: PLC0415
@@ -158,6 +158,7 @@ class HubServer:
             self.telemetry,
             self.twins,
             methods,
+            c2d,
             connections,
         )
         core = cast("CoreModule", _core)

@@ -18,6 +18,7 @@ from edgehub.common.ids import IdentityId
 from edgehub.protocol.topics import SubscriptionKind
 from iothub import jsonio
 from iothub.mqtt.authentication import Admission
+from iothub.mqtt.cloud_messages import CloudOutbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,6 +47,9 @@ class Door(Protocol):
     def deliver_desired(self, identity: IdentityId, version: int | None, patch: bytes) -> None: ...
     def send_method(
         self, target: IdentityId, request_id: str, call: MethodCall
+    ) -> asyncio.Future[str] | None: ...
+    def send_message(
+        self, target: IdentityId, topic: str, payload: bytes, created_ms: int | None
     ) -> asyncio.Future[str] | None: ...
     def disconnect(self, client: Client, reason: str) -> None: ...
 
@@ -84,6 +88,7 @@ class MqttClients:
         self._offers = {
             SubscriptionKind.DESIRED_PROPERTIES: self._serve_desired,
             SubscriptionKind.METHODS: self._serve_methods,
+            SubscriptionKind.CLOUD_TO_DEVICE: self._serve_messages,
         }
 
     def serve_with(self, door: Door) -> None:
@@ -152,6 +157,12 @@ class MqttClients:
             return _outcome("closed") if sent is None else sent
 
         return self._services.methods.attach(identity, called)
+
+    def _serve_messages(self, identity: IdentityId) -> Callable[[], None]:
+        """Modules may have the filter, too, but nothing is ever sent to them."""
+        if identity.is_module:
+            return lambda: None
+        return CloudOutbox(self._services.c2d, identity, self._door.send_message).close
 
     # Word from the hub
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from iothub.auth import Authorizer
+    from iothub.c2d.service import CloudToDevice
     from iothub.config import HubLimits
     from iothub.connections import ConnectionTable
     from iothub.methods.service import Methods
@@ -34,4 +35,5 @@ class MqttServices:
     telemetry: Telemetry
     twins: Twins
     methods: Methods
+    c2d: CloudToDevice
     connections: ConnectionTable

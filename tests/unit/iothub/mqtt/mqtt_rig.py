@@ -109,6 +109,7 @@ async def mqtt_hub(folder: Path, limits: HubLimits | None = None) -> AsyncIterat
             made.telemetry,
             made.twins,
             made.services.methods,
+            made.services.c2d,
             made.services.connections,
         )
         endpoint = MqttEndpoint(services, fake_core.core_module, folder / "mqtt", failures.append)
