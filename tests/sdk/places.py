@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from edgehub.demo.iothub_api import TelemetryEvent
 
 HUB_HOST: Final = "127.0.0.24"
-UPLINK_HOST: Final = "127.0.0.25"
+IOTHUB_HOST: Final = "127.0.0.25"
 """SDKs know one port of each protocol, so both places have addresses of their own."""
 ROUTES: Final = {
     "up": "FROM /messages/* INTO $upstream",
@@ -94,7 +94,10 @@ async def make_stack() -> Stack:
     return Stack(
         StackOptions(
             hub_host=HUB_HOST,
-            uplink_host=UPLINK_HOST,
+            iothub_host=IOTHUB_HOST,
+            iothub_mqtt_port=8883,
+            # The relay has its address, and other ports: who connects directly finds it by the same name.
+            uplink_host=IOTHUB_HOST,
             modules=("sender", "receiver"),
             routes=ROUTES,
             uplink_amqp_port=0,

@@ -42,6 +42,7 @@ class Driver:
             # It renews two minutes before the end.
             options["sastoken_ttl"] = 120 + 5
         self._client = kind.create_from_connection_string(order["connection_string"], **options)
+        await self.listen(order)
         await self._client.connect()
 
     async def listen(self, order: dict[str, Any]) -> None:

@@ -32,7 +32,7 @@ function heard(event, message, more) {
 }
 
 const ops = {
-  async open({ connection_string, module, ws, ca, token_ttl_s }) {
+  async open({ connection_string, module, ws, ca, token_ttl_s, messages }) {
     const kind = module ? ModuleClient : Client;
     client = kind.fromConnectionString(connection_string, ws ? MqttWs : Mqtt);
     client.on('error', (error) => console.error(error));
@@ -41,6 +41,8 @@ const ops = {
       options.tokenRenewal = { tokenValidTimeInSeconds: token_ttl_s, tokenRenewalMarginInSeconds: token_ttl_s - 5 };
     }
     await client.setOptions(options);
+    // What waited comes at once, to a session that is restored.
+    if (messages) await ops.listen({ messages });
     await client.open();
   },
   async listen({ messages, inputs, methods }) {
