@@ -11,6 +11,7 @@ from aiohttp import web
 
 from iothub.auth import Authorizer, Principal, access_denied, unauthorized
 from iothub.errors import ErrorCode, HubError
+from iothub.rest.device_api import DeviceApi
 from iothub.rest.method_api import MethodApi
 from iothub.rest.on_behalf_api import OnBehalfApi
 from iothub.rest.registry_api import RegistryApi, json_response
@@ -80,7 +81,7 @@ class RestServer:
         self._services = services
         self._router = Router()
         self._telemetry_api = TelemetryApi(services)
-        apis = (RegistryApi, TwinApi, MethodApi, ScopeApi, OnBehalfApi)
+        apis = (RegistryApi, TwinApi, MethodApi, ScopeApi, OnBehalfApi, DeviceApi)
         for api in (*(make(services) for make in apis), self._telemetry_api):
             api.add_to(self._router)
         self._runner: web.AppRunner | None = None
