@@ -78,7 +78,7 @@ class ClientParts:
         sealer: Sealer | None,
     ) -> None:
         self._core = core
-        self._authenticator = authenticator
+        self.authenticator = authenticator
         self._edge_device_id = edge_device_id
         self._sessions = SessionStore(state)
         self.twins = ClientTwins(
@@ -118,7 +118,7 @@ class ClientParts:
         """What the HTTP head serves."""
         from edgehub.heads.method_routes import MethodRoutes  # noqa: PLC0415 - only with the HTTP head
 
-        return MethodRoutes(self.methods, self._authenticator, self._edge_device_id).routes()
+        return MethodRoutes(self.methods, self.authenticator, self._edge_device_id).routes()
 
     def _send_method(
         self, target: IdentityId, request_id: str, call: MethodCall

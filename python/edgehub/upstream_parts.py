@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from edgehub.client_parts import ParentSide
     from edgehub.common.clock import Clock
     from edgehub.config.settings import Settings, UpstreamSettings
+    from edgehub.heads.registry_routes import ParentRegistry
     from edgehub.hub.methods.parent_calls import ParentCalls
     from edgehub.hub.own_identity import HubIdentity
     from edgehub.hub.own_key import OwnKey
@@ -67,7 +68,8 @@ class ParentHub:
     :param client_twins: those of clients.
     :param methods: calls from the parent hub.
     :param scope_api: the identities in our scope, over HTTPS.
-    :param close: frees what the scope API holds open.
+    :param close: frees what the two over HTTPS hold open.
+    :param registry: modules of devices below us.
     """
 
     link: UpstreamLink
@@ -76,6 +78,7 @@ class ParentHub:
     methods: ParentMethodLinks
     scope_api: ScopeApi
     close: Callable[[], Awaitable[None]]
+    registry: ParentRegistry | None = None
 
 
 class UpstreamParts:
@@ -102,6 +105,7 @@ class UpstreamParts:
         self._client_twins: ClientTwins | None = None
         self._close = parent.close
         self.scope_api = parent.scope_api
+        self.registry = parent.registry
         self._totals = totals
         self._follow_twin = follow_twin
         self._stopping = False
