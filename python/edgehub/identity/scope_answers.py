@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Final, Protocol
 from edgehub.common.ids import IdentityId
 from edgehub.errors import EdgehubError
 from edgehub.identity.refresher import ScopeApiError
-from edgehub.identity.scope_wire import encode_scope_page
+from edgehub.identity.scope_wire import encode_item, encode_scope_page, join_scope_page
 from edgehub.protocol.authchain import AuthChainError, parse_chain
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from edgehub.identity.model import ServiceIdentity
     from edgehub.identity.scope import ScopeCache
 
 REFRESH_WAIT_S: Final = 20.0
@@ -26,6 +27,8 @@ REFRESH_WAIT_S: Final = 20.0
 LOOKUP_WAIT_S: Final = 80.0
 """Longest wait for an identity that is not known, a refresh of the whole scope included. With the wait
 before it, for the edge device that asks, it is the 100 s of the spec; a child gives up after 120 s."""
+IDENTITIES_PER_SLICE: Final = 200
+"""Identities that are written before other work of the loop gets its turn."""
 
 
 class OutsideSubtreeError(EdgehubError):
@@ -77,7 +80,7 @@ class ScopeAnswers:
         target = IdentityId(chain.target_device)
         await self._learn(target)
         self._check(target, chain.devices, actor)
-        return encode_scope_page(self._cache.scope_of(target))
+        return await _encode_in_slices(self._cache.scope_of(target))
 
     async def lookup(self, actor: str, target: IdentityId, chain_text: str) -> bytes:
         """One identity as the parent hub knows it now, a module with its device (H-014).
@@ -157,6 +160,16 @@ class ScopeAnswers:
                 raise ScopeUnknownError(
                     f"{target} is not known, and the parent hub cannot be asked: {text}"
                 ) from None
+
+
+async def _encode_in_slices(identities: Sequence[ServiceIdentity]) -> bytes:
+    """An answer with all of them, which may be thousands."""
+    items: list[tuple[ServiceIdentity, bytes]] = []
+    for start in range(0, len(identities), IDENTITIES_PER_SLICE):
+        part = identities[start : start + IDENTITIES_PER_SLICE]
+        items += ((identity, encode_item(identity)) for identity in part)
+        await asyncio.sleep(0)
+    return join_scope_page(items)
 
 
 def _holds(known: Sequence[str], claimed: Sequence[str]) -> bool:

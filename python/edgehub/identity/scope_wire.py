@@ -98,11 +98,22 @@ def encode_identity(identity: ServiceIdentity) -> bytes:
 
 def encode_scope_page(identities: Iterable[ServiceIdentity]) -> bytes:
     """An answer of the scope API with all of these on one page (heads spec 3.3, H-015)."""
-    devices: list[dict[str, Any]] = []
-    modules: list[dict[str, Any]] = []
-    for identity in identities:
-        (modules if identity.id.is_module else devices).append(_view(identity))
-    return msgspec.json.encode({"devices": devices, "modules": modules, "continuationLink": None})
+    return join_scope_page((identity, encode_item(identity)) for identity in identities)
+
+
+def encode_item(identity: ServiceIdentity) -> bytes:
+    """One identity, for `join_scope_page`."""
+    return msgspec.json.encode(_view(identity))
+
+
+def join_scope_page(items: Iterable[tuple[ServiceIdentity, bytes]]) -> bytes:
+    """An answer of the scope API of identities that are encoded already."""
+    devices: list[bytes] = []
+    modules: list[bytes] = []
+    for identity, item in items:
+        (modules if identity.id.is_module else devices).append(item)
+    shown = (b",".join(devices), b",".join(modules))
+    return b'{"devices":[%b],"modules":[%b],"continuationLink":null}' % shown
 
 
 def _view(identity: ServiceIdentity) -> dict[str, Any]:

@@ -34,7 +34,8 @@ FLAT_VERSION: Final = "2018-08-30-preview"
 PAGE_SIZE: Final = 10
 PAGES_MAX: Final = 10_000
 """Pages of one listing; a parent that never ends is cut off with an error."""
-ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
+"""A parent edge hub gives the whole scope of an edge device at once: some 80,000 identities."""
 RETRIES: Final = 2
 RETRY_MIN_S: Final = 1.0
 RETRY_MAX_S: Final = 10.0

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from edgehub.common.ids import IdentityId
 from edgehub.errors import EdgehubError
 from edgehub.identity.authenticator import AuthRequest, Verdict
-from edgehub.identity.scope_answers import OutsideSubtreeError
-from testkit.children import FAMILY, ChildBench
+from edgehub.identity.scope_answers import IDENTITIES_PER_SLICE, OutsideSubtreeError
+from testkit.children import FAMILY, SCOPES, ChildBench
 from testkit.identities import sas_identity, token_for
 
 PARENTS = {
@@ -143,3 +143,21 @@ async def test_who_is_accepted_is_checked_again_when_a_device_above_changes() ->
     edge2 = next(item for item in FAMILY if item.id == IdentityId("edge2"))
     bench.put(dataclasses.replace(edge2, enabled=False))
     assert not bench.authenticator.check_again(verdict.credential).accepted
+
+
+async def test_a_scope_of_thousands_leaves_room_for_other_work() -> None:
+    many = [sas_identity(f"d{number}", parent_scope=SCOPES["edge4"]) for number in range(1000)]
+    bench = ChildBench((*FAMILY, *many))
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    working = asyncio.create_task(others())
+    page = json.loads(await bench.answers.listing("edge4", "edge4"))
+    working.cancel()
+    assert turns >= 1000 / IDENTITIES_PER_SLICE
+    assert len(page["devices"]) == 1002
