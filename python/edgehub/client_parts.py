@@ -78,7 +78,7 @@ class ClientParts:
         sealer: Sealer | None,
     ) -> None:
         self._core = core
-        self.authenticator = authenticator
+        self._authenticator = authenticator
         self._edge_device_id = edge_device_id
         self._sessions = SessionStore(state)
         self.twins = ClientTwins(
@@ -114,11 +114,16 @@ class ClientParts:
         """Jobs that run until the hub stops, by name."""
         return {"reauthentication": self._reauthenticator.run(), "client twins": self.twins.run()}
 
+    @property
+    def authenticator(self) -> Authenticator:
+        """Decides who may connect."""
+        return self._authenticator
+
     def rest_routes(self) -> list[RouteDef]:
         """What the HTTP head serves."""
         from edgehub.heads.method_routes import MethodRoutes  # noqa: PLC0415 - only with the HTTP head
 
-        return MethodRoutes(self.methods, self.authenticator, self._edge_device_id).routes()
+        return MethodRoutes(self.methods, self._authenticator, self._edge_device_id).routes()
 
     def _send_method(
         self, target: IdentityId, request_id: str, call: MethodCall

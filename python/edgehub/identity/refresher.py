@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from edgehub.identity.model import ServiceIdentity
 
 BUCKET = "scope"
-REFRESHES_MAX = 32
-"""Identities that the parent hub is asked for at a time for child edge devices; one more is refused."""
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +55,10 @@ class ScopeApi(Protocol):
         ...
 
 
+REFRESHES_MAX = 32
+"""Identities that the parent hub is asked for at a time for child edge devices; one more is refused."""
+
+
 class ScopeRefresher:
     """Drives one cache from one API.
 
@@ -78,6 +80,7 @@ class ScopeRefresher:
         sealer: Sealer | None,
         nested: bool = True,
     ) -> None:
+        self._single: dict[IdentityId, asyncio.Task[ScopeApiError | None]] = {}
         self._nested = nested
         self._cache = cache
         self._policy = policy
@@ -87,7 +90,6 @@ class ScopeRefresher:
         self._state = state
         self._sealer = sealer
         self._running: asyncio.Task[None] | None = None
-        self._single: dict[IdentityId, asyncio.Task[ScopeApiError | None]] = {}
         self._wake = asyncio.Event()
         self.on_diff: Callable[[ScopeDiff], None] = lambda diff: None
 
@@ -121,6 +123,17 @@ class ScopeRefresher:
             log.warning("Could not refresh the identity %s: %s", identity_id, error)
             return
         await self._take_one(self._api, identity_id, found)
+
+    async def refresh_these(self, identities: Sequence[IdentityId]) -> None:
+        """Asks for identities at once, whenever that was done last: somebody at the parent hub knows why.
+
+        :raises ScopeApiError: one of them could not be read; those before it are up to date.
+        """
+        if self._api is None:
+            return
+        for identity_id in identities:
+            found = await self._api.get_identity(identity_id, self._cache.edges_above(identity_id))
+            await self._take_one(self._api, identity_id, found)
 
     async def refresh_now(self, identity_id: IdentityId) -> None:
         """Asks for one identity, whenever that was done last; who wants the same meanwhile joins.
@@ -170,17 +183,6 @@ class ScopeRefresher:
             return
         if edge in found:
             self._publish(self._cache.apply_one(edge, found.values()))
-
-    async def refresh_these(self, identities: Sequence[IdentityId]) -> None:
-        """Asks for identities at once, whenever that was done last: somebody at the parent hub knows why.
-
-        :raises ScopeApiError: one of them could not be read; those before it are up to date.
-        """
-        if self._api is None:
-            return
-        for identity_id in identities:
-            found = await self._api.get_identity(identity_id, self._cache.edges_above(identity_id))
-            await self._take_one(self._api, identity_id, found)
 
     async def refresh_all(self) -> None:
         if self._running is None:
