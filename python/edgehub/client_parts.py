@@ -120,6 +120,11 @@ class ClientParts:
         """Jobs that run until the hub stops, by name."""
         return {"reauthentication": self._reauthenticator.run(), "client twins": self.twins.run()}
 
+    @property
+    def authenticator(self) -> Authenticator:
+        """Decides who may connect."""
+        return self._authenticator
+
     def rest_routes(self) -> list[RouteDef]:
         """What the HTTP head serves."""
         from edgehub.heads.method_routes import MethodRoutes  # noqa: PLC0415 - only with the HTTP head

@@ -9,6 +9,8 @@ EdgehubError
 ├── ConnectionStringError     identity.connection_string: a connection string that cannot be used
 ├── ScopeApiError             identity.refresher: the parent hub did not answer for identities
 ├── ScopeFormatError          identity.scope_wire: identities that cannot be read
+├── OutsideSubtreeError       identity.scope_answers: a child asks for something that is not below it
+├── ScopeUnknownError         identity.scope_answers: neither known nor to be had from the parent hub
 ├── SealError                 identity.sealing: a sealed value that cannot be opened
 ├── WorkloadError             identity.workload: the workload API did not answer as asked
 ├── ConnectRefusedError       protocol.connect: a CONNECT that is answered with a code and closed
@@ -16,6 +18,7 @@ EdgehubError
 ├── TopicError                protocol.topics: a control topic that cannot be served
 ├── SessionFormatError        protocol.sessions: a stored session that cannot be read
 ├── MethodRequestError        protocol.method_request: a body that is not a method call
+├── ChildRequestError         protocol.child_requests: a body that is not what a child edge device may ask
 ├── ReportedError             protocol.reported: reported properties that a twin cannot hold
 ├── SasError                  protocol.sas: a token that cannot be read or is refused
 ├── AmqpDecodeError           protocol.amqp_types: bytes that are not valid AMQP 1.0
@@ -32,6 +35,7 @@ EdgehubError
 ├── ClientLimitError          heads.connections: `MaxConnectedClients` is reached
 ├── ListenError               heads.tls_listener: the port cannot be opened
 ├── HttpStartError            heads.http: the HTTP head cannot start
+├── RefusalError              heads.rest: a request that is answered with an error
 ├── MetricsFormatError        metrics.core_totals: totals of the core in another layout
 ├── MetricsListenError        metrics.server: the metrics port cannot be opened
 ├── SpillFileError            store_files.spill: a spill file, or a block of one, that cannot be read
@@ -41,6 +45,7 @@ EdgehubError
 │   ├── UpstreamOffline       upstream: there is no working connection
 │   ├── UpstreamTimeout       upstream: no answer in time
 │   ├── UpstreamRefused       upstream: an answer that refuses, with its status
+│   ├── RegistryError         upstream.registry_client: no usable answer about modules of devices below
 │   └── ScopeError            upstream.scope_client: no usable answer about the device scope
 │       ├── NotInScope        upstream.scope_client: an identity that is not below this device
 │       └── NoSuchIdentity    upstream.scope_client: an identity that does not exist

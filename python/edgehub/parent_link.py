@@ -17,6 +17,7 @@ from edgehub.identity.refresher import ScopeApiError
 from edgehub.identity.scope_wire import ScopeFormatError, decode_scope_page
 from edgehub.upstream.client import AmqpUpstream
 from edgehub.upstream.errors import UpstreamRefused
+from edgehub.upstream.registry_client import RegistryClient
 from edgehub.upstream.scope_client import NoSuchIdentity, NotInScope, ScopeClient, ScopeError, ScopeSettings
 from edgehub.upstream.settings import UpstreamSettings
 from edgehub.upstream.tokens import SignedTokens
@@ -37,7 +38,8 @@ NO_HEARTBEAT_MS = 120_000
 """Idle time-outs with and without `UseServerHeartbeat`, as the reference's client has them."""
 DRAIN_SHARE = 0.2
 """Share of `ShutdownWaitPeriod` that batches under way get."""
-SCOPE_CONNECTIONS_MAX = 4
+HTTPS_CONNECTIONS_MAX = 8
+"""Calls about identities and modules that are under way; further ones wait."""
 REFUSED_FOR_GOOD: Final = frozenset({400, 406, 412, 413, 422})
 """Answers to a reported patch that it will get again, however often it is sent."""
 PRODUCT = f"EdgeHub/{__version__}"
@@ -117,10 +119,9 @@ def connect_parent_hub(context: ParentContext) -> ParentHub:
     tls = tls_context(context.trust_pem)
     link = AmqpUpstream(link_settings(context, tokens, tls), CoreSource(context.core))
     base_url = f"https://{identity.upstream_host}:{settings.upstream.https_port}"
-    scope = ScopeClient(
-        ScopeSettings(base_url, identity.device_id, tokens, PRODUCT, settings.clients.nested_edge),
-        aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, limit=SCOPE_CONNECTIONS_MAX)),
-    )
+    https = ScopeSettings(base_url, identity.device_id, tokens, PRODUCT, settings.clients.nested_edge)
+    session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls, limit=HTTPS_CONNECTIONS_MAX))
+    scope = ScopeClient(https, session)
     return ParentHub(
         link,
         link.twins,
@@ -129,6 +130,7 @@ def connect_parent_hub(context: ParentContext) -> ParentHub:
         link.messages,
         HttpsScopeApi(scope),
         scope.close,
+        RegistryClient(https, session, settings.upstream.operation_timeout_s),
     )
 
 

@@ -405,7 +405,17 @@ class Services:
         return Sealer(secret_of_file(self._folder.secret_file))
 
     def _rest_routes(self) -> Iterable[RouteDef]:
-        return self._clients.rest_routes() if self._clients is not None else ()
+        """A hub that takes no clients takes none on behalf of others either."""
+        if self._clients is None:
+            return
+        yield from self._clients.rest_routes()
+        if self._settings.clients.nested_edge:
+            from edgehub.child_parts import child_routes  # noqa: PLC0415 - only with the HTTP head
+
+            registry = None if self._upstream is None else self._upstream.registry
+            yield from child_routes(
+                self._cache, self._refresher, self._clients.authenticator, registry, self.clock
+            )
 
     def _messages_ready(self) -> None:
         if self._upstream is not None:

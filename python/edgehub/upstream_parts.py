@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from edgehub.client_parts import ParentSide
     from edgehub.common.clock import Clock
     from edgehub.config.settings import Settings, UpstreamSettings
+    from edgehub.heads.registry_routes import ParentRegistry
     from edgehub.hub.cloud_messages import CloudMessages
     from edgehub.hub.methods.parent_calls import ParentCalls
     from edgehub.hub.own_identity import HubIdentity
@@ -79,7 +80,8 @@ class ParentHub:
     :param methods: calls from the parent hub.
     :param messages: messages of the cloud for devices.
     :param scope_api: the identities in our scope, over HTTPS.
-    :param close: frees what the scope API holds open.
+    :param close: frees what the two over HTTPS hold open.
+    :param registry: modules of devices below us.
     """
 
     link: UpstreamLink
@@ -89,6 +91,7 @@ class ParentHub:
     messages: ParentMessageLinks
     scope_api: ScopeApi
     close: Callable[[], Awaitable[None]]
+    registry: ParentRegistry | None = None
 
 
 class UpstreamParts:
@@ -115,6 +118,7 @@ class UpstreamParts:
         self._client_twins: ClientTwins | None = None
         self._close = parent.close
         self.scope_api = parent.scope_api
+        self.registry = parent.registry
         self._totals = totals
         self._follow_twin = follow_twin
         self._stopping = False

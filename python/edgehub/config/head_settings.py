@@ -168,7 +168,8 @@ class HttpSettings:
         "httpSettings__enabled",
         BOOL,
         True,
-        "Turns the HTTP head on, which carries MQTT over WebSocket. It needs a server certificate.",
+        "Turns the HTTP head on: MQTT over WebSocket, method calls, and child edge devices. It needs a "
+        "server certificate.",
     )
     host: str = setting(
         "httpSettings__host",

@@ -155,7 +155,8 @@ class HubApi:
         """
         body: dict[str, Any] = {"deviceId": device_id, "capabilities": {"iotEdge": edge}}
         if parent_scope is not None:
-            body["deviceScope"] = parent_scope
+            # Of a gateway `deviceScope` is its own.
+            body |= {"parentScopes": [parent_scope]} if edge else {"deviceScope": parent_scope}
         return _identity(await self._call("PUT", f"/devices/{_escape(device_id)}", body))
 
     async def create_module(self, device_id: str, module_id: str) -> Identity:

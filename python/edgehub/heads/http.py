@@ -21,6 +21,12 @@ REQUEST_WAIT_S: Final = 60.0
 """Time a new connection has for its first request."""
 KEEP_ALIVE_S: Final = 75.0
 """Time a connection may be silent between two requests."""
+LINE_BYTES_MAX: Final = 8 * 1024
+"""Longest first line of a request; ids of 128 characters, percent-encoded, take an eighth of it."""
+FIELD_BYTES_MAX: Final = 16 * 1024
+"""Longest header of a request: a token has at most 4,096 characters, a certificate some thousands."""
+HEADERS_MAX: Final = 64
+"""Headers of a request."""
 BODY_BYTES_MAX: Final = 256 * 1024
 """Largest body of a request; a method's payload has at most half of it."""
 CLOSE_WAIT_S: Final = 2.0
@@ -64,6 +70,9 @@ class HttpHead:
             handle_signals=False,
             keepalive_timeout=KEEP_ALIVE_S,
             logger=_wire_log,
+            max_line_size=LINE_BYTES_MAX,
+            max_field_size=FIELD_BYTES_MAX,
+            max_headers=HEADERS_MAX,
             shutdown_timeout=CLOSE_WAIT_S,
         )
         self._listener = TlsListener(self._make_protocol, connections_max, REQUEST_WAIT_S)

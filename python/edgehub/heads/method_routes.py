@@ -9,6 +9,7 @@ from aiohttp import web
 
 from edgehub.common.ids import IdentityId
 from edgehub.common.method_calls import MethodCall, MethodError
+from edgehub.heads.rest import TOKEN_MISSING, RefusalError, json_answer, read_body, token_of
 from edgehub.hub.methods.service import STATUS
 from edgehub.identity.authenticator import AuthRequest
 from edgehub.protocol.method_request import (
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from edgehub.identity.authenticator import Authenticator
 
 CALLER_HEADER: Final = "x-ms-edge-moduleId"
-TOKEN_START: Final = "SharedAccessSignature"
 OTHER_DEVICE: Final = "Only modules on the same device can invoke DirectMethods"
 
 log = logging.getLogger(__name__)
@@ -51,16 +51,18 @@ class MethodRoutes:
     async def _serve(self, request: web.Request) -> web.Response:
         """The checks in the order of the spec; each has its own answer."""
         try:
-            call = parse_method_request(await request.read())
+            call = parse_method_request(await read_body(request))
         except MethodRequestError as error:
             return _error(400, str(error))
+        except RefusalError as error:
+            return _error(error.status, str(error))
         parts = caller_of(request.headers.get(CALLER_HEADER))
         if parts is None:
             return _error(400, f"Invalid header value for {CALLER_HEADER}")
         caller = IdentityId(*parts)
         if caller.device_id != self._edge_device_id:
             return _error(401, OTHER_DEVICE)
-        problem = await self._problem_of(caller, request.headers.get("Authorization"))
+        problem = await self._problem_of(caller, token_of(request))
         if problem:
             return _error(401, problem)
         target = IdentityId(request.match_info["device"], request.match_info.get("module"))
@@ -77,8 +79,8 @@ class MethodRoutes:
 
     async def _problem_of(self, caller: IdentityId, token: str | None) -> str:
         """Why the caller is not who it says it is; empty if it is."""
-        if token is None or not token.startswith(TOKEN_START):
-            return "Authorization header missing"
+        if token is None:
+            return TOKEN_MISSING
         verdict = await self._authenticator.authenticate(AuthRequest(caller, token))
         if verdict.accepted:
             return ""
@@ -90,12 +92,8 @@ class MethodRoutes:
             answer = await self._methods.call(str(caller), target, call)
         except MethodError as error:
             return _error(STATUS[error.failure], str(error))
-        return _json(200, encode_method_result(answer.status, answer.payload))
+        return json_answer(200, encode_method_result(answer.status, answer.payload))
 
 
 def _error(status: int, text: str) -> web.Response:
-    return _json(status, encode_message(text))
-
-
-def _json(status: int, body: bytes) -> web.Response:
-    return web.Response(status=status, body=body, content_type="application/json", charset="utf-8")
+    return json_answer(status, encode_message(text))

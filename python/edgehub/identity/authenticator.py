@@ -211,6 +211,11 @@ class Authenticator:
         disabled = _disabled(self._signers(own))
         if disabled is not None:
             return disabled
+        unusable = self._cache.disabled_on(known)
+        if unusable is not None:
+            return _refused(f"{unusable} above this client is disabled", identity_id)
+        if not self._cache.is_edge(chain.actor):
+            return _refused(f"{chain.actor} is not an edge device", identity_id)
         return self._judge_speaker(identity_id, edge_hub_of(chain.actor), chain_text, proof)
 
     def _judge_speaker(

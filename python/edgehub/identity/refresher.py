@@ -55,6 +55,10 @@ class ScopeApi(Protocol):
         ...
 
 
+REFRESHES_MAX = 32
+"""Identities that the parent hub is asked for at a time for child edge devices; one more is refused."""
+
+
 class ScopeRefresher:
     """Drives one cache from one API.
 
@@ -76,6 +80,7 @@ class ScopeRefresher:
         sealer: Sealer | None,
         nested: bool = True,
     ) -> None:
+        self._single: dict[IdentityId, asyncio.Task[ScopeApiError | None]] = {}
         self._nested = nested
         self._cache = cache
         self._policy = policy
@@ -117,7 +122,7 @@ class ScopeRefresher:
         except ScopeApiError as error:
             log.warning("Could not refresh the identity %s: %s", identity_id, error)
             return
-        self._publish(self._cache.apply_one(identity_id, found))
+        await self._take_one(self._api, identity_id, found)
 
     async def refresh_these(self, identities: Sequence[IdentityId]) -> None:
         """Asks for identities at once, whenever that was done last: somebody at the parent hub knows why.
@@ -128,7 +133,56 @@ class ScopeRefresher:
             return
         for identity_id in identities:
             found = await self._api.get_identity(identity_id, self._cache.edges_above(identity_id))
-            self._publish(self._cache.apply_one(identity_id, found))
+            await self._take_one(self._api, identity_id, found)
+
+    async def refresh_now(self, identity_id: IdentityId) -> None:
+        """Asks for one identity, whenever that was done last; who wants the same meanwhile joins.
+
+        :raises ScopeApiError: no answer, or not a usable one, or too many are asked for.
+        """
+        if self._api is None:
+            return
+        asking = self._single.get(identity_id)
+        if asking is None:
+            if len(self._single) >= REFRESHES_MAX:
+                raise ScopeApiError(f"{REFRESHES_MAX} identities are being asked for already")
+            asking = asyncio.create_task(self._ask_one(self._api, identity_id))
+            self._single[identity_id] = asking
+            asking.add_done_callback(lambda _: self._single.pop(identity_id, None))
+        # Shielded: one who waits no longer must not stop it for the others.
+        error = await asyncio.shield(asking)
+        if error is not None:
+            raise ScopeApiError(str(error))
+
+    async def _ask_one(self, api: ScopeApi, identity_id: IdentityId) -> ScopeApiError | None:
+        """What went wrong is given back: nobody may be waiting for it any more."""
+        try:
+            found = await api.get_identity(identity_id, self._cache.edges_above(identity_id))
+        except ScopeApiError as error:
+            return error
+        await self._take_one(api, identity_id, found)
+        return None
+
+    async def _take_one(
+        self, api: ScopeApi, identity_id: IdentityId, found: Sequence[ServiceIdentity]
+    ) -> None:
+        """Takes the answer for one identity; an edge device that turns up, or is another now, brings
+        what is below it."""
+        diff = self._cache.apply_one(identity_id, found)
+        self._publish(diff)
+        for item in (*diff.added, *diff.changed):
+            chain = self._cache.chain_to(item.id)
+            if self._nested and item.is_edge and item.enabled and chain is not None and len(chain) > 1:
+                await self._add_scope(api, item.id, chain)
+
+    async def _add_scope(self, api: ScopeApi, edge: IdentityId, chain: tuple[str, ...]) -> None:
+        try:
+            found, _ = await self._walk(api, chain)
+        except ScopeApiError as error:
+            log.warning("Could not list the scope of %s: %s", edge, error)
+            return
+        if edge in found:
+            self._publish(self._cache.apply_one(edge, found.values()))
 
     async def refresh_all(self) -> None:
         if self._running is None:
@@ -163,7 +217,7 @@ class ScopeRefresher:
     async def _refresh_now(self, api: ScopeApi) -> None:
         succeeded = False
         try:
-            found, succeeded = await self._walk(api)
+            found, succeeded = await self._walk(api, (self._edge_device_id,))
             if not succeeded:
                 found = {item.id: item for item in self._cache.all()} | found
             self._publish(self._cache.replace_all(found.values()))
@@ -174,31 +228,34 @@ class ScopeRefresher:
             self._policy.full_finished(self._clock.monotonic_s(), succeeded=succeeded)
             self._running = None
 
-    async def _walk(self, api: ScopeApi) -> tuple[dict[IdentityId, ServiceIdentity], bool]:
-        """Lists this edge device and, breadth first, the edge devices below it.
+    async def _walk(
+        self, api: ScopeApi, start: tuple[str, ...]
+    ) -> tuple[dict[IdentityId, ServiceIdentity], bool]:
+        """Lists an edge device and, breadth first, the edge devices below it, disabled ones left out.
+
+        :param start: the edge device and those above it, up to this one.
 
         :returns: what was found, and whether it is all there is: an edge device below that cannot be
             listed does not spoil the rest.
-        :raises ScopeApiError: this edge device itself cannot be listed.
+        :raises ScopeApiError: the first edge device cannot be listed.
         """
         found: dict[IdentityId, ServiceIdentity] = {}
-        waiting: deque[tuple[str, ...]] = deque([(self._edge_device_id,)])
-        seen, complete = {self._edge_device_id}, True
+        waiting: deque[tuple[str, ...]] = deque([start])
+        seen, complete = set(start), True
         while waiting:
             chain = waiting.popleft()
             try:
                 listed = await api.list_identities(chain)
             except ScopeApiError as error:
-                if len(chain) == 1:
+                if chain == start:
                     raise
                 log.warning("Could not list the scope of %s: %s", chain[0], error)
                 complete = False
                 continue
             found.update((item.id, item) for item in listed)
             if self._nested and len(chain) <= NESTING_MAX:
-                below = [
-                    item.id.device_id for item in listed if item.is_edge and item.id.device_id not in seen
-                ]
+                edges = (item.id.device_id for item in listed if item.is_edge and item.enabled)
+                below = [device_id for device_id in edges if device_id not in seen]
                 seen.update(below)
                 waiting.extend((device_id, *chain) for device_id in below)
         return found, complete

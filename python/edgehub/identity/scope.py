@@ -90,6 +90,23 @@ class ScopeCache:
             device = parent
         return None
 
+    def scope_of(self, target: IdentityId) -> tuple[ServiceIdentity, ...]:
+        """A device with its modules; of an edge device also the devices directly below it, leaf devices with
+        their modules (heads spec 3.3). Modules of an edge device below are in its own scope."""
+        device = self._identities.get(target)
+        if device is None:
+            return ()
+        below = [
+            item
+            for item in self._identities.values()
+            if not item.id.is_module and self._is_child(item, device)
+        ]
+        shown = {target, *(item.id for item in below if not item.is_edge)}
+        modules = (
+            item for item in self._identities.values() if item.id.is_module and item.id.device in shown
+        )
+        return (device, *below, *(item for item in modules if item.id.device in shown))
+
     def edges_above(self, identity_id: IdentityId) -> tuple[str, ...]:
         """Edge devices above an identity, up to this one, as far as the cache knows; at least this one."""
         chain = self.chain_to(identity_id) or ()
@@ -98,18 +115,32 @@ class ScopeCache:
 
     def upstream_chain(self, identity_id: IdentityId) -> tuple[str, ...] | None:
         """The chain under which messages of an identity go to the parent hub, None when it may not send:
-        unknown, disabled, or not below this device."""
-        for known in (self._identities.get(identity_id), self._identities.get(identity_id.device)):
-            if known is not None and not known.enabled:
-                return None
-        return self.chain_to(identity_id)
+        unknown, disabled or below a disabled device, or not below this device."""
+        chain = self.chain_to(identity_id)
+        return None if chain is None or self.disabled_on(chain) is not None else chain
+
+    def is_edge(self, device_id: str) -> bool:
+        """Whether a device is known and may have others below it."""
+        device = self._identities.get(IdentityId(device_id))
+        return device is not None and device.is_edge
+
+    def disabled_on(self, chain: Iterable[str]) -> str | None:
+        """The first of a chain that is disabled or not known, None when all of it is in use."""
+        known = ((name, self._identities.get(IdentityId.parse(name))) for name in chain)
+        return next((name for name, item in known if item is None or not item.enabled), None)
 
     def _parent_of(self, device: ServiceIdentity) -> ServiceIdentity | None:
-        scopes = set(device.parent_scopes)
-        if not device.is_edge and device.device_scope:
-            scopes.add(device.device_scope)
-        edges = (item for item in self._identities.values() if item.is_edge and item.id != device.id)
-        return next((item for item in edges if item.device_scope in scopes), None)
+        edges = (item for item in self._identities.values() if item.is_edge)
+        return next((edge for edge in edges if self._is_child(device, edge)), None)
+
+    @staticmethod
+    def _is_child(item: ServiceIdentity, edge: ServiceIdentity) -> bool:
+        """Whether a device is directly below another, which is an edge device then."""
+        if not edge.is_edge or item.id == edge.id or not edge.device_scope:
+            return False
+        if edge.device_scope in item.parent_scopes:
+            return True
+        return not item.is_edge and item.device_scope == edge.device_scope
 
     def _compare(self, fresh: Iterable[ServiceIdentity], removed: tuple[IdentityId, ...]) -> ScopeDiff:
         added, changed = [], []

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import msgspec
 
 from edgehub.common.ids import IdentityId
 from edgehub.errors import EdgehubError
 from edgehub.identity.model import AuthType, ServiceIdentity
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 IDENTITIES_MAX = 100_000
 """Identities of one answer; a longer one is refused."""
@@ -87,6 +92,31 @@ def decode_scope_page(data: bytes) -> ScopePage:
 
 def encode_identity(identity: ServiceIdentity) -> bytes:
     """The stored form of one identity: a scope answer with one entry, so that one reader serves both."""
+    kind = "modules" if identity.id.is_module else "devices"
+    return msgspec.json.encode({kind: [_view(identity)]})
+
+
+def encode_scope_page(identities: Iterable[ServiceIdentity]) -> bytes:
+    """An answer of the scope API with all of these on one page (heads spec 3.3, H-015)."""
+    return join_scope_page((identity, encode_item(identity)) for identity in identities)
+
+
+def encode_item(identity: ServiceIdentity) -> bytes:
+    """One identity, for `join_scope_page`."""
+    return msgspec.json.encode(_view(identity))
+
+
+def join_scope_page(items: Iterable[tuple[ServiceIdentity, bytes]]) -> bytes:
+    """An answer of the scope API of identities that are encoded already."""
+    devices: list[bytes] = []
+    modules: list[bytes] = []
+    for identity, item in items:
+        (modules if identity.id.is_module else devices).append(item)
+    shown = (b",".join(devices), b",".join(modules))
+    return b'{"devices":[%b],"modules":[%b],"continuationLink":null}' % shown
+
+
+def _view(identity: ServiceIdentity) -> dict[str, Any]:
     authentication = {
         "type": identity.auth_type.value,
         "symmetricKey": _pair(identity.keys, "Key"),
@@ -98,18 +128,18 @@ def encode_identity(identity: ServiceIdentity) -> bytes:
         "authentication": authentication,
     }
     if identity.id.module_id is not None:
-        return msgspec.json.encode({"modules": [common | {"moduleId": identity.id.module_id}]})
-    device = common | {
+        return common | {"moduleId": identity.id.module_id}
+    return common | {
         "status": "enabled" if identity.enabled else "disabled",
         "capabilities": {"iotEdge": identity.is_edge},
         "deviceScope": identity.device_scope,
         "parentScopes": identity.parent_scopes,
     }
-    return msgspec.json.encode({"devices": [device]})
 
 
-def _pair(values: tuple[str, ...], suffix: str) -> dict[str, str]:
-    return {f"{name}{suffix}": value for name, value in zip(("primary", "secondary"), values, strict=False)}
+def _pair(values: tuple[str, ...], suffix: str) -> dict[str, str | None]:
+    primary, secondary = (*values, None, None)[:2]
+    return {f"primary{suffix}": primary, f"secondary{suffix}": secondary}
 
 
 def _device(item: _Device) -> ServiceIdentity:

@@ -20,6 +20,7 @@ from yarl import URL
 
 from edgehub.errors import EdgehubError
 from edgehub.protocol.authchain import EDGE_HUB_MODULE
+from edgehub.protocol.child_requests import NESTED_VERSION
 from edgehub.upstream.errors import UpstreamError
 
 if TYPE_CHECKING:
@@ -29,12 +30,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-NESTED_VERSION: Final = "2020-06-30-preview"
 FLAT_VERSION: Final = "2018-08-30-preview"
 PAGE_SIZE: Final = 10
 PAGES_MAX: Final = 10_000
 """Pages of one listing; a parent that never ends is cut off with an error."""
-ANSWER_BYTES_MAX: Final = 8 * 1024 * 1024
+ANSWER_BYTES_MAX: Final = 32 * 1024 * 1024
+"""A parent edge hub gives the whole scope of an edge device at once: some 80,000 identities."""
 RETRIES: Final = 2
 RETRY_MIN_S: Final = 1.0
 RETRY_MAX_S: Final = 10.0
@@ -120,9 +121,7 @@ class ScopeClient:
         self._sleep = sleep
         self._random = random_source
         self._nested = settings.nested
-        self._base = (
-            f"/devices/{quote(settings.device_id, safe='')}/modules/{quote(EDGE_HUB_MODULE, safe='')}"
-        )
+        self._base = edge_hub_path(settings.device_id)
 
     @property
     def nested(self) -> bool:
@@ -190,7 +189,8 @@ class ScopeClient:
         except _Status as error:
             if error.status in (401, 403):
                 raise NotInScope(str(error)) from None
-            if error.status in (400, 404):
+            # Without the body of a hub it says nothing about the identity, only about who answers there.
+            if error.status in (400, 404) and error.known_route:
                 raise NoSuchIdentity(str(error)) from None
             raise
 
@@ -265,18 +265,27 @@ class ScopeClient:
         async with self._session.request(
             method, url, data=data, headers=headers, allow_redirects=False
         ) as answer:
-            raw = await _read(answer)
+            raw = await read_answer(answer)
             if answer.status != 200:
                 raise _status_error(answer.status, raw, f"{method} {path.partition('?')[0]}")
             return raw
 
 
-async def _read(answer: aiohttp.ClientResponse) -> bytes:
+def edge_hub_path(device_id: str) -> str:
+    """Path of the `$edgeHub` of an edge device, below which all its calls are."""
+    return f"/devices/{quote(device_id, safe='')}/modules/{quote(EDGE_HUB_MODULE, safe='')}"
+
+
+async def read_answer(answer: aiohttp.ClientResponse, bytes_max: int = ANSWER_BYTES_MAX) -> bytes:
+    """The body of an answer.
+
+    :raises ScopeError: it is larger.
+    """
     raw = bytearray()
     async for chunk in answer.content.iter_any():
         raw += chunk
-        if len(raw) > ANSWER_BYTES_MAX:
-            raise ScopeError(f"the parent hub answered with more than {ANSWER_BYTES_MAX} bytes")
+        if len(raw) > bytes_max:
+            raise ScopeError(f"the parent hub answered with more than {bytes_max} bytes")
     return bytes(raw)
 
 

@@ -128,7 +128,7 @@ class RegistryApi:
         if principal.policy is None and request.module_id in SYSTEM_MODULES and call.if_match is not None:
             known = await self._find_module(*call.ids)
             if request.managed_by not in (None, known.managed_by):
-                raise _system_module(request.module_id)
+                raise system_module_error(request.module_id)
         module = await self._registry.put_module(request, call.if_match)
         return json_response(self._view(module), etag=module.etag)
 
@@ -136,12 +136,13 @@ class RegistryApi:
         """Removes a module."""
         principal = await self._module_access(call, Permission.REGISTRY_WRITE)
         if principal.policy is None and call.ids[1] in SYSTEM_MODULES:
-            raise _system_module(call.ids[1])
+            raise system_module_error(call.ids[1])
         await self._registry.delete_module(call.ids[0], call.ids[1], call.if_match)
         return web.Response(status=204)
 
 
-def _system_module(module_id: str) -> HubError:
+def system_module_error(module_id: str) -> HubError:
+    """401100."""
     return HubError(
         ErrorCode.SystemModuleModifyUnauthorizedAccess,
         f"{module_id} belongs to the edge device and stays as it is.",

@@ -7,9 +7,10 @@ from urllib.parse import quote, unquote
 
 from edgehub.protocol.authchain import EDGE_HUB_MODULE, AuthChain
 from iothub import jsonio
-from iothub.auth import Principal, access_denied, read_chain
+from iothub.auth import access_denied
 from iothub.errors import argument_invalid, device_not_found, module_not_found
 from iothub.registry.model import Device, Module, scope_of
+from iothub.rest.edge_actor import chain_of, edge_actor
 from iothub.rest.registry_api import json_response
 
 if TYPE_CHECKING:
@@ -39,25 +40,11 @@ class ScopeApi:
         router.add("POST", base + "devicesAndModulesInTargetDeviceScope", self.nested_listing)
         router.add("POST", base + "getDeviceAndModuleOnBehalfOf", self.nested_single)
 
-    async def _actor(self, call: Call) -> Device:
-        """The edge device whose `$edgeHub` asks.
-
-        :raises HubError: 401002.
-        """
-        device_id, module_id = call.ids
-        principal = await self._services.principal(call.request)
-        if module_id != EDGE_HUB_MODULE or not _is_edge_hub(principal, device_id):
-            raise access_denied(f"{principal.label} may not read the scope of {device_id}.")
-        identity = await self._registry.identity(device_id, None)
-        if identity is None or not identity.device.iot_edge:
-            raise access_denied(f"{device_id} is not an edge device.")
-        return identity.device
-
     # ---- flat
 
     async def flat_listing(self, call: Call) -> web.Response:
         """Leaf devices in the scope, and the edge's own device and modules, a page at a time."""
-        edge = await self._actor(call)
+        edge = await edge_actor(self._services, call)
         size = _page_size(call.request.query.get("deviceCount"))
         token = call.request.query.get("continuationToken") or ""
         listing = await self._page(edge, token, size, leaves_only=True)
@@ -70,7 +57,7 @@ class ScopeApi:
 
     async def flat_single(self, call: Call) -> web.Response:
         """One identity, if it is the edge itself, one of its modules, or a device directly below."""
-        edge = await self._actor(call)
+        edge = await edge_actor(self._services, call)
         target = call.request.query.get("targetDeviceId") or ""
         module_id = call.request.query.get("targetModuleId") or None
         return await self._single(
@@ -81,9 +68,9 @@ class ScopeApi:
 
     async def nested_listing(self, call: Call) -> web.Response:
         """Immediate children of the target edge, and the target itself with its modules."""
-        edge = await self._actor(call)
+        edge = await edge_actor(self._services, call)
         document = jsonio.parse_object(await call.request.read(), "the request")
-        chain = await self._chain(document, edge)
+        chain = await chain_of(self._services, document, edge)
         if chain.target_module is not None:
             raise argument_invalid("authChain must begin with a device.")
         target = await self._services.authorizer.require_identity(chain.target_device, None)
@@ -97,24 +84,14 @@ class ScopeApi:
 
     async def nested_single(self, call: Call) -> web.Response:
         """One identity somewhere below the asking edge."""
-        edge = await self._actor(call)
+        edge = await edge_actor(self._services, call)
         document = jsonio.parse_object(await call.request.read(), "the request")
         target, module_id = document.get("targetDeviceId"), document.get("targetModuleId") or None
         if not isinstance(target, str) or not target or not isinstance(module_id, str | None):
             raise argument_invalid("targetDeviceId and targetModuleId must be text.")
-        await self._chain(document, edge)
+        await chain_of(self._services, document, edge)
         path = await self._path_to(target, edge)
         return await self._single(edge, target, module_id, AuthChain(target, module_id, path))
-
-    async def _chain(self, document: dict[str, Any], edge: Device) -> AuthChain:
-        text = document.get("authChain")
-        if not isinstance(text, str):
-            raise argument_invalid("authChain must be text.")
-        chain = read_chain(text)
-        if chain.actor != edge.device_id:
-            raise access_denied("The auth chain must end with the edge device that asks.")
-        await self._services.authorizer.verify_chain(chain)
-        return chain
 
     async def _path_to(self, target: str, edge: Device) -> tuple[str, ...]:
         """Devices from the target up to the asking edge, as the registry knows them.
@@ -185,12 +162,6 @@ class _Listing:
         self.devices = devices
         self.modules = modules
         self.continuation = continuation
-
-
-def _is_edge_hub(principal: Principal, device_id: str) -> bool:
-    if principal.policy is not None:
-        return False
-    return principal.device_id == device_id and principal.module_id in (None, EDGE_HUB_MODULE)
 
 
 def _page_size(value: Json) -> int:

@@ -96,6 +96,38 @@ async def test_a_body_over_the_limit_is_refused(server: TrustedServer, url: str)
                 assert answer.status == status
 
 
+@pytest.mark.parametrize(
+    ("line", "headers", "status"),
+    [
+        ("/" + "x" * (http_module.LINE_BYTES_MAX - 100), 1, b" 404 "),
+        ("/" + "x" * http_module.LINE_BYTES_MAX, 1, b" 400 "),
+        ("/", http_module.HEADERS_MAX, b" 404 "),
+        ("/", http_module.HEADERS_MAX + 1, b" 400 "),
+    ],
+)
+async def test_a_first_line_and_the_number_of_headers_have_limits(
+    server: TrustedServer, url: str, line: str, headers: int, status: bytes
+) -> None:
+    fields = "".join(f"h{number}: x\r\n" for number in range(headers - 1))
+    assert status in await _first_answer(server, url, f"GET {line} HTTP/1.1\r\nHost: h\r\n{fields}\r\n")
+
+
+@pytest.mark.parametrize(("spare", "status"), [(-100, b" 404 "), (1, b" 400 ")])
+async def test_a_header_has_a_limit(server: TrustedServer, url: str, spare: int, status: bytes) -> None:
+    field = "x" * (http_module.FIELD_BYTES_MAX + spare)
+    assert status in await _first_answer(server, url, f"GET / HTTP/1.1\r\nHost: h\r\nh: {field}\r\n\r\n")
+
+
+async def _first_answer(server: TrustedServer, url: str, request: str) -> bytes:
+    """The first line of what comes back."""
+    port = int(url.rpartition(":")[2])
+    reader, writer = await asyncio.open_connection(HOST, port, ssl=server.client_context)
+    writer.write(request.encode())
+    line = await reader.readline()
+    writer.close()
+    return line
+
+
 async def test_an_upgrade_without_a_protocol_behind_it_gives_400(server: TrustedServer, url: str) -> None:
     async with server.session() as session, session.get(f"{url}/x", headers=UPGRADE) as answer:
         assert (answer.status, await answer.read()) == (400, b"")

@@ -196,3 +196,27 @@ def test_the_memory_of_single_refreshes_is_bounded() -> None:
     assert rules.take_one(ONE, 2)
     assert rules.take_one(IdentityId("d0"), 3)
     assert not rules.take_one(ONE, 4)
+
+
+@pytest.mark.parametrize(
+    ("target", "shown"),
+    [
+        ("edge1", {"edge1", "edge1/m", "leaf", "edge2"}),
+        ("edge2", {"edge2", "edge2/$edgeHub", "deep", "deep/m"}),
+        ("deep", {"deep", "deep/m"}),
+        ("leaf", {"leaf"}),
+        ("nobody", set()),
+    ],
+)
+def test_h_011_the_scope_of_a_device(target: str, shown: set[str]) -> None:
+    found = family().scope_of(IdentityId(target))
+    assert {str(item.id) for item in found} == shown
+    assert len(found) == len(shown)
+    assert not found or found[0].id == IdentityId(target)
+
+
+def test_devices_without_scopes_are_nobody_s_children() -> None:
+    cache = ScopeCache("edge1")
+    cache.replace_all([edge_identity(scope=""), sas_identity("leaf", parent_scope="")])
+    assert [str(item.id) for item in cache.scope_of(IdentityId("edge1"))] == ["edge1"]
+    assert cache.chain_to(IdentityId("leaf")) is None

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 from typing import TYPE_CHECKING
+
+import pytest
 
 from edgehub.common.ids import IdentityId
 from edgehub.common.state import MemoryState
@@ -16,8 +19,6 @@ from testkit.identities import EDGE_SCOPE, FakeScopeApi, edge_identity, key_of, 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pytest
 
     from edgehub.identity.model import ServiceIdentity
 
@@ -228,3 +229,93 @@ async def wait_until(condition: object) -> None:
             return
         await asyncio.sleep(0)
     raise AssertionError("the condition never held")
+
+
+def with_child(bench: Bench) -> list[ServiceIdentity]:
+    """An edge device below, which the parent hub has and the cache does not know."""
+    child = [edge_identity("edge2", "s2", [EDGE_SCOPE]), sas_identity("deep", parent_scope="s2")]
+    bench.api.put(*child)
+    return child
+
+
+async def test_an_edge_device_that_turns_up_brings_what_is_below_it() -> None:
+    bench = Bench()
+    await bench.refresher.refresh_all()
+    with_child(bench)
+    await bench.refresher.refresh_one(IdentityId("edge2"))
+    assert bench.api.listed == ["edge1", "edge2;edge1"]
+    assert bench.cache.chain_to(IdentityId("deep")) == ("deep", "edge2", "edge1")
+    assert [item.id.device_id for diff in bench.diffs[1:] for item in diff.added] == ["edge2", "deep"]
+
+
+async def test_what_is_below_it_may_stay_unknown(caplog: pytest.LogCaptureFixture) -> None:
+    bench = Bench()
+    await bench.refresher.refresh_all()
+    child = with_child(bench)
+
+    async def refuse(edge_chain: Sequence[str]) -> Sequence[ServiceIdentity]:
+        raise ScopeApiError("refused")
+
+    bench.api.list_identities = refuse  # type: ignore[method-assign]
+    await bench.refresher.refresh_one(IdentityId("edge2"))
+    assert bench.cache.get(IdentityId("edge2")) == child[0]
+    assert "Could not list the scope of edge2: refused" in caplog.text
+
+
+async def test_the_scope_of_a_disabled_edge_device_is_none() -> None:
+    bench = Bench()
+    with_child(bench)
+    await bench.refresher.refresh_all()
+    assert bench.cache.get(IdentityId("deep")) is not None
+    bench.api.identities = {
+        key: item for key, item in bench.api.identities.items() if key.device_id != "deep"
+    }
+    bench.api.put(dataclasses.replace(edge_identity("edge2", "s2", [EDGE_SCOPE]), enabled=False))
+    bench.api.listed.clear()
+    bench.clock.advance(120)
+    await bench.refresher.refresh_all()
+    assert bench.api.listed == ["edge1"]
+    assert bench.cache.get(IdentityId("edge2")) is not None
+    assert bench.cache.get(IdentityId("deep")) is None
+
+
+async def test_h_014_whoever_asks_now_asks_whenever_that_was_done_last() -> None:
+    bench = Bench()
+    await bench.refresher.refresh_all()
+    for _ in range(2):
+        await bench.refresher.refresh_now(LEAF)
+    assert bench.api.asked == [LEAF, LEAF]
+    bench.api.remove("leaf")
+    await bench.refresher.refresh_now(LEAF)
+    assert bench.cache.get(LEAF) is None
+    bench.api.failure = ScopeApiError("no answer")
+    with pytest.raises(ScopeApiError, match="no answer"):
+        await bench.refresher.refresh_now(LEAF)
+
+
+async def test_those_who_ask_for_the_same_ask_together_and_one_may_leave() -> None:
+    bench = Bench()
+    await bench.refresher.refresh_all()
+    leaving, *staying = [asyncio.create_task(bench.refresher.refresh_now(LEAF)) for _ in range(3)]
+    await asyncio.sleep(0)
+    leaving.cancel()
+    await asyncio.gather(*staying)
+    assert bench.api.asked == [LEAF]
+    assert leaving.cancelled()
+
+
+async def test_so_many_are_asked_for_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgehub.identity.refresher.REFRESHES_MAX", 1)
+    bench = Bench()
+    await bench.refresher.refresh_all()
+    first = asyncio.create_task(bench.refresher.refresh_now(LEAF))
+    await asyncio.sleep(0)
+    with pytest.raises(ScopeApiError, match="1 identities are being asked for already"):
+        await bench.refresher.refresh_now(IdentityId("other"))
+    await first
+    await bench.refresher.refresh_now(IdentityId("other"))
+    assert bench.api.asked == [LEAF, IdentityId("other")]
+
+
+async def test_without_a_parent_nothing_is_asked_for_now() -> None:
+    await Bench(api=False).refresher.refresh_now(LEAF)
