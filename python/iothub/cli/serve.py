@@ -36,12 +36,22 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
     ] = 443,
     cert: Annotated[Path | None, typer.Option("--cert", help="Server certificate chain (PEM).")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="Private key of --cert (PEM).")] = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            "--database-url",
+            envvar="IOTHUB_DATABASE_URL",
+            help="PostgreSQL database of the registry; without it, a file in the data folder."
+            " A password is better in the environment than here, where every user can see it.",
+        ),
+    ] = None,
     log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "warning",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line when ready.")] = False,
 ) -> None:
     """Run the hub until SIGTERM or SIGINT.
 
     Without --cert and --key it makes a certificate authority in the data folder; clients trust its ca.pem.
+    Devices, modules and twins are in an SQLite file in the data folder, or in PostgreSQL.
 
     Examples:
 
@@ -49,6 +59,9 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
 
         iothub serve --data-dir ./hub --hostname localhost --host 127.0.0.1 --amqp-port 0 --https-port 0
         --json
+
+        IOTHUB_DATABASE_URL=postgresql+psycopg://iothub:SECRET@db/iothub
+        iothub serve --data-dir ./hub --hostname hub.local
     """
     if (cert is None) != (key is None):
         _fail("--cert and --key belong together; one is missing")
@@ -60,7 +73,9 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
     )
     from iothub.config import HubConfig
 
-    config = HubConfig(data_dir, hostname, host, amqp_port, https_port, cert, key)
+    config = HubConfig(
+        data_dir, hostname, host, amqp_port, https_port, cert, key, database_url=database_url or None
+    )
     try:
         _run(config, as_json)
     except (EdgehubError, OSError) as error:

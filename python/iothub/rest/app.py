@@ -11,6 +11,7 @@ from aiohttp import web
 
 from iothub.auth import Authorizer, Principal, access_denied, unauthorized
 from iothub.errors import ErrorCode, HubError
+from iothub.rest.bulk_api import BulkApi
 from iothub.rest.method_api import MethodApi
 from iothub.rest.registry_api import RegistryApi, json_response
 from iothub.rest.routing import Call, Router, check_api_version
@@ -79,7 +80,7 @@ class RestServer:
         self._services = services
         self._router = Router()
         self._telemetry_api = TelemetryApi(services)
-        apis = (RegistryApi, TwinApi, MethodApi, ScopeApi)
+        apis = (RegistryApi, BulkApi, TwinApi, MethodApi, ScopeApi)
         for api in (*(make(services) for make in apis), self._telemetry_api):
             api.add_to(self._router)
         self._runner: web.AppRunner | None = None
