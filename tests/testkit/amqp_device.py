@@ -92,7 +92,6 @@ class AmqpDevice:
                     call = calls.receive(timeout=POLL_S)
                 except Timeout:
                     continue
-                calls.accept()
                 answers.send(self._answer(call))
         finally:
             connection.close()

@@ -76,6 +76,7 @@ class Server:
         self._programs = find_programs()
         self._user = _server_user()
         self._names = itertools.count(1)
+        self._free: list[str] = []
         self._data = folder / "data"
 
     def start(self) -> None:
@@ -114,25 +115,36 @@ class Server:
 
     @contextlib.contextmanager
     def database(self, **options: str) -> Iterator[str]:
-        """URL of a new and empty database, which sorts text as people do, not by bytes.
+        """URL of an empty database, which sorts text as people do, not by bytes.
 
-        :param options: of CREATE DATABASE, such as `encoding`.
+        :param options: of CREATE DATABASE, such as `encoding`, in place of that.
         """
-        name = f"test{next(self._names)}"
-        words = " ".join(f"{key} '{value}'" for key, value in options.items())
-        self.command(f"CREATE DATABASE {name} TEMPLATE template0 {words or self._human_order()}")
+        name = self._free.pop() if self._free and not options else self._create(options)
         try:
             yield self.url(name)
         finally:
-            self.command(f"DROP DATABASE {name} WITH (FORCE)")
+            if options:
+                self.command(f"DROP DATABASE {name} WITH (FORCE)")
+            else:
+                # This takes a tenth of the time that making one takes.
+                self.cut(self.url(name))
+                self.command("DROP SCHEMA public CASCADE", name)
+                self.command("CREATE SCHEMA public", name)
+                self._free.append(name)
+
+    def _create(self, options: dict[str, str]) -> str:
+        name = f"test{next(self._names)}"
+        words = " ".join(f"{key} '{value}'" for key, value in options.items())
+        self.command(f"CREATE DATABASE {name} TEMPLATE template0 {words or self._human_order()}")
+        return name
 
     def _human_order(self) -> str:
         major = self._programs.parts[-2]
         return "LOCALE_PROVIDER icu ICU_LOCALE 'en-US'" if major >= _ICU_SINCE else ""
 
-    def command(self, sql: str) -> list[Any]:
+    def command(self, sql: str, database: str = "postgres") -> list[Any]:
         """Runs a statement beside the tests; rows, if it gives any."""
-        engine = create_engine(self.url("postgres"), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        engine = create_engine(self.url(database), poolclass=NullPool, isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             result = connection.exec_driver_sql(sql)
             return list(result) if result.returns_rows else []
