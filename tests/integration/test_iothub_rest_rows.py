@@ -54,7 +54,7 @@ async def test_row_79_if_match_of_devices_and_modules(api: Api, path: str) -> No
         assert updated.headers["ETag"] == f'"{updated.json["etag"]}"'
     for form in FORMS[:2]:
         for method in ("PUT", "DELETE"):
-            body = {} if method == "PUT" else None
+            body: dict[str, Any] | None = {} if method == "PUT" else None
             refused = await api.call(method, path, body, if_match=form.format(stale))
             assert refused.error() == (412, "PreconditionFailed")
             assert stale in refused.json["Message"]
@@ -331,7 +331,7 @@ async def test_section_2_4_header_body_and_status_agree(api: Api) -> None:
     await check_refusals(api)
 
 
-PATHS = [
+PATHS: list[tuple[str, str, dict[str, Any] | None]] = [
     ("PUT", "/DEVICES/{}/", {}),
     ("GET", "/Devices/{}/Modules/", None),
     ("PUT", "/devices/{}/MODULES/Mod%23/", {}),

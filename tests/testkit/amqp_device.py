@@ -27,7 +27,7 @@ POLL_S: Final = 0.1
 ANSWER_STATUS: Final = 207
 
 
-class _Channel(LinkOption):  # type: ignore[misc] - proton's types are not complete
+class _Channel(LinkOption):
     """Joins the two links of a method channel."""
 
     def apply(self, link: Link) -> None:
@@ -85,7 +85,7 @@ class AmqpDevice:
         try:
             self._put_token(connection)
             answers = connection.create_sender(self._address, options=[AtMostOnce(), _Channel()])
-            calls = connection.create_receiver(self._address, credit=10, options=[_Channel()])
+            calls = connection.create_receiver(self._address, credit=10, options=_Channel())
             self._ready.set()
             while not self._stop.is_set():
                 try:

@@ -64,7 +64,7 @@ async def code_of(call: Any) -> ErrorCode:
 
 @pytest.mark.parametrize("key", KEYS, ids=str)
 async def test_a_twin_is_kept_as_it_is_told(hub: Hub, key: Key, place: Path | str) -> None:
-    document = {
+    document: dict[str, Any] = {
         "text": "ä\x00\U0001f600",
         "list": [None, 1.5, {"x": []}],
         "deep": {"n": 2**52 - 1, "b": False},
@@ -156,7 +156,7 @@ async def test_row_105_a_subscriber_that_merges_has_what_a_reader_gets(hub: Hub)
     for document in documents:
         after = await hub.twins.replace("d1", None, desired(document), None)
         versions = [patch["$version"] for patch in heard]
-        merged = reduce(merge, heard, {})
+        merged: dict[str, Any] = reduce(merge, heard, {})
         assert merged == after.desired.device_view()
     assert versions == [2, 3, 4, 5, 6]
 
