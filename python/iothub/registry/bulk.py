@@ -204,8 +204,12 @@ class BulkRegistry:
         operation: str | None,
     ) -> None:
         seen: set[tuple[str, str | None]] = set()
+        unavailable: HubError | None = None
         for entry in entries:
             try:
+                # Each further attempt could wait for the database as long as the one before.
+                if unavailable is not None:
+                    raise unavailable
                 if entry.key in seen:
                     text = "The request names this identity before; that entry alone was taken."
                     raise HubError(ErrorCode.DeviceDefinedMultipleTimes, text)
@@ -213,6 +217,8 @@ class BulkRegistry:
                 await do(entry)
             except HubError as error:
                 result.fail(entry, error, operation or entry.operation)
+                if error.code is ErrorCode.ServiceUnavailable:
+                    unavailable = error
 
     async def _apply(self, entry: BulkEntry, result: BulkResult) -> None:
         match entry.mode():

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgehub.protocol import amqp_errors
 from iothub import jsonio
 from iothub.errors import ErrorCode, HubError
 from iothub.registry.bulk import (
@@ -85,6 +86,22 @@ async def test_row_81_good_and_bad_entries(rig: Rig) -> None:
     assert [error["operation"] for error in result.errors[3:7]] == ["update", "delete", "replace", "create"]
     assert not result.view()["isSuccessful"]
     assert await devices(rig) == ["last", "one", "there"]
+
+
+async def test_without_a_database_the_rest_is_given_up_at_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    async def unavailable(device_id: str, _if_match: str | None) -> None:
+        tried.append(device_id)
+        raise HubError(ErrorCode.ServiceUnavailable, "The registry database does not answer.")
+
+    monkeypatch.setattr(rig.registry, "delete_device", unavailable)
+    gone = [{"id": f"d{number}", "importMode": "delete"} for number in range(3)]
+    result = await apply(rig, {"id": "made"}, *gone)
+    assert codes(result) == [(entry["id"], None, "ServiceUnavailable") for entry in gone]
+    assert (tried, await devices(rig)) == (["d0"], ["made"])
 
 
 async def test_an_identity_counts_once(rig: Rig) -> None:
@@ -215,6 +232,16 @@ async def test_row_92_new_keys_and_the_old_primary_is_refused(rig: Rig) -> None:
         assert caught.value.code is ErrorCode.IotHubUnauthorized
     for token in (await rig.token("d1"), await rig.token("d1", "m")):
         await rig.authorizer.principal(token)
+
+
+async def test_row_92_who_is_connected_by_an_old_key_is_cut_off(rig: Rig) -> None:
+    await rig.device("d1")
+    client = rig.client()
+    await client.login("d1")
+    await client.sender("/devices/d1/messages/events")
+    await renew(rig, {"id": "d1"})
+    await client.settle()
+    assert [fault.condition for fault in client.faults()] == [amqp_errors.UNAUTHORIZED]
 
 
 async def test_row_92_some_and_none(rig: Rig) -> None:
