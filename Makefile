@@ -73,6 +73,7 @@ test-rust: ## Unit, property and crash tests of the crates
 	cargo test --workspace --locked --quiet $(CARGO_TEST_FLAGS)
 
 test-python: $(STAMPS)/core $(if $(shell command -v npm),$(STAMPS)/node) ## Unit and integration tests of the Python side
+	@sh tools/preflight.sh postgresql
 	@# Real processes on a busy machine: what failed is run once more, alone, and must pass then.
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS) || { \
 		echo "some tests failed; running these once more"; \

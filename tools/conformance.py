@@ -21,10 +21,10 @@ VECTORS = ROOT / "tests" / "vectors"
 HEAD = """<!-- Generated: make conformance -->
 # Conformance
 
-What clients and services can see has a list of rows. A row is shown by tests that have its id in their name
-or text, or run vectors that are about it; all of them run with `make test`. "not yet" has none. Where we differ
-from the reference on purpose, [deviations.md](deviations.md) gives the reason. Rows of the AMQP head and of
-deployments come with these.
+What clients and services can see has a list of rows. A row is shown by tests that have its id in their
+name or text, or run vectors that are about it; all of them run with `make test`. "not yet" has none. Where
+we differ from the reference on purpose, [deviations.md](deviations.md) gives the reason. Rows of the AMQP
+head and of deployments come with these.
 
 """
 

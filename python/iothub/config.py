@@ -68,6 +68,8 @@ class HubConfig:
     :ivar https_port: 0 for any free port.
     :ivar cert_file: PEM chain; without it the hub makes a CA and a server certificate in `data_dir`.
     :ivar key_file: PEM key for `cert_file`.
+    :ivar database_url: PostgreSQL database of the registry; without it that is a file in `data_dir`. It may
+        hold a password, so it is not shown.
     :ivar clock: Unix time.
     :ivar mqtt_port: 0 for any free port; None: no MQTT, over WebSocket neither.
     """
@@ -79,6 +81,7 @@ class HubConfig:
     https_port: int = 443
     cert_file: Path | None = None
     key_file: Path | None = None
+    database_url: str | None = field(default=None, repr=False)
     limits: HubLimits = field(default_factory=HubLimits)
     clock: Callable[[], float] = time.time
     mqtt_port: int | None = None

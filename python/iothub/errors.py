@@ -25,8 +25,13 @@ class ErrorCode(enum.Enum):
 
     GenericBadRequest = (400000, amqp_errors.ARGUMENT_ERROR)
     InvalidProtocolVersion = (400001, amqp_errors.ARGUMENT_ERROR)
+    InvalidOperation = (400003, amqp_errors.ARGUMENT_ERROR)
     ArgumentInvalid = (400004, amqp_errors.ARGUMENT_ERROR)
+    ArgumentNull = (400005, amqp_errors.ARGUMENT_ERROR)
     IotHubFormatError = (400006, amqp_errors.DECODE_ERROR)
+    DeviceDefinedMultipleTimes = (400011, amqp_errors.ARGUMENT_ERROR)
+    BulkRegistryOperationFailure = (400013, amqp_errors.ARGUMENT_ERROR)
+    EtagDoesNotMatch = (400023, amqp_errors.ARGUMENT_ERROR)
     InvalidDeviceScope = (400028, amqp_errors.ARGUMENT_ERROR)
     CannotRegisterModuleToModule = (400301, amqp_errors.ARGUMENT_ERROR)
     IotHubNotFound = (401001, amqp_errors.HUB_NOT_FOUND)

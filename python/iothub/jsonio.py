@@ -1,4 +1,4 @@
-"""JSON of requests: bounded in depth, without NaN, always an object."""
+"""JSON of requests: bounded in depth, without NaN, always an object or an array."""
 
 from __future__ import annotations
 
@@ -18,13 +18,29 @@ def parse_object(raw: bytes, what: str) -> dict[str, Any]:
     :param what: name for the error text.
     :raises HubError: 400006, with the position of the mistake.
     """
-    try:
-        value = msgspec.json.decode(raw)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
-        raise HubError(ErrorCode.IotHubFormatError, f"{what} is not valid JSON: {error}") from None
+    value = _decode(raw, what)
     if not isinstance(value, dict):
         raise HubError(ErrorCode.IotHubFormatError, f"{what} must be a JSON object.")
     return value
+
+
+def parse_array(raw: bytes, what: str) -> list[Any]:
+    """A JSON array.
+
+    :param what: name for the error text.
+    :raises HubError: 400006, with the position of the mistake.
+    """
+    value = _decode(raw, what)
+    if not isinstance(value, list):
+        raise HubError(ErrorCode.IotHubFormatError, f"{what} must be a JSON array.")
+    return value
+
+
+def _decode(raw: bytes, what: str) -> Json:
+    try:
+        return msgspec.json.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise HubError(ErrorCode.IotHubFormatError, f"{what} is not valid JSON: {error}") from None
 
 
 def encode(value: Json) -> bytes:

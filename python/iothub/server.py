@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 OWNER_FILE: Final = "iothubowner.txt"
 ENDPOINT_FILE: Final = "endpoint.json"
 MQTT_FOLDER: Final = "mqtt"
+REGISTRY_FILE: Final = "hub.db"
 
 
 class HubServer:
@@ -90,7 +91,7 @@ class HubServer:
     async def _start(self) -> None:
         config = self.config
         config.data_dir.mkdir(parents=True, exist_ok=True)
-        self._database = Database(config.data_dir / "hub.db")
+        self._database = Database(self._registry_place())
         self.policies = load_policies(self._database.engine)
         self.telemetry = Telemetry(config.data_dir / "telemetry.db", config.limits, config.clock)
         self._telemetry_open = True
@@ -169,6 +170,14 @@ class HubServer:
         log.critical("%s", text)
         self.fault = self.fault or text
         self.faulty.set()
+
+    def _registry_place(self) -> Path | str:
+        file = self.config.data_dir / REGISTRY_FILE
+        if self.config.database_url is None:
+            return file
+        if file.exists():
+            log.warning("%s is not used: the registry is in the database of the URL", file)
+        return self.config.database_url
 
     def _tls(self) -> ssl.SSLContext:
         config = self.config

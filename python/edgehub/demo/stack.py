@@ -177,7 +177,10 @@ class Stack:
         flat = [str(part) for pair in arguments.items() for part in pair]
         mqtt_port = options.iothub_mqtt_port
         flat += ["--no-mqtt"] if mqtt_port is None else ["--mqtt-port", str(mqtt_port)]
-        self.iothub = self._add("iothub", python_module("iothub", "serve", *flat), {}, self._iothub_ready)
+        # All of it is in the folder, whatever database an iothub of the user's own has.
+        settings = {"IOTHUB_DATABASE_URL": ""}
+        command = python_module("iothub", "serve", *flat)
+        self.iothub = self._add("iothub", command, settings, self._iothub_ready)
         await self.iothub.start()
 
     async def _iothub_ready(self) -> bool:

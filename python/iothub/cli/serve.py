@@ -47,12 +47,22 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
     ] = False,
     cert: Annotated[Path | None, typer.Option("--cert", help="Server certificate chain (PEM).")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="Private key of --cert (PEM).")] = None,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            "--database-url",
+            envvar="IOTHUB_DATABASE_URL",
+            help="PostgreSQL database of the registry; without it, a file in the data folder."
+            " A password is better in the environment than here, where every user can see it.",
+        ),
+    ] = None,
     log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "warning",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line when ready.")] = False,
 ) -> None:
     """Run the hub until SIGTERM or SIGINT.
 
     Without --cert and --key it makes a certificate authority in the data folder; clients trust its ca.pem.
+    Devices, modules and twins are in an SQLite file in the data folder, or in PostgreSQL.
 
     Examples:
 
@@ -60,6 +70,9 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
 
         iothub serve --data-dir ./hub --hostname localhost --host 127.0.0.1 --amqp-port 0 --https-port 0
         --mqtt-port 0 --json
+
+        IOTHUB_DATABASE_URL=postgresql+psycopg://iothub:SECRET@db/iothub
+        iothub serve --data-dir ./hub --hostname hub.local
     """
     if (cert is None) != (key is None):
         _fail("--cert and --key belong together; one is missing")
@@ -80,6 +93,7 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
         cert,
         key,
         mqtt_port=None if no_mqtt else mqtt_port,
+        database_url=database_url or None,
     )
     try:
         _run(config, as_json)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import base64
 import binascii
+import enum
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 ID_CHARS_MAX: Final = 128
 STATUS_REASON_CHARS_MAX: Final = 128
+MANAGED_BY_CHARS_MAX: Final = 128
 NEVER: Final = "0001-01-01T00:00:00"
 SYSTEM_MODULES: Final = ("$edgeAgent", "$edgeHub")
 MANAGED_BY_EDGE: Final = "IotEdge"
@@ -27,6 +29,14 @@ _ID = re.compile(r"[A-Za-z0-9\-:.+%_#*?!(),=@$']{1,128}", re.ASCII)
 _THUMBPRINT = re.compile(r"[0-9A-Fa-f]{40}|[0-9A-Fa-f]{64}", re.ASCII)
 # .NET counts 100 ns ticks from year 1; generation ids look like that.
 _TICKS_TO_EPOCH: Final = 621_355_968_000_000_000
+
+
+class KeyChoice(enum.Enum):
+    """Which keys a request for new ones means; the names are REST's."""
+
+    PRIMARY = "primaryKey"
+    SECONDARY = "secondaryKey"
+    BOTH = "both"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +58,17 @@ class Authentication:
         if self.type != "sas":
             return ()
         return tuple(key for key in (self.primary_key, self.secondary_key) if key)
+
+    def with_new_keys(self, choice: KeyChoice) -> Authentication:
+        """With one or both keys made anew.
+
+        :raises HubError: 400003, there are no keys.
+        """
+        if self.type != "sas":
+            raise HubError(ErrorCode.InvalidOperation, f"An identity of type {self.type} has no keys.")
+        primary = self.primary_key if choice is KeyChoice.SECONDARY else new_key()
+        secondary = self.secondary_key if choice is KeyChoice.PRIMARY else new_key()
+        return replace(self, primary_key=primary, secondary_key=secondary)
 
     def view(self) -> dict[str, Any]:
         """As REST shows it."""
@@ -192,6 +213,13 @@ def _member(document: dict[str, Any], name: str, kind: type[Any], what: str) -> 
     return value
 
 
+def _text(document: dict[str, Any], name: str, chars_max: int) -> str | None:
+    value: str | None = _member(document, name, str, "")
+    if value and (len(value) > chars_max or "\x00" in value):
+        raise argument_invalid(f"{name} may have {chars_max} characters, none of them NUL.")
+    return value
+
+
 def _key(value: Json, what: str) -> str | None:
     if value is None or value == "":
         return None
@@ -269,9 +297,7 @@ def parse_device(path_id: str, document: dict[str, Any]) -> DeviceRequest:
     status = (_member(document, "status", str, "") or "enabled").lower()
     if status not in ("enabled", "disabled"):
         raise argument_invalid("status must be enabled or disabled.")
-    reason = _member(document, "statusReason", str, "")
-    if reason and len(reason) > STATUS_REASON_CHARS_MAX:
-        raise argument_invalid(f"statusReason may have {STATUS_REASON_CHARS_MAX} characters.")
+    reason = _text(document, "statusReason", STATUS_REASON_CHARS_MAX)
     capabilities = _member(document, "capabilities", dict, "") or {}
     iot_edge = bool(_member(capabilities, "iotEdge", bool, "capabilities."))
     parents = _member(document, "parentScopes", list, "") or []
@@ -304,9 +330,8 @@ def parse_module(device_id: str, module_id: str, document: dict[str, Any]) -> Mo
         named = _member(document, name, str, "")
         if named is not None and named != wanted:
             raise argument_invalid(f"{name} {named!r} in the body differs from {wanted!r} in the path.")
-    return ModuleRequest(
-        device_id, module_id, parse_authentication(document), _member(document, "managedBy", str, "")
-    )
+    managed_by = _text(document, "managedBy", MANAGED_BY_CHARS_MAX)
+    return ModuleRequest(device_id, module_id, parse_authentication(document), managed_by)
 
 
 def check_match(if_match: str | None, etag: str) -> None:

@@ -11,7 +11,7 @@ from iothub.registry.store import RegistryStore
 
 if TYPE_CHECKING:
     from iothub.database import Database
-    from iothub.registry.model import Device, DeviceRequest, Module, ModuleRequest
+    from iothub.registry.model import Authentication, Device, DeviceRequest, KeyChoice, Module, ModuleRequest
 
 CACHE_IDENTITIES_MAX: Final = 10_000
 """Credentials kept in memory; the least recently used one leaves."""
@@ -149,6 +149,15 @@ class Registry:
         module = await self._database.run(lambda: self._store.put_module(request, if_match))
         self._changed(module.device_id, module.module_id)
         return module
+
+    async def renew_keys(self, device_id: str, module_id: str | None, choice: KeyChoice) -> Authentication:
+        """Makes keys anew; who lives by the old ones is cut off.
+
+        :raises HubError: 404001, 404010, 400003.
+        """
+        renewed = await self._database.run(lambda: self._store.renew_keys(device_id, module_id, choice))
+        self._changed(device_id, module_id)
+        return renewed
 
     async def delete_device(self, device_id: str, if_match: str | None) -> None:
         """Removes a device and all below it.

@@ -18,6 +18,7 @@ from iothub.registry.model import (
     Authentication,
     Device,
     DeviceRequest,
+    KeyChoice,
     Module,
     ModuleRequest,
     check_match,
@@ -258,13 +259,31 @@ class RegistryStore:
         """
         with self._engine.begin() as connection:
             self._require_device(connection, device_id)
-            module = self._find_module(connection, device_id, module_id)
-            if module is None:
-                raise module_not_found(device_id, module_id)
+            module = self._require_module(connection, device_id, module_id)
             check_match(if_match, module.etag)
             self._next_revision(connection)
             connection.execute(delete(modules).where(_module_key(module)))
             delete_twins(connection, device_id, module_id)
+
+    # ---- both
+
+    def renew_keys(self, device_id: str, module_id: str | None, choice: KeyChoice) -> Authentication:
+        """Makes one or both keys of an identity anew.
+
+        :raises HubError: 404001, 404010; 400003 for an identity without keys.
+        """
+        with self._engine.begin() as connection:
+            device = self._require_device(connection, device_id)
+            if module_id is None:
+                renewed = device.authentication.with_new_keys(choice)
+                change = update(devices).where(devices.c.device_id == device_id)
+            else:
+                module = self._require_module(connection, device_id, module_id)
+                renewed = module.authentication.with_new_keys(choice)
+                change = update(modules).where(_module_key(module))
+            revision = self._next_revision(connection)
+            connection.execute(change.values(revision=revision, **_auth_columns(renewed)))
+            return renewed
 
     # ---- helpers inside a transaction
 
@@ -289,6 +308,12 @@ class RegistryStore:
         if device is None:
             raise device_not_found(device_id)
         return device
+
+    def _require_module(self, connection: Connection, device_id: str, module_id: str) -> Module:
+        module = self._find_module(connection, device_id, module_id)
+        if module is None:
+            raise module_not_found(device_id, module_id)
+        return module
 
     @staticmethod
     def _by_scope(connection: Connection, scope: str) -> Device | None:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from iothub.auth import Authorizer, Principal, access_denied, unauthorized
 from iothub.errors import ErrorCode, HubError
+from iothub.rest.bulk_api import BulkApi
 from iothub.rest.c2d_api import C2dApi
 from iothub.rest.device_api import DeviceApi
 from iothub.rest.method_api import MethodApi
@@ -91,7 +92,7 @@ class RestServer:
         self._on_upgrade = on_upgrade
         self._router = Router()
         self._telemetry_api = TelemetryApi(services)
-        apis = (RegistryApi, TwinApi, MethodApi, C2dApi, ScopeApi, OnBehalfApi, DeviceApi)
+        apis = (RegistryApi, BulkApi, TwinApi, MethodApi, C2dApi, ScopeApi, OnBehalfApi, DeviceApi)
         for api in (*(make(services) for make in apis), self._telemetry_api):
             api.add_to(self._router)
         self._runner: web.AppRunner | None = None

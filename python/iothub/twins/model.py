@@ -9,7 +9,7 @@ from typing import Any
 
 from edgehub.common.merge_patch import difference, merge
 from iothub.errors import ErrorCode, HubError, argument_invalid
-from iothub.registry.model import Device, Module, check_match
+from iothub.registry.model import Device, Module, check_match, iso_time
 from iothub.twins import sections
 from iothub.twins.sections import NEVER_UPDATED, Stamp
 
@@ -90,7 +90,7 @@ class Twin:
             "deviceEtag": (module or device).etag,
             "status": device.status,
             "statusReason": device.status_reason,
-            "statusUpdateTime": NEVER_UPDATED,
+            "statusUpdateTime": f"{iso_time(device.status_updated_ms)}Z",
             "connectionState": "Connected" if connected else "Disconnected",
             "lastActivityTime": NEVER_UPDATED,
             "cloudToDeviceMessageCount": 0,

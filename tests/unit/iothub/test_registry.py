@@ -1,29 +1,33 @@
-"""Devices and modules in the registry (rows 12, 13, 15, 78 to 83) and who may be whose child."""
+"""Devices and modules in the registry (rows 12, 13, 15, 78 to 83 and 92) and who may be whose child. What
+takes a store runs on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from iothub.database import Database
 from iothub.errors import ErrorCode, HubError
-from iothub.registry.model import Device, parse_device, parse_module, scope_of
-from iothub.registry.schema import SchemaError, meta, open_database
+from iothub.registry.model import Device, KeyChoice, Module, parse_device, parse_module, scope_of
+from iothub.registry.schema import SchemaError, meta
 from iothub.registry.store import LIST_MAX, MODULES_PER_DEVICE_MAX, RegistryStore, check_top
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 NOW = 1_767_225_600.0
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[RegistryStore]:
-    engine = open_database(tmp_path / "hub.db")
-    yield RegistryStore(engine, lambda: NOW)
-    engine.dispose()
+def store(place: Path | str) -> Iterator[RegistryStore]:
+    database = Database(place)
+    yield RegistryStore(database.engine, lambda: NOW)
+    database.close()
 
 
 def put(store: RegistryStore, device_id: str, if_match: str | None = None, **members: Any) -> Device:
@@ -129,6 +133,7 @@ BAD_BODIES = [
     {"deviceId": 5},
     {"status": "sleeping"},
     {"statusReason": "x" * 129},
+    {"statusReason": "a\x00b"},
     {"capabilities": {"iotEdge": "yes"}},
     {"capabilities": []},
     {"parentScopes": "x"},
@@ -153,6 +158,46 @@ def test_row_82_bad_bodies(body: dict[str, Any]) -> None:
     assert code_of(caught) in (ErrorCode.ArgumentInvalid, ErrorCode.InvalidDeviceScope)
 
 
+@pytest.mark.parametrize("managed_by", ["x" * 129, "a\x00", 5])
+def test_row_82_bad_modules(managed_by: Any) -> None:
+    with pytest.raises(HubError) as caught:
+        parse_module("d1", "m1", {"managedBy": managed_by})
+    assert code_of(caught) is ErrorCode.ArgumentInvalid
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=6,
+)
+MEMBERS = {
+    "deviceId",
+    "status",
+    "statusReason",
+    "capabilities",
+    "parentScopes",
+    "deviceScope",
+    "authentication",
+}
+
+
+@given(st.dictionaries(st.text(max_size=8).filter(lambda name: name not in MEMBERS), json_values, max_size=5))
+def test_row_93_unknown_members_are_ignored(unknown: dict[str, Any]) -> None:
+    keys = {"primaryKey": KEY16, "secondaryKey": KEY64}
+    known = {"status": "disabled", "authentication": {"type": "sas", "symmetricKey": keys}}
+    assert parse_device("d1", {**unknown, **known}) == parse_device("d1", known)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(MEMBERS)), json_values, max_size=4))
+def test_row_93_any_members_are_taken_or_refused_clearly(members: dict[str, Any]) -> None:
+    codes = []
+    try:
+        parse_device("d1", members)
+    except HubError as error:
+        codes.append(error.code)
+    assert codes in ([], [ErrorCode.ArgumentInvalid], [ErrorCode.InvalidDeviceScope])
+
+
 def test_good_bodies_and_ignored_members(store: RegistryStore) -> None:
     keys = {"primaryKey": KEY16, "secondaryKey": KEY64}
     device = put(store, "d1", authentication={"type": "SAS", "symmetricKey": keys}, etag="*", unknown=1)
@@ -162,6 +207,54 @@ def test_good_bodies_and_ignored_members(store: RegistryStore) -> None:
     assert pinned.authentication.primary_thumbprint == "AB" * 20
     assert pinned.authentication.keys == ()
     assert put(store, "d3", authentication={"type": "none"}).authentication.keys == ()
+
+
+def test_the_longest_texts_are_kept(store: RegistryStore) -> None:
+    reason = "ä" * 128
+    gateway = edge(store, "g" * 128)
+    device = put(store, "d" * 128, statusReason=reason, deviceScope=gateway.device_scope)
+    assert store.device("d" * 128) == device
+    module = store.put_module(parse_module("d" * 128, "m" * 128, {"managedBy": reason}), None)
+    assert store.module("d" * 128, "m" * 128) == module
+
+
+def test_ids_that_cannot_be_are_not_found(store: RegistryStore) -> None:
+    """Such ids come in paths and tokens; NUL is nothing that PostgreSQL can hold."""
+    for device_id in ("a\x00b", "ä", "x" * 5000, "'; DROP TABLE devices"):
+        assert store.device(device_id) is None
+        assert store.module(device_id, device_id) is None
+        assert store.children(device_id, device_id, 10) == []
+        with pytest.raises(HubError) as caught:
+            put(store, "d1", deviceScope=device_id)
+        assert code_of(caught) is ErrorCode.InvalidDeviceScope
+
+
+@pytest.mark.parametrize("choice", KeyChoice, ids=lambda choice: choice.value)
+def test_row_92_new_keys(store: RegistryStore, choice: KeyChoice) -> None:
+    device = put(store, "d1")
+    module = store.put_module(parse_module("d1", "m1", {}), None)
+    known: list[tuple[Device | Module, str | None]] = [(device, None), (module, "m1")]
+    for old, module_id in known:
+        renewed = store.renew_keys("d1", module_id, choice)
+        found = store.device("d1") if module_id is None else store.module("d1", module_id)
+        assert found is not None
+        assert found.authentication == renewed
+        assert found.etag != old.etag
+        same = [one == other for one, other in zip(old.authentication.keys, renewed.keys, strict=True)]
+        assert same == [choice is KeyChoice.SECONDARY, choice is KeyChoice.PRIMARY]
+
+
+def test_row_92_who_has_no_keys(store: RegistryStore) -> None:
+    put(store, "d1", authentication={"type": "none"})
+    cases: list[tuple[tuple[str, str | None], ErrorCode]] = [
+        (("d1", None), ErrorCode.InvalidOperation),
+        (("no", None), ErrorCode.DeviceNotFound),
+        (("d1", "m"), ErrorCode.ModuleNotFound),
+    ]
+    for key, code in cases:
+        with pytest.raises(HubError) as caught:
+            store.renew_keys(*key, KeyChoice.BOTH)
+        assert code_of(caught) is code
 
 
 def test_leaf_scopes_are_mirrored(store: RegistryStore) -> None:
@@ -290,27 +383,38 @@ def test_listing_and_counts(store: RegistryStore) -> None:
     assert store.counts() == (7, 5)
 
 
-def test_generations_grow_even_if_the_clock_is_set_back(tmp_path: Path) -> None:
+def test_ids_are_sorted_byte_by_byte(store: RegistryStore) -> None:
+    """Pages of children go on "after" an id, so the database's order must be ours."""
+    ids = ["!", "#", "'", "-", "1", "A", "B", "_", "a", "a-b", "aB", "ab"]
+    gateway = edge(store, "gw")
+    for device_id in reversed(ids):
+        put(store, device_id, deviceScope=gateway.device_scope)
+    scope = gateway.device_scope or ""
+    assert [device.device_id for device in store.children(scope, "", 20)] == ids
+    assert [device.device_id for device in store.children(scope, "A", 20)] == ids[6:]
+    assert [device.device_id for device in store.devices(20)] == sorted([*ids, "gw"])
+
+
+def test_generations_grow_even_if_the_clock_is_set_back(place: Path | str) -> None:
     now = [NOW]
-    engine = open_database(tmp_path / "hub.db")
-    store = RegistryStore(engine, lambda: now[0])
+    database = Database(place)
+    store = RegistryStore(database.engine, lambda: now[0])
     first = put(store, "d1")
     now[0] = NOW - 1000
     second = put(store, "d2")
     assert int(second.generation_id) == int(first.generation_id) + 1
-    engine.dispose()
+    database.close()
 
 
-def test_the_registry_survives_a_restart(tmp_path: Path) -> None:
-    path = tmp_path / "hub.db"
-    engine = open_database(path)
-    device = put(RegistryStore(engine, lambda: NOW), "d1")
-    engine.dispose()
-    assert path.stat().st_mode & 0o777 == 0o600
-    engine = open_database(path)
-    assert RegistryStore(engine, lambda: NOW).device("d1") == device
-    with engine.begin() as connection:
+def test_the_registry_survives_a_restart(place: Path | str) -> None:
+    database = Database(place)
+    device = put(RegistryStore(database.engine, lambda: NOW), "d1")
+    database.close()
+    assert not isinstance(place, Path) or place.stat().st_mode & 0o777 == 0o600
+    database = Database(place)
+    assert RegistryStore(database.engine, lambda: NOW).device("d1") == device
+    with database.engine.begin() as connection:
         connection.execute(meta.update().where(meta.c.name == "schema").values(value=99))
-    engine.dispose()
+    database.close()
     with pytest.raises(SchemaError, match="format 99"):
-        open_database(path)
+        Database(place)
