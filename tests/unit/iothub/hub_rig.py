@@ -148,12 +148,17 @@ def _copy_template(folder: Path) -> None:
 
 
 @asynccontextmanager
-async def hub(folder: Path, limits: HubLimits | None = None) -> AsyncIterator[Rig]:
-    """A hub for one test."""
+async def hub(
+    folder: Path, limits: HubLimits | None = None, place: Path | str | None = None
+) -> AsyncIterator[Rig]:
+    """A hub for one test.
+
+    :param place: of the registry; by default a file in the folder.
+    """
     clock = Clock()
     limits = limits or HubLimits()
     _copy_template(folder)
-    database = CountingDatabase(folder / "hub.db")
+    database = CountingDatabase(place or folder / "hub.db")
     registry = Registry(database, clock)
     twins = Twins(database, clock)
     telemetry = Telemetry(folder / "telemetry.db", limits, clock)
@@ -162,8 +167,9 @@ async def hub(folder: Path, limits: HubLimits | None = None) -> AsyncIterator[Ri
     c2d = CloudToDevice(database, limits.c2d, clock)
     services = AmqpServices("iothub_test", "hub", limits, clock, authorizer, telemetry, twins, methods, c2d)
     # Power cuts are not what these tests are about, and syncing is most of their time.
-    with database.engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA synchronous=OFF")
+    if not isinstance(place, str):
+        with database.engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA synchronous=OFF")
     telemetry.log._connection.execute("PRAGMA synchronous=OFF")
     rig = Rig(clock, database, registry, twins, telemetry, authorizer, services)
     registry.listen(rig.identity_changed)

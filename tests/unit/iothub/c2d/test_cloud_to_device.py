@@ -1,4 +1,4 @@
-"""Queues in the database: restarts, time, waking, feedback (section 5; rows 91, 115 to 117)."""
+"""Queues in both kinds of database: restarts, time, waking, feedback (section 5; rows 91, 115 to 117)."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ LIMITS = C2dLimits(feedback_batch_max=3, feedback_max=5, deliveries_max=2)
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
-    async with hub(tmp_path, HubLimits(c2d=LIMITS)) as made:
+async def rig(tmp_path: Path, place: Path | str) -> AsyncIterator[Rig]:
+    async with hub(tmp_path, HubLimits(c2d=LIMITS), place) as made:
         await made.device("d1")
         yield made
 
