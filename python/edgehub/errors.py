@@ -10,6 +10,7 @@ EdgehubError
 ├── ScopeApiError             identity.refresher: the parent hub did not answer for identities
 ├── ScopeFormatError          identity.scope_wire: identities that cannot be read
 ├── SealError                 identity.sealing: a sealed value that cannot be opened
+├── CertificateFault          identity.client_certificates: a certificate that does not prove an identity
 ├── WorkloadError             identity.workload: the workload API did not answer as asked
 ├── ConnectRefusedError       protocol.connect: a CONNECT that is answered with a code and closed
 ├── UsernameError             protocol.connect: a user name outside the grammar
@@ -31,6 +32,7 @@ EdgehubError
 ├── TwinFullError             hub.twins.service: too much of one client waits for the parent hub
 ├── CertificateError          hub.certificates: a server certificate or its key that cannot be used
 ├── ListenError               heads.tls_listener: the port cannot be opened
+├── ForwardedError            heads.forwarded: a header without the certificates of a client
 ├── HttpStartError            heads.http: the HTTP head cannot start
 ├── MetricsFormatError        metrics.core_totals: totals of the core in another layout
 ├── MetricsListenError        metrics.server: the metrics port cannot be opened

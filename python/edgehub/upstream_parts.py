@@ -106,6 +106,7 @@ class UpstreamParts:
         self._follow_twin = follow_twin
         self._stopping = False
         self._refresh_identities: Callable[[], None] = lambda: None
+        self._unauthorized: Callable[[IdentityId], None] = lambda identity: None
         self.twin = EdgeHubTwin(
             parent.twin,
             routes,
@@ -128,9 +129,15 @@ class UpstreamParts:
 
         return ParentSide(self._own, self._parent.client_twins, self._parent.methods, refresh)
 
-    def serve(self, twins: ClientTwins, calls: ParentCalls | None) -> None:
-        """Twins want to know what happens to the link, and calls have to be answered; before `start`."""
+    def serve(
+        self, twins: ClientTwins, calls: ParentCalls | None, unauthorized: Callable[[IdentityId], None]
+    ) -> None:
+        """Twins want to know what happens to the link, and calls have to be answered; before `start`.
+
+        :param unauthorized: told of a client that the parent hub refuses (T-024).
+        """
         self._client_twins = twins
+        self._unauthorized = unauthorized
         if calls is not None:
             self._parent.methods.serve_with(calls.serve)
 
@@ -181,6 +188,9 @@ class UpstreamParts:
         self.twin.link_down()
         if self._client_twins is not None:
             self._client_twins.link_down()
+
+    def client_unauthorized(self, identity: str) -> None:
+        self._unauthorized(IdentityId.parse(identity))
 
     def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
         if identity != str(self._own):

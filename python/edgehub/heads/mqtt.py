@@ -23,6 +23,8 @@ from edgehub.protocol.sessions import SUBACK_FAILURE, SessionOpening, SubscribeO
 from edgehub.protocol.topics import SubscriptionKind, classify_filter, desired_topic, grants_for, method_topic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edgehub._core import (
         ClosedEvent,
         ConnectEvent,
@@ -35,12 +37,17 @@ if TYPE_CHECKING:
     from edgehub.common.ids import IdentityId
     from edgehub.common.method_calls import MethodCall
     from edgehub.heads.control_topics import ControlTopics
+    from edgehub.heads.forwarded import Forwarded
     from edgehub.heads.observers import Observers
     from edgehub.hub.ports import GrantsFactory, SessionCore
     from edgehub.hub.session_store import SessionStore
 
 AUTH_WAITS_MAX = 64
 """Clients that may wait for the parent hub's answer at once; further ones get code 3 and try again."""
+RETIRE_WAIT_S = 30.0
+"""Longest wait for the reads of a client whose token expired."""
+ADOPTED = 0
+"""Listener of a connection that came through a WebSocket."""
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +56,7 @@ class MqttHead:
     """Answers the events of MQTT connections.
 
     :param grants: makes the core's grants from keyword arguments.
+    :param forwarded: what a proxy passed on about the client of a WebSocket, by its address.
     """
 
     def __init__(  # noqa: PLR0913 - the parts
@@ -63,6 +71,7 @@ class MqttHead:
         edge_device_id: str,
         observers: Observers,
         control: ControlTopics,
+        forwarded: Callable[[str], Forwarded | None] = lambda peer: None,
     ) -> None:
         self._core = core
         self._grants = grants
@@ -79,6 +88,7 @@ class MqttHead:
         self._connection_log = ConnectionLog(log, clock)
         self._accepting = True
         self._control = control
+        self._forwarded = forwarded
         self.sends = Sends(core)
         """Publishes to clients whose end somebody waits for."""
 
@@ -134,7 +144,8 @@ class MqttHead:
 
     def _connect(self, event: ConnectEvent) -> Step:
         try:
-            request = read_connect(event.client_id, event.username, event.password, event.certificates)
+            certificates = self._certificates_of(event)
+            request = read_connect(event.client_id, event.username, event.password, certificates)
             if not self._accepting:
                 raise ConnectRefusedError(ConnectCode.SERVER_UNAVAILABLE, "shutting down", event.client_id)
             auth = AuthRequest(request.identity, request.token, request.auth_chain, request.certificates)
@@ -152,6 +163,18 @@ class MqttHead:
         # Counted here and not in the task: a slice of events may start many before any of them runs.
         self._auth_waits.add(event.conn)
         return self._authenticate_and_open(event, request, auth)
+
+    def _certificates_of(self, event: ConnectEvent) -> tuple[bytes, ...]:
+        """What the client itself showed, or a proxy for it (H-020).
+
+        :raises ConnectRefusedError: the proxy is none.
+        """
+        forwarded = self._forwarded(event.peer) if event.listener == ADOPTED else None
+        if forwarded is None:
+            return event.certificates
+        if forwarded.fault:
+            raise ConnectRefusedError(ConnectCode.NOT_AUTHORIZED, forwarded.fault, event.client_id)
+        return forwarded.certificates
 
     async def _authenticate_and_open(
         self, event: ConnectEvent, request: ConnectRequest, auth: AuthRequest
@@ -366,5 +389,20 @@ class MqttHead:
         return None
 
     def disconnect(self, client: Client, reason: str) -> None:
-        """Closes a client from our side, for example because its token expired."""
+        """Closes a client from our side, for example because its identity was removed."""
         self._core.close(client.conn, reason)
+
+    def retire(self, client: Client, reason: str) -> None:
+        """Closes a client whose token expired, after the requests that it made so far: it was allowed to."""
+        self._lanes.submit(client.conn, lambda: self._retire(client.conn, reason), last=True)
+
+    def _retire(self, conn: int, reason: str) -> Step:
+        reads = self._control.reads_of(conn)
+        if reads:
+            return self._close_after(reads, conn, reason)
+        self._core.close(conn, reason)
+        return None
+
+    async def _close_after(self, reads: frozenset[asyncio.Task[None]], conn: int, reason: str) -> None:
+        await asyncio.wait(reads, timeout=RETIRE_WAIT_S)
+        self._core.close(conn, reason)

@@ -220,6 +220,10 @@ class LinkListener(Protocol):
         """The desired properties of our module, or of a client that is followed, changed."""
         ...
 
+    def client_unauthorized(self, identity: str) -> None:
+        """The parent hub refuses to serve a client, although it takes us."""
+        ...
+
 
 class UpstreamLink(Protocol):
     """The connection to the parent hub."""
