@@ -60,6 +60,8 @@ class HubConfig:
     :ivar https_port: 0 for any free port.
     :ivar cert_file: PEM chain; without it the hub makes a CA and a server certificate in `data_dir`.
     :ivar key_file: PEM key for `cert_file`.
+    :ivar client_ca_file: PEM authorities that vouch for `certificateAuthority` devices.
+    :ivar client_certs_file: PEM certificates of `selfSigned` devices.
     :ivar clock: Unix time.
     """
 
@@ -70,5 +72,7 @@ class HubConfig:
     https_port: int = 443
     cert_file: Path | None = None
     key_file: Path | None = None
+    client_ca_file: Path | None = None
+    client_certs_file: Path | None = None
     limits: HubLimits = field(default_factory=HubLimits)
     clock: Callable[[], float] = time.time

@@ -36,12 +36,24 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
     ] = 443,
     cert: Annotated[Path | None, typer.Option("--cert", help="Server certificate chain (PEM).")] = None,
     key: Annotated[Path | None, typer.Option("--key", help="Private key of --cert (PEM).")] = None,
+    client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            "--client-ca",
+            help="Authorities (PEM), intermediate ones too, that vouch for devices created with --x509-ca.",
+        ),
+    ] = None,
+    client_certs: Annotated[
+        Path | None,
+        typer.Option("--client-certs", help="Certificates (PEM) of devices created with --thumbprint."),
+    ] = None,
     log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "warning",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line when ready.")] = False,
 ) -> None:
     """Run the hub until SIGTERM or SIGINT.
 
     Without --cert and --key it makes a certificate authority in the data folder; clients trust its ca.pem.
+    With --client-ca or --client-certs it asks clients for a certificate; they need not have one.
 
     Examples:
 
@@ -60,7 +72,7 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
     )
     from iothub.config import HubConfig
 
-    config = HubConfig(data_dir, hostname, host, amqp_port, https_port, cert, key)
+    config = HubConfig(data_dir, hostname, host, amqp_port, https_port, cert, key, client_ca, client_certs)
     try:
         _run(config, as_json)
     except (EdgehubError, OSError) as error:

@@ -49,6 +49,13 @@ class Authentication:
             return ()
         return tuple(key for key in (self.primary_key, self.secondary_key) if key)
 
+    @property
+    def thumbprints(self) -> tuple[str, ...]:
+        """Thumbprints of certificates that prove the identity, primary first."""
+        if self.type != "selfSigned":
+            return ()
+        return tuple(found for found in (self.primary_thumbprint, self.secondary_thumbprint) if found)
+
     def view(self) -> dict[str, Any]:
         """As REST shows it."""
         return {

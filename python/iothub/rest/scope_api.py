@@ -45,7 +45,7 @@ class ScopeApi:
         :raises HubError: 401002.
         """
         device_id, module_id = call.ids
-        principal = await self._services.principal(call.request)
+        principal = await self._services.device_principal(call.request, device_id)
         if module_id != EDGE_HUB_MODULE or not _is_edge_hub(principal, device_id):
             raise access_denied(f"{principal.label} may not read the scope of {device_id}.")
         identity = await self._registry.identity(device_id, None)

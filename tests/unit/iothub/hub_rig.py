@@ -128,7 +128,9 @@ def _copy_template(folder: Path) -> None:
 
 
 @asynccontextmanager
-async def hub(folder: Path, limits: HubLimits | None = None) -> AsyncIterator[Rig]:
+async def hub(
+    folder: Path, limits: HubLimits | None = None, client_ca_pem: bytes | None = None
+) -> AsyncIterator[Rig]:
     """A hub for one test."""
     clock = Clock()
     limits = limits or HubLimits()
@@ -137,7 +139,7 @@ async def hub(folder: Path, limits: HubLimits | None = None) -> AsyncIterator[Ri
     registry = Registry(database, clock)
     twins = Twins(database, clock)
     telemetry = Telemetry(folder / "telemetry.db", limits, clock)
-    authorizer = Authorizer(registry, load_policies(database.engine), (HOST,), clock)
+    authorizer = Authorizer(registry, load_policies(database.engine), (HOST,), clock, client_ca_pem)
     methods = Methods(authorizer)
     services = AmqpServices("iothub_test", "hub", limits, clock, authorizer, telemetry, twins, methods)
     # Power cuts are not what these tests are about, and syncing is most of their time.
@@ -158,10 +160,10 @@ async def hub(folder: Path, limits: HubLimits | None = None) -> AsyncIterator[Ri
 class Client:
     """An AMQP client engine joined to a `HubConnection`."""
 
-    def __init__(self, rig: Rig, **options: Any) -> None:
+    def __init__(self, rig: Rig, certificate: bytes | None = None, **options: Any) -> None:
         self.rig = rig
         self.now = 0.0
-        self.server = HubConnection(rig.services, "test", self.now, lambda: None)
+        self.server = HubConnection(rig.services, "test", self.now, lambda: None, certificate)
         self.engine = AmqpEngine(EngineOptions("client", "client", HOST, **options))
         self.events: list[AmqpEvent] = []
         self.engine.open()
