@@ -393,16 +393,17 @@ class MqttHead:
         self._core.close(client.conn, reason)
 
     def retire(self, client: Client, reason: str) -> None:
-        """Closes a client whose token expired, after the requests that it made so far: it was allowed to."""
+        """Closes a client whose token expired, when its requests so far are answered and its messages so far
+        acknowledged: it was allowed to."""
         self._lanes.submit(client.conn, lambda: self._retire(client.conn, reason), last=True)
 
     def _retire(self, conn: int, reason: str) -> Step:
         reads = self._control.reads_of(conn)
         if reads:
             return self._close_after(reads, conn, reason)
-        self._core.close(conn, reason)
+        self._core.close(conn, reason, after_acks=True)
         return None
 
     async def _close_after(self, reads: frozenset[asyncio.Task[None]], conn: int, reason: str) -> None:
         await asyncio.wait(reads, timeout=RETIRE_WAIT_S)
-        self._core.close(conn, reason)
+        self._core.close(conn, reason, after_acks=True)

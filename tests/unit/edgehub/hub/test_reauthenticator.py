@@ -176,3 +176,21 @@ async def test_who_is_disabled_ends_at_once(slow: tuple[HeadBench, asyncio.Event
     await bench.settle()
     bench.api.put(sas_identity("leaf", enabled=False))
     assert await refresh(bench) == ["close 1 reauthentication failed: leaf is disabled"]
+
+
+async def test_only_who_expired_gets_the_acknowledgements_of_its_messages(
+    slow: tuple[HeadBench, asyncio.Event],
+) -> None:
+    bench, _ = slow
+    bench.api.put(sas_identity("leaf", enabled=False))
+    bench.clock.advance(120)
+    await bench.refresher.refresh_all()
+    (call,) = bench.core.take_calls("close")
+    assert not call.after_acks
+    bench.api.put(sas_identity("leaf"))
+    bench.clock.advance(241)
+    await bench.refresher.refresh_all()
+    bench.core.take_calls()
+    await bench.reauthenticator.sweep()
+    (call,) = bench.core.take_calls("close")
+    assert call.after_acks
