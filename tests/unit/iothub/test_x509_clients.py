@@ -8,6 +8,7 @@ import pytest
 
 from edgehub.protocol import amqp_errors
 from edgehub.protocol.amqp_events import ConnectionOpened, TransportFailed
+from iothub.config import HubLimits
 from iothub.errors import ErrorCode, HubError
 from iothub.registry.model import parse_device, parse_module
 from testkit.x509 import DAY_S, Issued, authority, bundle, issue
@@ -163,6 +164,16 @@ async def test_the_end_of_a_certificate_ends_the_links(rig: Rig) -> None:
     client.server.on_deadline(client.now)
     await client.settle()
     assert [fault.condition for fault in client.faults()] == [amqp_errors.UNAUTHORIZED]
+
+
+@pytest.mark.parametrize(("room", "outcome"), [(1, "accepted"), (0, amqp_errors.UNAUTHORIZED)])
+async def test_identities_of_a_connection_are_limited(tmp_path: Path, room: int, outcome: str) -> None:
+    async with hub(tmp_path, HubLimits(tokens_max=room)) as rig:
+        await rig.device("d1", authentication=printed(D1.sha256))
+        client = rig.client(certificate=D1.der)
+        link = await client.sender(EVENTS)
+        faults = [fault.condition for fault in client.faults()]
+        assert (faults or [await client.send(link, b"x")]) == [outcome]
 
 
 def test_a_principal_does_not_show_its_certificate() -> None:

@@ -6,9 +6,11 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING
 
+import pytest
+
 from edgehub.common.ids import IdentityId
 from edgehub.common.state import MemoryState
-from edgehub.identity.refresher import BUCKET, ScopeApiError, ScopeRefresher
+from edgehub.identity.refresher import ASKING_MAX, BUCKET, ScopeApiError, ScopeRefresher
 from edgehub.identity.scope import RefreshPolicy, ScopeCache, ScopeDiff
 from edgehub.identity.sealing import Sealer
 from testkit.clock import ManualClock
@@ -16,8 +18,6 @@ from testkit.identities import EDGE_SCOPE, FakeScopeApi, edge_identity, key_of, 
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import pytest
 
     from edgehub.identity.model import ServiceIdentity
 
@@ -228,3 +228,21 @@ async def wait_until(condition: object) -> None:
             return
         await asyncio.sleep(0)
     raise AssertionError("the condition never held")
+
+
+@pytest.mark.parametrize(("beyond", "listed"), [(0, 1), (1, 2)])
+async def test_identities_are_asked_for_in_the_background_up_to_a_limit_then_all(
+    beyond: int, listed: int
+) -> None:
+    bench = Bench()
+    await bench.refresher.refresh_all()
+    bench.clock.advance(120)
+    names = [IdentityId(f"d{number}") for number in range(ASKING_MAX + beyond)]
+    for name in names:
+        bench.refresher.refresh_soon(name)
+    running = asyncio.create_task(bench.refresher.run())
+    for _ in range(50):
+        await asyncio.sleep(0)
+    running.cancel()
+    assert bench.api.asked == names[:ASKING_MAX]
+    assert len(bench.api.listed) == listed
