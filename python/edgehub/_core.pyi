@@ -443,8 +443,12 @@ class Engine:
         """Routes an update of reported properties (JSON) from `/twinChangeNotifications`, in the name of the
         client. It is stored like a message; what routes do with it nobody learns."""
 
-    def close(self, conn: int, reason: str) -> None:
-        """Closes without will. `reason` comes back in the `ClosedEvent`."""
+    def close(self, conn: int, reason: str, *, after_acks: bool = False) -> None:
+        """Closes without will. `reason` comes back in the `ClosedEvent`.
+
+        :param after_acks: once what it published so far is acknowledged; nothing more is read of it. Asked
+            for again after 30 s: at once.
+        """
 
     def set_routes(
         self, routes: Sequence[tuple[str, str, int | None, int]], *, default_ttl_secs: int

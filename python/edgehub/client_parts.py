@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgehub.heads.cached_twins import CachedTwins
 from edgehub.heads.control_topics import ControlTopics
+from edgehub.heads.forwarded import ForwardedCertificates
 from edgehub.heads.mqtt import MqttHead
 from edgehub.heads.observers import ClientListener, Observers
 from edgehub.heads.session_store import SessionStore
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from edgehub.common.state import StateStore
     from edgehub.config.settings import UpstreamSettings
     from edgehub.heads.connections import Connections
+    from edgehub.heads.forwarded import Forwarded
     from edgehub.hub.cloud_messages import ParentMessages
     from edgehub.hub.methods.parent_calls import ParentMethods
     from edgehub.hub.ports import GrantsFactory, HubCore
@@ -63,6 +65,7 @@ class ClientParts:
     :param observers: who else learns about clients, before twins and methods do.
     :param parent: None for a hub without parent.
     :param sealer: encrypts stored twins, if they are to be.
+    :param proxy: the module that may pass on certificates of WebSocket clients; None: none may.
     """
 
     def __init__(  # noqa: PLR0913 - the parts
@@ -80,8 +83,10 @@ class ClientParts:
         totals: HubTotals,
         parent: ParentSide | None,
         sealer: Sealer | None,
+        proxy: IdentityId | None,
     ) -> None:
         self._core = core
+        self.forwarded = None if proxy is None else ForwardedCertificates(authenticator, proxy)
         self._authenticator = authenticator
         self._edge_device_id = edge_device_id
         self._sessions = SessionStore(state)
@@ -113,8 +118,11 @@ class ClientParts:
             edge_device_id=edge_device_id,
             observers=Observers((*observers.clients, *listeners), (*observers.subscriptions, *listeners)),
             control=ControlTopics(core, CachedTwins(self.twins), self.methods),
+            forwarded=self._forwarded_of,
         )
-        self._reauthenticator = Reauthenticator(connections, authenticator, self.head.disconnect)
+        self._reauthenticator = Reauthenticator(
+            connections, authenticator, self.head.disconnect, self.head.retire
+        )
 
     def background(self) -> dict[str, Coroutine[Any, Any, None]]:
         """Jobs that run until the hub stops, by name."""
@@ -141,11 +149,18 @@ class ClientParts:
     ) -> asyncio.Future[str] | None:
         return self.head.send_message(target, topic, payload, created_ms)
 
+    def _forwarded_of(self, peer: str) -> Forwarded | None:
+        return None if self.forwarded is None else self.forwarded.of(peer)
+
     def _deliver_desired(self, identity: IdentityId, version: int | None, patch: bytes) -> None:
         self.head.deliver_desired(identity, version, patch)
 
     def _twin_changed(self, identity: IdentityId, patch: bytes) -> None:
         self._core.twin_changed(identity.device_id, identity.module_id, patch)
+
+    def unauthorized(self, identity: IdentityId) -> None:
+        """Closes a client that the parent hub refuses."""
+        self._reauthenticator.refused_by_parent(identity)
 
     def scope_changed(self, diff: ScopeDiff) -> None:
         """Closes clients that may no longer connect, and forgets the sessions of identities that are gone."""

@@ -12,6 +12,7 @@ EdgehubError
 ├── OutsideSubtreeError       identity.scope_answers: a child asks for something that is not below it
 ├── ScopeUnknownError         identity.scope_answers: neither known nor to be had from the parent hub
 ├── SealError                 identity.sealing: a sealed value that cannot be opened
+├── CertificateFault          identity.client_certificates: a certificate that does not prove an identity
 ├── WorkloadError             identity.workload: the workload API did not answer as asked
 ├── ConnectRefusedError       protocol.connect: a CONNECT that is answered with a code and closed
 ├── UsernameError             protocol.connect: a user name outside the grammar
@@ -34,6 +35,7 @@ EdgehubError
 ├── CertificateError          hub.certificates: a server certificate or its key that cannot be used
 ├── ClientLimitError          heads.connections: `MaxConnectedClients` is reached
 ├── ListenError               heads.tls_listener: the port cannot be opened
+├── ForwardedError            heads.forwarded: a header without the certificates of a client
 ├── HttpStartError            heads.http: the HTTP head cannot start
 ├── RefusalError              heads.rest: a request that is answered with an error
 ├── MetricsFormatError        metrics.core_totals: totals of the core in another layout

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from edgehub.common.clock import Clock
     from edgehub.config.settings import Settings
+    from edgehub.heads.forwarded import ForwardedCertificates
     from edgehub.heads.http import HttpHead, UpgradeHandler
     from edgehub.hub.certificates import Certificates, ServerCertificate
     from edgehub.hub.ports import HubCore
@@ -42,6 +43,7 @@ class Listeners:
 
     :param core_error: root of the core's errors.
     :param make_routes: makes what the HTTP head serves beside WebSockets; called only for such a head.
+    :param forwarded: reads certificates that a proxy passes on; None: they are not looked at.
     """
 
     def __init__(
@@ -52,7 +54,9 @@ class Listeners:
         certificates: Certificates,
         clock: Clock,
         make_routes: Callable[[], Iterable[RouteDef]],
+        forwarded: ForwardedCertificates | None = None,
     ) -> None:
+        self._forwarded = forwarded
         self._make_routes = make_routes
         self._settings = settings
         self._core = core
@@ -121,7 +125,8 @@ class Listeners:
             return None
         from edgehub.heads.websocket import MqttWebSockets  # noqa: PLC0415 - part of the MQTT head
 
-        return MqttWebSockets(self._core.adopt, self._core_error, mqtt.packet_bytes_max).serve
+        adopt, error = self._core.adopt, self._core_error
+        return MqttWebSockets(adopt, error, mqtt.packet_bytes_max, self._forwarded).serve
 
     # The certificate
 

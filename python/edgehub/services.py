@@ -19,13 +19,14 @@ from edgehub.heads.base import EventPump
 from edgehub.heads.connections import Connections
 from edgehub.heads.dispatch import event_handler
 from edgehub.heads.observers import Observers
-from edgehub.hub.certificates import Certificates
+from edgehub.hub.certificates import Certificates, check_trust_bundle
 from edgehub.hub.desired_files import read_desired_file
 from edgehub.hub.folders import DataFolder, choose_base, open_data_folder
 from edgehub.hub.own_identity import HubIdentity, resolve_identity
 from edgehub.hub.own_key import LocalKey, OwnKey, WorkloadKey, secret_of_file
 from edgehub.hub.routes import STATUS_OK, RoutesService
 from edgehub.identity.authenticator import Authenticator
+from edgehub.identity.client_certificates import ClientCertificates
 from edgehub.identity.identities_file import IdentitiesFile
 from edgehub.identity.refresher import ScopeApi, ScopeRefresher
 from edgehub.identity.scope import RefreshPolicy, ScopeCache, ScopeDiff
@@ -134,12 +135,13 @@ class Services:
             default_limits=StoreLimits(settings.storage.max_size_bytes, settings.storage.overflow_policy),
         )
         self._cache = ScopeCache(identity.device_id)
+        self._trust_pem = await self._certificates.trust_bundle()
         if identity.has_upstream:
             context = ParentContext(
                 settings,
                 identity,
                 self._sign_key(),
-                await self._certificates.trust_bundle(),
+                self._trust_pem,
                 core,
                 self._chain_of,
                 self.clock,
@@ -154,6 +156,8 @@ class Services:
                 settings.upstream,
                 follow_twin=self._follow_twin,
             )
+        elif self._trust_pem is not None:
+            check_trust_bundle(self._trust_pem)
         sealer = await self._sealer()
         self._refresher = ScopeRefresher(
             self._cache,
@@ -174,7 +178,7 @@ class Services:
             self._clients = self._make_clients(core, state, sealer)
             if self._upstream is not None:
                 parts = self._clients
-                self._upstream.serve(parts.twins, parts.parent_calls, parts.messages)
+                self._upstream.serve(parts.twins, parts.parent_calls, parts.messages, self._unauthorized)
 
     def load_configuration(self) -> None:
         """Applies the configuration that is at hand: of a file, of the settings, or the last good one.
@@ -242,6 +246,7 @@ class Services:
             self._certificates,
             self.clock,
             self._rest_routes,
+            self._clients.forwarded if self._clients is not None else None,
         )
         return await listeners.open()
 
@@ -334,13 +339,14 @@ class Services:
     def _make_clients(self, core: HubCore, state: StateStore, sealer: Sealer | None) -> ClientParts:
         from edgehub.client_parts import ClientParts  # noqa: PLC0415 - only with the MQTT head
 
+        shown = self._settings.clients.client_certificates
         authenticator = Authenticator(
             self._cache,
             self._refresher,
             self.clock,
             hosts=self.identity.token_hosts,
             nested=self._settings.clients.nested_edge,
-            certificates=self._settings.clients.client_certificates,
+            certificates=ClientCertificates(self._trust_pem) if shown else None,
         )
         upstream = self._upstream
         return ClientParts(
@@ -356,6 +362,7 @@ class Services:
             totals=self.totals,
             parent=None if upstream is None else upstream.client_side(self._refresher.refresh_these),
             sealer=sealer if self._settings.storage.encrypt_twins else None,
+            proxy=IdentityId(self.identity.device_id, self._settings.http.proxy_module_id) if shown else None,
         )
 
     def _scope_changed(self, diff: ScopeDiff) -> None:
@@ -363,6 +370,12 @@ class Services:
             self._clients.scope_changed(diff)
         if self._upstream is not None:
             self._upstream.scope_changed()
+
+    def _unauthorized(self, identity: IdentityId) -> None:
+        """The parent hub refuses a client: it is closed; what is known of it may be out of date (T-024)."""
+        if self._clients is not None:
+            self._clients.unauthorized(identity)
+        self._refresher.refresh_soon(identity)
 
     def _chain_of(self, sender: str) -> str | None:
         """Auth chain for messages of a sender, None when it may not send."""

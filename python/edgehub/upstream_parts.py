@@ -123,6 +123,7 @@ class UpstreamParts:
         self._follow_twin = follow_twin
         self._stopping = False
         self._refresh_identities: Callable[[], None] = lambda: None
+        self._unauthorized: Callable[[IdentityId], None] = lambda identity: None
         self.twin = EdgeHubTwin(
             parent.twin,
             routes,
@@ -146,10 +147,20 @@ class UpstreamParts:
         parent = self._parent
         return ParentSide(self._own, parent.client_twins, parent.methods, parent.messages, refresh)
 
-    def serve(self, twins: ClientTwins, calls: ParentCalls | None, messages: CloudMessages | None) -> None:
+    def serve(
+        self,
+        twins: ClientTwins,
+        calls: ParentCalls | None,
+        messages: CloudMessages | None,
+        unauthorized: Callable[[IdentityId], None],
+    ) -> None:
         """Twins want to know what happens to the link, calls have to be answered, and messages taken; before
-        `start`."""
+        `start`.
+
+        :param unauthorized: told of a client that the parent hub refuses (T-024).
+        """
         self._client_twins = twins
+        self._unauthorized = unauthorized
         if calls is not None:
             self._parent.methods.serve_with(calls.serve)
         if messages is not None:
@@ -202,6 +213,9 @@ class UpstreamParts:
         self.twin.link_down()
         if self._client_twins is not None:
             self._client_twins.link_down()
+
+    def client_unauthorized(self, identity: str) -> None:
+        self._unauthorized(IdentityId.parse(identity))
 
     def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
         if identity != str(self._own):

@@ -1,14 +1,17 @@
-"""Who may do what: tokens of policies, devices and modules, and edge devices acting for those below them.
+"""Who may do what: tokens of policies, devices and modules, certificates of devices and modules, and edge
+devices acting for those below them.
 
-Order of checks: the token's shape, expiry, host, the key that should have signed, the signature, the resource
-it is for, the permission, and last whether the identity is enabled.
+Order of checks of a token: its shape, expiry, host, the key that should have signed, the signature, the
+resource it is for, the permission, and last whether the identity is enabled.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from edgehub.identity.client_certificates import CertificateFault, ClientCertificates
+from edgehub.identity.model import AuthType
 from edgehub.protocol.authchain import EDGE_HUB_MODULE, AuthChain, AuthChainError, parse_chain
 from edgehub.protocol.sas import (
     CLOCK_SKEW_SECS,
@@ -42,20 +45,22 @@ def access_denied(text: str) -> HubError:
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who a verified token speaks for.
+    """Who a verified token or certificate speaks for.
 
     :ivar policy: set for a policy token.
     :ivar device_id: set for a device's or module's token.
     :ivar module_id: set for a module's token.
-    :ivar expires_at: Unix time until which the token is taken, skew included.
-    :ivar token: for checking again when keys change.
+    :ivar expires_at: Unix time until which the token, skew included, or the certificate is taken.
+    :ivar token: for checking again when keys change; None for a certificate.
+    :ivar certificate: likewise, DER; None for a token.
     """
 
     policy: Policy | None
     device_id: str | None
     module_id: str | None
     expires_at: float
-    token: SasToken
+    token: SasToken | None
+    certificate: bytes | None = field(default=None, repr=False)
 
     def may(self, permission: Permission) -> bool:
         """Whether a policy token grants this."""
@@ -80,6 +85,7 @@ class Authorizer:
 
     :param hosts: names of this hub.
     :param clock: Unix time.
+    :param client_ca_pem: authorities that vouch for `certificateAuthority` identities; None: there are none.
     """
 
     def __init__(
@@ -88,7 +94,9 @@ class Authorizer:
         policies: dict[str, Policy],
         hosts: tuple[str, ...],
         clock: Callable[[], float],
+        client_ca_pem: bytes | None = None,
     ) -> None:
+        self._certificates = ClientCertificates(client_ca_pem)
         self._registry = registry
         self._policies = policies
         self._hosts = hosts
@@ -113,6 +121,29 @@ class Authorizer:
         if not candidates:
             raise unauthorized("The token is for neither a policy nor a device nor a module.")
         return await self._identity_principal(token, candidates)
+
+    async def certificate_principal(
+        self, certificate: bytes, device_id: str, module_id: str | None
+    ) -> Principal:
+        """Verifies that a certificate (DER) is that of an identity: by its thumbprint, or by an authority and
+        the common name `device` or `device/module`. Whoever shows it has its key.
+
+        :raises HubError: 401003; 404001 or 404010 for an identity that is not registered; 403012 when
+            disabled.
+        """
+        identity = await self._registry.identity(device_id, module_id)
+        if identity is None:
+            raise device_not_found(device_id) if module_id is None else module_not_found(device_id, module_id)
+        registered = (identity.module or identity.device).authentication
+        name = device_id if module_id is None else f"{device_id}/{module_id}"
+        try:
+            proof = self._certificates.prove(
+                (certificate,), name, AuthType(registered.type), registered.thumbprints, self._clock()
+            )
+        except CertificateFault as fault:
+            raise unauthorized(f"The certificate is refused: {fault}.") from None
+        check_enabled(identity.device)
+        return Principal(None, device_id, module_id, proof.ends_at, None, certificate)
 
     def _policy_principal(self, token: SasToken) -> Principal:
         policy = self._policies.get(token.policy or "")
@@ -149,8 +180,12 @@ class Authorizer:
         """Checks a principal again after the registry changed; gives what is wrong, or None."""
         if principal.policy is not None or principal.device_id is None:
             return None
+        named = (principal.device_id, principal.module_id)
         try:
-            await self._identity_principal(principal.token, [(principal.device_id, principal.module_id)])
+            if principal.certificate is not None:
+                await self.certificate_principal(principal.certificate, *named)
+            elif principal.token is not None:
+                await self._identity_principal(principal.token, [named])
         except HubError as error:
             return error
         return None

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 from edgehub.errors import EdgehubError
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Sequence
     from pathlib import Path
 
 RENEW_DAYS: Final = 30
@@ -35,9 +37,12 @@ class ServerCertificate:
     ca_file: Path | None
 
 
-def server_context(certificate: ServerCertificate) -> ssl.SSLContext:
+def server_context(certificate: ServerCertificate, client_files: Sequence[Path] = ()) -> ssl.SSLContext:
     """TLS 1.2 and 1.3 with this certificate.
 
+    :param client_files: authorities of clients, and certificates of clients themselves (PEM). Without any,
+        clients are not asked for a certificate; with them, they need not have one, but one that they show
+        must be among these or below one of them: Python's TLS takes no other.
     :raises CertificateError: the files cannot be read or do not belong together.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -48,7 +53,21 @@ def server_context(certificate: ServerCertificate) -> ssl.SSLContext:
         raise CertificateError(
             f"cannot use certificate {certificate.cert_file} with key {certificate.key_file}: {error}"
         ) from None
+    for file in client_files:
+        context.verify_mode = ssl.CERT_OPTIONAL
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+        try:
+            context.load_verify_locations(file)
+        except (OSError, ssl.SSLError) as error:
+            raise CertificateError(f"cannot use the certificates of clients in {file}: {error}") from None
     return context
+
+
+def client_certificate(transport: asyncio.BaseTransport | None) -> bytes | None:
+    """What the client of a connection showed in its TLS handshake (DER); None for nothing."""
+    connection = transport.get_extra_info("ssl_object") if transport is not None else None
+    found: bytes | None = None if connection is None else connection.getpeercert(binary_form=True)
+    return found
 
 
 def own_certificate(folder: Path, hostname: str, now: float) -> ServerCertificate:

@@ -70,6 +70,8 @@ class HubConfig:
     :ivar key_file: PEM key for `cert_file`.
     :ivar database_url: PostgreSQL database of the registry; without it that is a file in `data_dir`. It may
         hold a password, so it is not shown.
+    :ivar client_ca_file: PEM authorities that vouch for `certificateAuthority` devices.
+    :ivar client_certs_file: PEM certificates of `selfSigned` devices.
     :ivar clock: Unix time.
     :ivar mqtt_port: 0 for any free port; None: no MQTT, over WebSocket neither.
     """
@@ -82,6 +84,8 @@ class HubConfig:
     cert_file: Path | None = None
     key_file: Path | None = None
     database_url: str | None = field(default=None, repr=False)
+    client_ca_file: Path | None = None
+    client_certs_file: Path | None = None
     limits: HubLimits = field(default_factory=HubLimits)
     clock: Callable[[], float] = time.time
     mqtt_port: int | None = None

@@ -90,7 +90,7 @@ class HubServer:
 
     async def _start(self) -> None:
         config = self.config
-        config.data_dir.mkdir(parents=True, exist_ok=True)
+        config.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._database = Database(self._registry_place())
         self.policies = load_policies(self._database.engine)
         self.telemetry = Telemetry(config.data_dir / "telemetry.db", config.limits, config.clock)
@@ -98,7 +98,8 @@ class HubServer:
         self.registry = Registry(self._database, config.clock)
         self.twins = Twins(self._database, config.clock)
         tls = self._tls()
-        authorizer = Authorizer(self.registry, self.policies, (config.hostname,), config.clock)
+        client_ca = config.client_ca_file.read_bytes() if config.client_ca_file is not None else None
+        authorizer = Authorizer(self.registry, self.policies, (config.hostname,), config.clock, client_ca)
         methods = Methods(authorizer)
         c2d = self.c2d = CloudToDevice(self._database, config.limits.c2d, config.clock)
         await c2d.start()
@@ -185,7 +186,8 @@ class HubServer:
             self.certificate = ServerCertificate(config.cert_file, config.key_file, None)
         else:
             self.certificate = own_certificate(config.data_dir, config.hostname, config.clock())
-        return server_context(self.certificate)
+        asked = (config.client_ca_file, config.client_certs_file)
+        return server_context(self.certificate, [file for file in asked if file is not None])
 
     def _write_files(self) -> None:
         """For the command line on the same machine: where we listen, and the owner's connection string."""

@@ -141,7 +141,7 @@ def test_m_017_m_018_certificates_of_clients(hub: HubProcess, rig: Rig) -> None:
     with secure(hub, rig.context(certificate=True)) as client:
         assert client.connect("leaf", username("leaf"), None) == 5
         client.expect_closed()
-    wait_for_line(hub, "authentication by certificate is not served")
+    wait_for_line(hub, "leaf is not registered for certificates")
     with secure(hub, rig.context()) as client:
         assert client.connect("leaf", username("leaf"), None) == 5
     wait_for_line(hub, "no password and no certificate")

@@ -26,6 +26,7 @@ from edgehub.upstream.tokens import SignedTokens
 from iothub.cli import main
 from iothub.telemetry.event import events_of
 from iothub.telemetry.log import TelemetryLog
+from testkit.x509 import issue
 from unit.edgehub.upstream.upstream_fakes import FakeSource
 
 if TYPE_CHECKING:
@@ -145,12 +146,30 @@ def test_devices_modules_and_twins(hub: Serving) -> None:
     assert run("device", "delete", "leaf", data_dir=hub.data_dir).out == "deleted leaf\n"
 
 
+def test_devices_with_certificates(hub: Serving, tmp_path: Path) -> None:
+    shown = issue("x509", now_s=time.time())
+    file, _ = shown.write(tmp_path, "x509")
+    create = ("device", "create", "x509", "--certificate", str(file), "--thumbprint", shown.sha1)
+    created = run(*create, data_dir=hub.data_dir)
+    assert created.code == 0, created.err
+    assert f"{shown.sha1.upper()}, {shown.sha256.upper()}" in created.out
+    text = run("device", "connection-string", "x509", data_dir=hub.data_dir)
+    assert (text.code, "it connects with its certificate" in text.err) == (1, True)
+    vouched = run("device", "create", "vouched", "--x509-ca", "--json", data_dir=hub.data_dir)
+    assert json.loads(vouched.out)["authentication"]["type"] == "certificateAuthority"
+    for device in ("x509", "vouched"):
+        assert run("device", "delete", device, data_dir=hub.data_dir).code == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
         (("device", "show", "ghost"), "404 DeviceNotFound: Device ghost is not registered."),
         (("device", "create", "a/b"), "400 ArgumentInvalid"),
         (("device", "create", "x", "--parent", "ghost"), "404 DeviceNotFound"),
+        (("device", "create", "x", "--thumbprint", "AA"), "must have 40 (SHA-1) or 64 (SHA-256)"),
+        (("device", "create", "x", "--certificate", "/no/such"), "--certificate /no/such: No such file"),
+        (("device", "create", "x", "--x509-ca", "--thumbprint", "AA"), "--x509-ca stands alone"),
         (("twin", "update", "gw", "--desired", "{broken"), "--desired is not valid JSON"),
         (("twin", "update", "gw", "--desired", "@/no/such/file"), "cannot read /no/such/file"),
         (("twin", "update", "gw"), "give --desired, --tags or both"),

@@ -117,6 +117,9 @@ class Listener:
     def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
         self.patches.append((identity, patch))
 
+    def client_unauthorized(self, identity: str) -> None:
+        self.downs.append(f"{identity} is refused")
+
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], seconds: float = 20.0) -> None:
     """Waits for a condition; fails when it does not come."""

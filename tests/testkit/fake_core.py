@@ -360,8 +360,8 @@ class Engine:
     def twin_changed(self, device_id: str, module_id: str | None, patch: bytes) -> None:
         self._record("twin_changed", device_id=device_id, module_id=module_id, patch=patch)
 
-    def close(self, conn: int, reason: str) -> None:
-        self._record("close", conn=conn, reason=reason)
+    def close(self, conn: int, reason: str, *, after_acks: bool = False) -> None:
+        self._record("close", conn=conn, reason=reason, after_acks=after_acks)
 
     def set_routes(
         self, routes: Sequence[tuple[str, str, int | None, int]], *, default_ttl_secs: int

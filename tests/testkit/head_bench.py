@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from edgehub.common.ids import IdentityId
 from edgehub.common.state import MemoryState
 from edgehub.heads.base import EventPump
 from edgehub.heads.cached_twins import CachedTwins
 from edgehub.heads.connections import Connections
 from edgehub.heads.control_topics import ControlTopics
 from edgehub.heads.dispatch import event_handler
+from edgehub.heads.forwarded import ForwardedCertificates
 from edgehub.heads.mqtt import MqttHead
 from edgehub.heads.observers import Observers
 from edgehub.heads.session_store import SessionStore
@@ -38,10 +40,13 @@ from testkit.identities import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from edgehub.common.ids import IdentityId
     from edgehub.common.method_calls import MethodCall
     from edgehub.common.state import StateStore
+    from edgehub.identity.client_certificates import ClientCertificates
     from edgehub.protocol.topics import SubscriptionKind
+
+
+PROXY = IdentityId(EDGE_ID, "IoTEdgeAPIProxy")
 
 
 class Observer:
@@ -84,9 +89,12 @@ class HeadBench:
         state: StateStore | None = None,
         now_s: float = 1_700_000_000.0,
         observers: Observers | None = None,
+        certificates: ClientCertificates | None = None,
+        core: Any = None,
+        grants: Any = fake_core.core_module.Grants,
     ) -> None:
         self.clock = ManualClock(now_s)
-        self.core = Engine()
+        self.core: Engine = core if core is not None else Engine()
         self.state: StateStore = state if state is not None else MemoryState()
         self.api = FakeScopeApi([edge_identity(), *map(sas_identity, identities)])
         self.cache = ScopeCache(EDGE_ID)
@@ -106,8 +114,14 @@ class HeadBench:
         self.connections = Connections(clients_max)
         self.observer = Observer()
         self.authenticator = Authenticator(
-            self.cache, self.refresher, self.clock, hosts=(HUB_HOST,), nested=True
+            self.cache,
+            self.refresher,
+            self.clock,
+            hosts=(HUB_HOST,),
+            nested=True,
+            certificates=certificates,
         )
+        self.forwarded = ForwardedCertificates(self.authenticator, PROXY)
         self.twins = ClientTwins(
             TwinStore(self.state, None),
             None,
@@ -122,7 +136,7 @@ class HeadBench:
         listeners = (self.observer, self.twins, self.methods)
         self.head = MqttHead(
             self.core,
-            fake_core.core_module.Grants,
+            grants,
             self.authenticator,
             self.connections,
             SessionStore(self.state),
@@ -130,8 +144,11 @@ class HeadBench:
             edge_device_id=EDGE_ID,
             observers=observers or Observers(listeners, listeners),
             control=ControlTopics(self.core, CachedTwins(self.twins), self.methods),
+            forwarded=self.forwarded.of,
         )
-        self.reauthenticator = Reauthenticator(self.connections, self.authenticator, self.head.disconnect)
+        self.reauthenticator = Reauthenticator(
+            self.connections, self.authenticator, self.head.disconnect, self.head.retire
+        )
         self.refresher.on_diff = self.reauthenticator.scope_changed
         self.upstream_ready = 0
         self.store_faults: list[str] = []

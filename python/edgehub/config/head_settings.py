@@ -179,3 +179,10 @@ class HttpSettings:
         own=True,
     )
     port: int = setting("httpSettings__port", PORT, 443, "TLS port; 0: any free port, printed at start.")
+    proxy_module_id: str = setting(
+        "ApiProxyModuleId",
+        TEXT,
+        "IoTEdgeAPIProxy",
+        "Module of this device that may pass on certificates of WebSocket clients, in the header "
+        "x-ms-edge-clientcert and with a token of its own.",
+    )

@@ -49,7 +49,6 @@ INACTIVE: tuple[Inactive, ...] = (
     Inactive("TwinManagerVersion", "There is one way to keep twins.", ("v2",)),
     Inactive("AuthenticationMode", f"`Cloud` and `CloudAndScope` are {_NOT_YET}.", ("scope",)),
     Inactive("TrackDeviceState", f"Re-checking identities before each upstream send is {_NOT_YET}.", ("*",)),
-    Inactive("ApiProxyModuleId", f"Certificates that a proxy forwards are {_NOT_YET}."),
     Inactive("MaxCheckCertExpiryInMs", "Expiry is checked at least hourly.", ("*",)),
     Inactive("ModuleRequestThrottleTimeout", "Documented by the reference, read by nothing.", ("*",)),
     Inactive(

@@ -84,7 +84,8 @@ class IdentitySettings:
         "EdgeHubDevTrustBundleFile",
         TEXT,
         "",
-        "PEM file with certificates to trust beside the system's: of the parent or of a self-hosted hub.",
+        "PEM file with certificates to trust beside the system's: of the parent or of a self-hosted hub; "
+        "also the authorities that may vouch for devices with certificates.",
     )
 
 
@@ -296,8 +297,8 @@ class ClientSettings:
         "ClientCertAuthEnabled",
         BOOL,
         True,
-        "Asks clients for a certificate in the TLS handshake; they need not have one. A client that shows a "
-        "certificate and no password is refused in this version.",
+        "Asks clients for a certificate in the TLS handshake; they need not have one. A device that sends no "
+        "token proves itself with it, by its thumbprint or by an authority of the trust bundle.",
     )
     tls_versions: tuple[str, ...] = setting(
         "SslProtocols",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable
 
     from edgehub._core import PublishEvent
@@ -61,6 +62,10 @@ class ControlRequests(Protocol):
     """Answers publishes to `$iothub/...`; `edgehub.heads.control_topics`."""
 
     def publish(self, client: Client, event: PublishEvent) -> Step: ...
+    def reads_of(self, conn: int) -> frozenset[asyncio.Task[None]]:
+        """Reads of one connection that are under way."""
+        ...
+
     async def drain(self) -> None: ...
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from edgehub.common.method_calls import MethodAnswer
@@ -54,8 +53,7 @@ class ControlTopics:
         self._core = core
         self._twins = twins
         self._methods = methods
-        self._reads: set[asyncio.Task[None]] = set()
-        self._reading: Counter[int] = Counter()
+        self._reading: dict[int, set[asyncio.Task[None]]] = {}
 
     def publish(self, client: Client, event: PublishEvent) -> Step:
         """One publish."""
@@ -73,7 +71,12 @@ class ControlTopics:
 
     async def drain(self) -> None:
         """Waits for the reads that are under way."""
-        await asyncio.gather(*self._reads, return_exceptions=True)
+        reads = [task for tasks in self._reading.values() for task in tasks]
+        await asyncio.gather(*reads, return_exceptions=True)
+
+    def reads_of(self, conn: int) -> frozenset[asyncio.Task[None]]:
+        """Reads of one connection that are under way."""
+        return frozenset(self._reading.get(conn, ()))
 
     def _serve(self, client: Client, event: PublishEvent) -> Step:
         if event.topic.startswith(TWIN_PREFIX):
@@ -101,18 +104,16 @@ class ControlTopics:
         self._acknowledge(event)
 
     def _begin_read(self, identity: IdentityId, event: PublishEvent, rid: str) -> Step:
-        if self._reading[event.conn] >= READS_MAX:
+        if len(self._reading.get(event.conn, ())) >= READS_MAX:
             return self._read_and_acknowledge(identity, event, rid)
         task = asyncio.create_task(self._read(identity, event.conn, rid))
-        self._reads.add(task)
-        task.add_done_callback(self._reads.discard)
         # Counted here and not in the task: many may be made before any of them runs.
-        self._reading[event.conn] += 1
-        task.add_done_callback(lambda _: self._read_ended(event.conn))
+        self._reading.setdefault(event.conn, set()).add(task)
+        task.add_done_callback(lambda task: self._read_ended(event.conn, task))
         return None
 
-    def _read_ended(self, conn: int) -> None:
-        self._reading[conn] -= 1
+    def _read_ended(self, conn: int, task: asyncio.Task[None]) -> None:
+        self._reading[conn].discard(task)
         if not self._reading[conn]:
             del self._reading[conn]
 

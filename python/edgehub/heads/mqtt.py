@@ -25,6 +25,8 @@ from edgehub.protocol.sessions import SUBACK_FAILURE, SessionOpening, SubscribeO
 from edgehub.protocol.topics import SubscriptionKind, classify_filter, desired_topic, grants_for, method_topic
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from edgehub._core import (
         ClosedEvent,
         ConnectEvent,
@@ -37,9 +39,15 @@ if TYPE_CHECKING:
     from edgehub.common.ids import IdentityId
     from edgehub.common.method_calls import MethodCall
     from edgehub.heads.backend import ClientAuthenticator, ControlRequests
+    from edgehub.heads.forwarded import Forwarded
     from edgehub.heads.observers import Observers
     from edgehub.heads.session_store import SessionStore
     from edgehub.hub.ports import GrantsFactory, SessionCore
+
+RETIRE_WAIT_S = 30.0
+"""Longest wait for the reads of a client whose token expired."""
+ADOPTED = 0
+"""Listener of a connection that came through a WebSocket."""
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +56,7 @@ class MqttHead:
     """Answers the events of MQTT connections.
 
     :param grants: makes the core's grants from keyword arguments.
+    :param forwarded: what a proxy passed on about the client of a WebSocket, by its address.
     """
 
     def __init__(  # noqa: PLR0913 - the parts
@@ -63,6 +72,7 @@ class MqttHead:
         observers: Observers,
         control: ControlRequests,
         rules: MqttRules = GATEWAY_RULES,
+        forwarded: Callable[[str], Forwarded | None] = lambda peer: None,
     ) -> None:
         self._core = core
         self._grants = grants
@@ -80,6 +90,7 @@ class MqttHead:
         self._accepting = True
         self._control = control
         self._rules = rules
+        self._forwarded = forwarded
         self.sends = Sends(core)
         """Publishes to clients whose end somebody waits for."""
 
@@ -142,7 +153,7 @@ class MqttHead:
                 event.client_id,
                 event.username,
                 event.password,
-                event.certificates,
+                self._certificates_of(event),
                 bare=self._rules.bare_usernames,
             )
             if not self._accepting:
@@ -162,6 +173,18 @@ class MqttHead:
         # Counted here and not in the task: a slice of events may start many before any of them runs.
         self._auth_waits.add(event.conn)
         return self._authenticate_and_open(event, request, auth)
+
+    def _certificates_of(self, event: ConnectEvent) -> tuple[bytes, ...]:
+        """What the client itself showed, or a proxy for it (H-020).
+
+        :raises ConnectRefusedError: the proxy is none.
+        """
+        forwarded = self._forwarded(event.peer) if event.listener == ADOPTED else None
+        if forwarded is None:
+            return event.certificates
+        if forwarded.fault:
+            raise ConnectRefusedError(ConnectCode.NOT_AUTHORIZED, forwarded.fault, event.client_id)
+        return forwarded.certificates
 
     async def _authenticate_and_open(
         self, event: ConnectEvent, request: ConnectRequest, auth: AuthRequest
@@ -390,5 +413,21 @@ class MqttHead:
         return None
 
     def disconnect(self, client: Client, reason: str) -> None:
-        """Closes a client from our side, for example because its token expired."""
+        """Closes a client from our side, for example because its identity was removed."""
         self._core.close(client.conn, reason)
+
+    def retire(self, client: Client, reason: str) -> None:
+        """Closes a client whose token expired, when its requests so far are answered and its messages so far
+        acknowledged: it was allowed to."""
+        self._lanes.submit(client.conn, lambda: self._retire(client.conn, reason), last=True)
+
+    def _retire(self, conn: int, reason: str) -> Step:
+        reads = self._control.reads_of(conn)
+        if reads:
+            return self._close_after(reads, conn, reason)
+        self._core.close(conn, reason, after_acks=True)
+        return None
+
+    async def _close_after(self, reads: frozenset[asyncio.Task[None]], conn: int, reason: str) -> None:
+        await asyncio.wait(reads, timeout=RETIRE_WAIT_S)
+        self._core.close(conn, reason, after_acks=True)

@@ -19,6 +19,8 @@ from aiohttp import WSCloseCode, WSMsgType, web
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edgehub.heads.forwarded import ForwardedCertificates
+
 SUB_PROTOCOL: Final = "mqtt"
 """Name of MQTT in `Sec-WebSocket-Protocol`, any case."""
 FRAME_SPARE_BYTES: Final = 64 * 1024
@@ -50,20 +52,32 @@ class MqttWebSockets:
     :param adopt: hands a descriptor and the peer's address to the core, which makes a duplicate.
     :param core_error: what `adopt` raises when the core cannot take it.
     :param packet_bytes_max: largest MQTT packet of a client.
+    :param forwarded: reads the certificates that a proxy passes on; None: they are not looked at.
     """
 
     def __init__(
-        self, adopt: Callable[[int, str], None], core_error: type[Exception], packet_bytes_max: int
+        self,
+        adopt: Callable[[int, str], None],
+        core_error: type[Exception],
+        packet_bytes_max: int,
+        forwarded: ForwardedCertificates | None = None,
     ) -> None:
         self._adopt = adopt
         self._core_error = core_error
         self._message_bytes_max = packet_bytes_max + FRAME_SPARE_BYTES
+        self._forwarded = forwarded
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Answers the upgrade, then carries bytes until one side ends."""
         name = choose_sub_protocol(request.headers.getall("Sec-WebSocket-Protocol", []))
         if name is None:
             return web.Response(status=400)
+        if self._forwarded is None:
+            return await self._serve(request, name)
+        with self._forwarded.held(peer_of(request), await self._forwarded.read(request.headers)):
+            return await self._serve(request, name)
+
+    async def _serve(self, request: web.Request, name: str) -> web.StreamResponse:
         websocket = web.WebSocketResponse(
             protocols=(name,),
             compress=False,

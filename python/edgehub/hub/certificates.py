@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import socket
+import ssl
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -113,6 +114,17 @@ def read_trust_bundle(settings: IdentitySettings) -> bytes | None:
     if not settings.trust_bundle_file:
         return None
     return _read_pem("EdgeHubDevTrustBundleFile", settings.trust_bundle_file)
+
+
+def check_trust_bundle(pem: bytes) -> None:
+    """Makes sure that a trust bundle holds certificates; what uses it later would only say that none fits.
+
+    :raises SettingsError: it does not.
+    """
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem.decode("ascii"))
+    except (ssl.SSLError, ValueError) as error:
+        raise SettingsError(f"EdgeHubDevTrustBundleFile: the trust bundle cannot be read: {error}") from None
 
 
 def _mark(name: str) -> tuple[int, int, int] | None:

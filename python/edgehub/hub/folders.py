@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,8 @@ from pathlib import Path
 from edgehub.errors import EdgehubError
 
 SUB_FOLDER = "edgeHub"
+
+log = logging.getLogger(__name__)
 
 
 class FolderError(EdgehubError):
@@ -70,6 +74,7 @@ def open_data_folder(base: Path) -> DataFolder:
     try:
         path.mkdir(mode=0o700, exist_ok=True)
         (path / "messages").mkdir(mode=0o700, exist_ok=True)
+        _protect(path)
         lock_fd = os.open(path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise FolderError(f"the data folder {path} cannot be used: {error.strerror}") from None
@@ -79,3 +84,16 @@ def open_data_folder(base: Path) -> DataFolder:
         os.close(lock_fd)
         raise FolderError(f"the data folder {path} is in use by another hub") from None
     return DataFolder(path, lock_fd)
+
+
+def _protect(path: Path) -> None:
+    """A folder that was there before, for example from a backup, may be open to others."""
+    mode = stat.S_IMODE(path.stat().st_mode)
+    if not mode & 0o077:
+        return
+    try:
+        path.chmod(0o700)
+    except OSError as error:
+        log.warning(
+            "The data folder %s is open to others (mode %o) and stays so: %s", path, mode, error.strerror
+        )

@@ -53,7 +53,7 @@ class SessionCore(Protocol):
         token: int | None = None,
         created_ms: int | None = None,
     ) -> None: ...
-    def close(self, conn: int, reason: str) -> None: ...
+    def close(self, conn: int, reason: str, *, after_acks: bool = False) -> None: ...
 
 
 class EventCore(Protocol):
@@ -218,6 +218,10 @@ class LinkListener(Protocol):
 
     def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
         """The desired properties of our module, or of a client that is followed, changed."""
+        ...
+
+    def client_unauthorized(self, identity: str) -> None:
+        """The parent hub refuses to serve a client, although it takes us."""
         ...
 
 

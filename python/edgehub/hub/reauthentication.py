@@ -1,4 +1,5 @@
-"""Checks live connections again: by the clock, and when identities change (heads spec 4.5)."""
+"""Checks live connections again: by the clock, when identities change, and on word of the parent hub
+(heads spec 4.5, 5.1)."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from edgehub.common.ids import EDGE_HUB_MODULE_ID
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edgehub.common.ids import IdentityId
     from edgehub.heads.connections import Client, Connections
     from edgehub.identity.authenticator import Authenticator
     from edgehub.identity.scope import ScopeDiff
@@ -26,6 +28,7 @@ class Reauthenticator:
     """Closes connections whose credentials no longer hold. Never asks the parent hub.
 
     :param disconnect: closes a client with a reason.
+    :param retire: does so after what the client has asked for; when its time is over, and nothing else.
     """
 
     def __init__(
@@ -33,10 +36,12 @@ class Reauthenticator:
         connections: Connections,
         authenticator: Authenticator,
         disconnect: Callable[[Client, str], None],
+        retire: Callable[[Client, str], None],
     ) -> None:
         self._connections = connections
         self._authenticator = authenticator
         self._disconnect = disconnect
+        self._retire = retire
 
     async def run(self) -> None:
         """Sweeps every five minutes, until cancelled."""
@@ -65,6 +70,12 @@ class Reauthenticator:
             ):
                 self._recheck(client)
 
+    def refused_by_parent(self, identity: IdentityId) -> None:
+        """Closes a client that the parent hub does not serve, whatever is known of it here (T-024)."""
+        client = self._connections.by_identity(identity)
+        if client is not None:
+            self._disconnect(client, "the parent hub refuses this client")
+
     def _recheck(self, client: Client) -> None:
         if client.identity.module_id == EDGE_HUB_MODULE_ID:
             return
@@ -73,4 +84,5 @@ class Reauthenticator:
             return
         verdict = self._authenticator.check_again(client.credential)
         if not verdict.accepted:
-            self._disconnect(client, f"reauthentication failed: {verdict.reason}")
+            end = self._retire if verdict.expired else self._disconnect
+            end(client, f"reauthentication failed: {verdict.reason}")

@@ -1,17 +1,19 @@
-"""Decides whether a client is who it says it is: SAS tokens against the device scope cache.
+"""Decides whether a client is who it says it is: SAS tokens and certificates against the device scope cache.
 
-Checks and their order: heads spec 4.1, 4.3, 4.6. `check` is pure and answers from the cache;
+Checks and their order: heads spec 4.1 to 4.3, 4.6. `check` is pure and answers from the cache;
 `Authenticator.authenticate` also asks the parent hub when that may turn a refusal into an acceptance.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hmac
 import os
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Protocol
 
+from edgehub.identity.client_certificates import CertificateFault
 from edgehub.identity.model import AuthType, ServiceIdentity
 from edgehub.identity.scope import ScopeCache, edge_hub_of
 from edgehub.protocol.authchain import AuthChainError, parse_chain
@@ -22,11 +24,13 @@ if TYPE_CHECKING:
 
     from edgehub.common.clock import Clock
     from edgehub.common.ids import IdentityId
+    from edgehub.identity.client_certificates import ClientCertificates
 
 FULL_REFRESH_WAIT_S = 100.0
 """Longest wait of one client for a full refresh (heads spec 4.3)."""
 ACCEPTED_MAX = 10_000
-"""Accepted tokens that are known again, one for each identity; beyond, the oldest is checked anew."""
+"""Accepted tokens and certificates that are known again, one for each identity; beyond, the oldest is checked
+anew."""
 DIGEST_BYTES = 16
 
 
@@ -34,9 +38,9 @@ DIGEST_BYTES = 16
 class AuthRequest:
     """What a client presents.
 
-    :param token: SAS token as sent; empty when the certificate is the credential.
+    :param token: SAS token as sent; empty when the certificate is the credential. It wins over certificates.
     :param auth_chain: text of an on-behalf-of chain, or None for a client that speaks for itself.
-    :param certificates: of a client without token, DER, its own first. It has the key; nothing else is known.
+    :param certificates: DER, the client's own first. It has the key of that; nothing else is known.
     """
 
     identity: IdentityId
@@ -47,13 +51,15 @@ class AuthRequest:
 
 @dataclass(slots=True)
 class Credential:
-    """What is kept of an accepted token while its client is connected: enough to check it again, too little
-    to use it elsewhere.
+    """What is kept of an accepted token or certificate while its client is connected: enough to check it
+    again, too little to use it elsewhere.
 
     :param identity: the cache's own object, so that thousands of idle clients share them.
-    :param key: base64 key that signed, the cache's own object too.
-    :param expires_at: Unix time in seconds.
-    :param digest: keyed digest of the token, to know it again.
+    :param key: base64 key that signed, or thumbprint of the certificate, the cache's own object too; empty
+        when an authority vouches for the certificate.
+    :param expires_at: Unix time in seconds until which it is taken, skew included.
+    :param digest: keyed digest of the token or the certificates, to know them again.
+    :param auth_type: `SAS` for a token, else how the certificate was judged.
     """
 
     identity: IdentityId
@@ -61,6 +67,7 @@ class Credential:
     expires_at: float
     auth_chain: str | None
     digest: bytes = field(repr=False)
+    auth_type: AuthType = AuthType.SAS
 
 
 @dataclass(slots=True)
@@ -70,11 +77,13 @@ class Verdict:
     :param credential: what to keep; None when refused.
     :param reason: why not, for the log; empty when accepted.
     :param refresh: identity whose data may be out of date, so that asking the parent hub may help.
+    :param expired: the time of the credential is over; nobody took it back.
     """
 
     credential: Credential | None
     reason: str = ""
     refresh: IdentityId | None = None
+    expired: bool = False
 
     @property
     def accepted(self) -> bool:
@@ -103,7 +112,7 @@ class Authenticator:
 
     :param hosts: host names a token may be for: the hub's and this device's, any case.
     :param nested: whether on-behalf-of chains are honoured; otherwise they are ignored (heads spec 4.6).
-    :param certificates: whether clients may show a certificate in place of a token.
+    :param certificates: judges those that clients show in place of a token; None: none is taken.
     """
 
     def __init__(
@@ -114,7 +123,7 @@ class Authenticator:
         *,
         hosts: Sequence[str],
         nested: bool,
-        certificates: bool = False,
+        certificates: ClientCertificates | None = None,
     ) -> None:
         self._cache = cache
         self._refresher = refresher
@@ -127,29 +136,28 @@ class Authenticator:
 
     def check(self, request: AuthRequest) -> Verdict:
         """Answers from the cache alone."""
-        if request.certificates:
-            return self._check_certificate()
-        digest = self._digest(request.token)
+        shows_certificate = not request.token and bool(request.certificates)
+        digest = self._digest(request)
         known = self._accepted.get(request.identity)
-        if known is not None and known.digest == digest and known.auth_chain == self._chain_of(request):
+        same_chain = known is not None and known.auth_chain == self._chain_of(request)
+        if known is not None and same_chain and hmac.compare_digest(known.digest, digest):
             return self.check_again(known)
-        try:
-            token = parse_token(request.token, EDGE_PROFILE)
-        except SasError as error:
-            return _refused(f"malformed token: {error}")
-        if token.is_expired(self._clock.wall_s(), EDGE_PROFILE.skew_secs):
-            return _refused("the token has expired")
-        verdict = self._judge(request.identity, self._chain_of(request), _TokenProof(token, self._hosts))
+        verdict = self._check_certificates(request) if shows_certificate else self._check_token(request)
         if verdict.credential is not None:
-            verdict.credential.expires_at, verdict.credential.digest = token.expires_at, digest
+            verdict.credential.digest = digest
             self._remember(verdict.credential)
         return verdict
 
     def check_again(self, credential: Credential) -> Verdict:
         """Whether what was accepted once would be accepted now."""
-        if credential.expires_at + EDGE_PROFILE.skew_secs < self._clock.wall_s():
-            return _refused("the token has expired")
-        verdict = self._judge(credential.identity, credential.auth_chain, _KeyProof(credential.key))
+        by_token = credential.auth_type is AuthType.SAS
+        if credential.expires_at < self._clock.wall_s():
+            what = "token" if by_token else "certificate"
+            return Verdict(None, f"the {what} has expired", expired=True)
+        if by_token:
+            verdict = self._judge(credential.identity, credential.auth_chain, _KeyProof(credential.key))
+        else:
+            verdict = self._recheck_certificate(credential)
         if verdict.credential is None:
             self._accepted.pop(credential.identity, None)
             return verdict
@@ -176,17 +184,60 @@ class Authenticator:
             return verdict
         return self.check(request)
 
-    def _check_certificate(self) -> Verdict:
-        """Refused in any case: thumbprints and authorities of identities are not compared in this version."""
-        if not self._certificates:
+    def _check_token(self, request: AuthRequest) -> Verdict:
+        try:
+            token = parse_token(request.token, EDGE_PROFILE)
+        except SasError as error:
+            return _refused(f"malformed token: {error}")
+        if token.is_expired(self._clock.wall_s(), EDGE_PROFILE.skew_secs):
+            return _refused("the token has expired")
+        verdict = self._judge(request.identity, self._chain_of(request), _TokenProof(token, self._hosts))
+        if verdict.credential is not None:
+            verdict.credential.expires_at = token.expires_at + EDGE_PROFILE.skew_secs
+        return verdict
+
+    def _check_certificates(self, request: AuthRequest) -> Verdict:
+        """I-008 to I-010. A chain for on-behalf-of goes with tokens only."""
+        judge, identity_id = self._certificates, request.identity
+        if judge is None:
             return _refused("client certificates are not enabled (ClientCertAuthEnabled)")
-        return _refused("authentication by certificate is not served in this version; send a token")
+        if identity_id.is_module:
+            return _refused("a module cannot prove itself by a certificate; it has to send a token")
+        own = self._cache.get(identity_id)
+        if own is None:
+            return _refused("unknown identity", identity_id)
+        disabled = _disabled([own])
+        if disabled is not None:
+            return disabled
+        device_id, now_s = own.id.device_id, self._clock.wall_s()
+        try:
+            proof = judge.prove(request.certificates, device_id, own.auth_type, own.thumbprints, now_s)
+        except CertificateFault as fault:
+            return _refused(str(fault), identity_id if fault.stale else None)
+        return Verdict(Credential(own.id, proof.thumbprint, proof.ends_at, None, b"", own.auth_type))
+
+    def _recheck_certificate(self, credential: Credential) -> Verdict:
+        """Its dates and its authority are what they were; the registration may be another."""
+        own = self._cache.get(credential.identity)
+        if own is None:
+            return _refused("unknown identity", credential.identity)
+        disabled = _disabled([own])
+        if disabled is not None:
+            return disabled
+        wanted = [""] if own.auth_type is AuthType.AUTHORITY else own.thumbprints
+        if own.auth_type is not credential.auth_type or not _is_one_of(credential.key, wanted):
+            return _refused("the device is no longer registered for this certificate", own.id)
+        return Verdict(credential)
 
     def _chain_of(self, request: AuthRequest) -> str | None:
         return request.auth_chain if self._nested else None
 
-    def _digest(self, token: str) -> bytes:
-        return blake2b(token.encode(), digest_size=DIGEST_BYTES, key=self._digest_key).digest()
+    def _digest(self, request: AuthRequest) -> bytes:
+        """Of the credential that counts. A header of HTTP may hold anything, also halves of characters."""
+        kind, data = b"token", request.token.encode(errors="surrogatepass")
+        if not data:
+            kind, data = b"certificates", b"".join(request.certificates)
+        return blake2b(data, digest_size=DIGEST_BYTES, key=self._digest_key, person=kind).digest()
 
     def _remember(self, credential: Credential) -> None:
         """A client that reconnects shows the same token for an hour or longer."""
@@ -256,6 +307,10 @@ def _disabled(signers: Sequence[ServiceIdentity]) -> Verdict | None:
     return None
 
 
+def _is_one_of(secret: str, registered: Sequence[str]) -> bool:
+    return any(hmac.compare_digest(secret.encode(), item.encode()) for item in registered)
+
+
 def _refused(reason: str, refresh: IdentityId | None = None) -> Verdict:
     return Verdict(None, reason, refresh)
 
@@ -305,4 +360,4 @@ class _KeyProof:
         return ""
 
     def key_of(self, signer: ServiceIdentity) -> str | None:
-        return self._key if self._key in signer.keys else None
+        return self._key if _is_one_of(self._key, signer.keys) else None

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from edgehub.identity.model import ServiceIdentity
 
 BUCKET = "scope"
+ASKING_MAX = 16
+"""Identities that are asked for in the background at once; beyond, all are asked for."""
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +93,7 @@ class ScopeRefresher:
         self._sealer = sealer
         self._running: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
+        self._asking: set[asyncio.Task[None]] = set()
         self.on_diff: Callable[[ScopeDiff], None] = lambda diff: None
 
     def load_stored(self) -> int:
@@ -123,6 +126,15 @@ class ScopeRefresher:
             log.warning("Could not refresh the identity %s: %s", identity_id, error)
             return
         await self._take_one(self._api, identity_id, found)
+
+    def refresh_soon(self, identity_id: IdentityId) -> None:
+        """Asks for one identity in the background, unless that was done a short while ago."""
+        if len(self._asking) >= ASKING_MAX:
+            self.request_refresh()
+            return
+        task = asyncio.create_task(self.refresh_one(identity_id))
+        self._asking.add(task)
+        task.add_done_callback(self._asking.discard)
 
     async def refresh_these(self, identities: Sequence[IdentityId]) -> None:
         """Asks for identities at once, whenever that was done last: somebody at the parent hub knows why.

@@ -152,6 +152,11 @@ class AmqpEngine:
         else:
             self._feed_amqp(rest)
 
+    @property
+    def sasl_mechanism(self) -> str | None:
+        """Server: the mechanism that the peer passed SASL with, None for a peer without SASL."""
+        return self._opening.mechanism
+
     def _feed_amqp(self, data: bytes) -> None:
         for piece, message_format in self._reader.feed(data):
             self._push(piece)

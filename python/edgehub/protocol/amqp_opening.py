@@ -30,6 +30,7 @@ class Opening:
     """Bytes go through here until AMQP begins.
 
     :ivar credentials: PLAIN credentials that wait for `decide`; the owner takes them.
+    :ivar mechanism: server: the one that the peer passed SASL with, None for a peer without SASL.
     """
 
     def __init__(self, options: EngineOptions) -> None:
@@ -39,6 +40,7 @@ class Opening:
         self._sasl: SaslServer | SaslClient | None = _client_sasl(options)
         self._out = b""
         self.credentials: PlainCredentials | None = None
+        self.mechanism: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -105,6 +107,8 @@ class Opening:
         if sasl.outcome != CODE_OK:
             raise SaslError("SASL authentication failed")
         self._out += sasl.outbound()
+        if isinstance(sasl, SaslServer):
+            self.mechanism = sasl.mechanism
         self._sasl = None
         return sasl.take_rest()
 

@@ -144,6 +144,8 @@ def parse_token(text: str, profile: SasProfile = HUB_PROFILE) -> SasToken:
     """
     if len(text) > TOKEN_CHARS_MAX:
         raise SasError(f"the token has more than {TOKEN_CHARS_MAX} characters")
+    if not text.isascii():
+        raise SasError("a token has ASCII characters only; encode others as %XX")
     fields = _split_fields(_token_body(text, profile), profile)
     missing = [name for name in ("sr", "sig", "se") if not fields.get(name)]
     if missing:
@@ -181,11 +183,16 @@ def _split_fields(body: str, profile: SasProfile) -> dict[str, str]:
 
 
 def _signature(encoded: str) -> bytes:
+    # A client that does not encode sends '+' as itself; unquote leaves it alone.
+    text = unquote(encoded)
     try:
-        # A client that does not encode sends '+' as itself; unquote leaves it alone.
-        return base64.b64decode(unquote(encoded), validate=True)
+        signature = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
         raise SasError("sig is not base64") from None
+    # The last digit has bits to spare. With any value taken, one signature would have several spellings.
+    if base64.b64encode(signature) != text.encode():
+        raise SasError("sig is not base64: the spare bits of its last digit are set")
+    return signature
 
 
 @dataclass(frozen=True, slots=True)

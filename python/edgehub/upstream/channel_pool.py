@@ -76,8 +76,8 @@ C = TypeVar("C", bound=Channel)
 class ChannelOwner(Protocol):
     """Hears what closing says about the connection."""
 
-    def token_refused(self) -> None:
-        """The parent may no longer take our token."""
+    def token_refused(self, identity: str) -> None:
+        """The parent may no longer take our token, or not for this identity."""
         ...
 
 
@@ -232,7 +232,7 @@ class ChannelPool(Generic[C]):
         if channel.identity in self._followed:
             self._retry_later(channel.identity, error)
         if status == 401:
-            self._channel_owner.token_refused()
+            self._channel_owner.token_refused(channel.identity)
 
     def fail(self, error: UpstreamError) -> None:
         """The connection is gone."""

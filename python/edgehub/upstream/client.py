@@ -297,6 +297,11 @@ class AmqpUpstream:
             self.flush()
             return
 
+    def client_unauthorized(self, identity: str) -> None:
+        """The parent refuses an identity."""
+        if self._listener is not None:
+            self._listener.client_unauthorized(identity)
+
     def twin_done(self, request: int, result: TwinAnswer | UpstreamError) -> None:
         """A twin request ended."""
         self.twins.done(request, result)

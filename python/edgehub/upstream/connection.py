@@ -79,6 +79,10 @@ class ConnectionOwner(Protocol):
         """A fresh token should be put with `put_token`; `refused` says that the old one was turned down."""
         ...
 
+    def client_unauthorized(self, identity: str) -> None:
+        """The parent refuses an identity, and not because of our token."""
+        ...
+
     def twin_done(self, request: int, result: TwinAnswer | UpstreamError) -> None:
         """A twin request ended."""
         ...
@@ -141,6 +145,7 @@ class UpstreamConnection:
         self._token: Token | None = None
         self._token_at: float | None = None
         self._refusal_heard_at = float("-inf")
+        self._token_doubted = False
         self._cbs_waiting: str | None = None
         self._cbs_deadline: float | None = now + settings.operation_timeout_s
         self._cbs_counter = 0
@@ -271,6 +276,7 @@ class UpstreamConnection:
             self.close(f"the parent hub refused our token: {answer.status} {answer.description}")
             return
         self._connectivity.on_success(self._now)
+        self._token_doubted = False
         if self.phase is not Phase.UP:
             self._come_up()
         self._flush_token()
@@ -359,11 +365,15 @@ class UpstreamConnection:
         elif action is Action.PROBE and self.phase is Phase.UP:
             self.twins.report(self._settings.identity, _PROBE, b"{}", self._now)
 
-    def token_refused(self) -> None:
-        """From the pool: a link was refused as unauthorized. Maybe only that sender is; a new token tells."""
+    def token_refused(self, identity: str) -> None:
+        """From the pools: a link of an identity was refused as unauthorized. Maybe our token is no good: a
+        new one tells. Who is refused with that, too, is refused himself (T-024)."""
         if self._now >= self._refusal_heard_at + TOKEN_REFUSED_GAP_S:
             self._refusal_heard_at = self._now
+            self._token_doubted = True
             self._owner.token_wanted(refused=True)
+        elif not self._token_doubted and identity != self._settings.identity:
+            self._owner.client_unauthorized(identity)
 
     def hub_gone(self, fault: AmqpFault) -> None:
         """From the pool."""

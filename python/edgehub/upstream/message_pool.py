@@ -27,8 +27,8 @@ class MessagePoolOwner(Protocol):
         """The parent is there."""
         ...
 
-    def token_refused(self) -> None:
-        """The parent may no longer take our token."""
+    def token_refused(self, identity: str) -> None:
+        """The parent may no longer take our token, or not for this identity."""
         ...
 
 

@@ -26,8 +26,8 @@ class MethodPoolOwner(Protocol):
         """The parent is there."""
         ...
 
-    def token_refused(self) -> None:
-        """The parent may no longer take our token."""
+    def token_refused(self, identity: str) -> None:
+        """The parent may no longer take our token, or not for this identity."""
         ...
 
 

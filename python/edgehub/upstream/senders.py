@@ -66,8 +66,8 @@ class PoolOwner(Protocol):
         """The parent did not answer a send in time."""
         ...
 
-    def token_refused(self) -> None:
-        """The parent no longer takes our token."""
+    def token_refused(self, identity: str) -> None:
+        """The parent takes our token no more, or not for this identity."""
         ...
 
     def hub_gone(self, fault: AmqpFault) -> None:
@@ -257,7 +257,7 @@ class SenderPool:
         was_sent = flight is not None and flight.delivery is not None
         self._close_session(sender)
         reason = fault or AmqpFault(amqp_errors.DETACH_FORCED, "the link was closed")
-        self._judge_connection(reason)
+        self._judge_connection(sender.identity, reason)
         if flight is None:
             self._forget_if_idle(sender)
         elif was_sent and reason.condition == amqp_errors.MESSAGE_SIZE:
@@ -267,9 +267,9 @@ class SenderPool:
         else:
             self._hold(sender, reason, now)
 
-    def _judge_connection(self, fault: AmqpFault) -> None:
+    def _judge_connection(self, identity: str, fault: AmqpFault) -> None:
         if fault.condition == amqp_errors.UNAUTHORIZED:
-            self._owner.token_refused()
+            self._owner.token_refused(identity)
         elif fault.condition == amqp_errors.HUB_NOT_FOUND:
             self._owner.hub_gone(fault)
 
@@ -287,7 +287,7 @@ class SenderPool:
             self._on_refused(sender, flight, outcome.fault or AmqpFault("unknown"), now)
         else:
             fault = outcome.fault or AmqpFault(outcome.kind, "the parent hub did not take the message")
-            self._judge_connection(fault)
+            self._judge_connection(sender.identity, fault)
             self._hold(sender, fault, now)
 
     def _on_accepted(self, sender: _Sender, flight: _Flight, now: float) -> None:

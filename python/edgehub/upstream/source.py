@@ -59,3 +59,7 @@ class LinkListener(Protocol):
     def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
         """The desired properties of our module, or of a client that is followed, changed."""
         ...
+
+    def client_unauthorized(self, identity: str) -> None:
+        """The parent hub refuses to serve a client, although it takes us."""
+        ...

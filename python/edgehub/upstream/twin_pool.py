@@ -36,8 +36,8 @@ class TwinPoolOwner(Protocol):
         """The parent did not answer in time."""
         ...
 
-    def token_refused(self) -> None:
-        """The parent may no longer take our token."""
+    def token_refused(self, identity: str) -> None:
+        """The parent may no longer take our token, or not for this identity."""
         ...
 
 

@@ -53,7 +53,10 @@ log = logging.getLogger(__name__)
 SASL_MECHANISMS: Final = ("ANONYMOUS", "MSSBCBS", "PLAIN")
 CLIENT_IDLE_MIN_MS: Final = 5000
 """A client that asks for heartbeats more often is refused (A-005)."""
+CERTIFICATE_MECHANISM: Final = "EXTERNAL"
+"""Offered to clients that showed a certificate in their TLS handshake."""
 HEARTBEAT_DEFAULT_MS: Final = 120_000
+_WITH_CERTIFICATE: Final = (*SASL_MECHANISMS, CERTIFICATE_MECHANISM)
 _CHAIN_PROPERTY: Final = "com.microsoft:auth-chain"
 _CBS_QUEUE_MAX: Final = 256
 
@@ -78,9 +81,18 @@ class HubConnection:
     :param peer: address for logs.
     :param now: the monotonic clock at the start.
     :param touched: called when bytes may have to be written although none were fed.
+    :param certificate: what the client showed in its TLS handshake (DER), if anything.
     """
 
-    def __init__(self, services: AmqpServices, peer: str, now: float, touched: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        services: AmqpServices,
+        peer: str,
+        now: float,
+        touched: Callable[[], None],
+        certificate: bytes | None = None,
+    ) -> None:
+        self._certificate = certificate
         limits = services.limits
         self._services = services
         self._peer = peer
@@ -90,7 +102,7 @@ class HubConnection:
                 "server",
                 services.container_id,
                 heartbeat_default_ms=HEARTBEAT_DEFAULT_MS,
-                sasl_mechanisms=SASL_MECHANISMS,
+                sasl_mechanisms=SASL_MECHANISMS if certificate is None else _WITH_CERTIFICATE,
                 message_bytes_max=limits.link_message_bytes_max,
             )
         )
@@ -133,7 +145,7 @@ class HubConnection:
         for key in self._tokens.expired(self._services.clock()):
             self._tokens.remove(key)
             self._detach_by_token(
-                key, HubError(ErrorCode.IotHubUnauthorized, "The token has expired.").fault()
+                key, HubError(ErrorCode.IotHubUnauthorized, "The token or certificate has expired.").fault()
             )
         self._dispatch()
 
@@ -379,8 +391,20 @@ class HubConnection:
             return token
         own = self._tokens.for_identity(*key)
         if own is None:
-            raise access_denied("The connection has no token for this identity.")
+            own = await self._authorize_by_certificate(key)
         return own
+
+    async def _authorize_by_certificate(self, key: IdentityKey) -> TokenKey:
+        """For a client that came with EXTERNAL, or without SASL; any other means to put a token (A-039).
+
+        :raises HubError: 401002 or 401003.
+        """
+        if self._certificate is None or self.engine.sasl_mechanism not in (None, CERTIFICATE_MECHANISM):
+            raise access_denied("The connection has no token for this identity.")
+        principal = await self._services.authorizer.certificate_principal(self._certificate, *key)
+        if not self._tokens.put(principal):
+            raise access_denied("There are too many identities on this connection.")
+        return token_key(principal)
 
     def _open_identity_link(self, link: AmqpLink, entry: _LinkEntry, served: ServedIdentity) -> None:
         previous = served.links.get(entry.kind)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from edgehub.protocol import amqp_errors
 from edgehub.protocol.amqp_errors import AmqpFault
 from iothub.amqp.connection import HubConnection
+from iothub.certificates import client_certificate
 
 if TYPE_CHECKING:
     import ssl
@@ -53,7 +54,10 @@ class AmqpProtocol(asyncio.Protocol):
             return
         self._transport.set_write_buffer_limits(high=WRITE_HIGH_BYTES)
         peer = str(transport.get_extra_info("peername"))
-        self._connection = HubConnection(self._listener.services, peer, self._loop.time(), self.flush_soon)
+        certificate = client_certificate(transport)
+        self._connection = HubConnection(
+            self._listener.services, peer, self._loop.time(), self.flush_soon, certificate
+        )
         self._arm()
         if self._listener.paused:
             self._transport.pause_reading()

@@ -49,7 +49,8 @@ class TokenRing:
         if own in self._tokens:
             return own
         device = ("identity", device_id, "")
-        if device in self._tokens:
+        # A certificate is for the one identity that it names.
+        if device in self._tokens and self._tokens[device].certificate is None:
             return device
         for key, principal in self._tokens.items():
             if key[0] == "policy" and principal.speaks_for(device_id, module_id):

@@ -281,7 +281,9 @@ def device_connection_string(hostname: str, identity: dict[str, Any], gateway: s
         f"{identity['deviceId']}/{identity['moduleId']}" if identity.get("moduleId") else identity["deviceId"]
     )
     if not key:
-        raise ClientError(f"{name} has no symmetric key, so it has no connection string")
+        kind = (identity.get("authentication") or {}).get("type")
+        hint = "; it connects with its certificate" if kind in ("selfSigned", "certificateAuthority") else ""
+        raise ClientError(f"{name} has no symmetric key, so it has no connection string{hint}")
     parts = [f"HostName={hostname}", f"DeviceId={identity['deviceId']}"]
     if identity.get("moduleId"):
         parts.append(f"ModuleId={identity['moduleId']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path  # noqa: TC003 - read by typer
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ from iothub.cli.options import (
     print_json,
     print_table,
 )
+from iothub.cli.x509 import x509_authentication
 
 devices = typer.Typer(no_args_is_help=True, help="Devices of the hub.")
 modules = typer.Typer(no_args_is_help=True, help="Modules of a device.")
@@ -45,6 +47,9 @@ def _show(client: HubClient, identity: dict[str, Any], as_json: bool, gateway: s
         "Generation": identity["generationId"],
     }
     fields = {name: value for name, value in fields.items() if value is not None}
+    prints = identity["authentication"]["x509Thumbprint"]
+    if any(prints.values()):
+        fields["Thumbprints"] = ", ".join(value for value in prints.values() if value)
     if identity["authentication"]["type"] == "sas":
         fields["Connection string"] = device_connection_string(client.hostname, identity, gateway)
     print_fields(fields)
@@ -56,13 +61,26 @@ def create_device(  # noqa: PLR0913, PLR0917 - the options of the command
     edge: Annotated[bool, typer.Option("--edge", help="An edge device, with its system modules.")] = False,
     parent: Annotated[str | None, typer.Option("--parent", help="Edge device above this one.")] = None,
     disabled: Annotated[bool, typer.Option("--disabled", help="Registered, but may not connect.")] = False,
+    thumbprint: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--thumbprint", help="SHA-1 or SHA-256 of its certificate, in place of keys; at most two."
+        ),
+    ] = None,
+    certificate: Annotated[
+        list[Path] | None,
+        typer.Option("--certificate", help="PEM file with its certificate, for a thumbprint of that."),
+    ] = None,
+    x509_ca: Annotated[
+        bool, typer.Option("--x509-ca", help="A certificate of an authority (serve --client-ca) proves it.")
+    ] = False,
     login: LoginOption = None,
     data_dir: DataDirOption = None,
     address: AddressOption = None,
     ca_file: CaFileOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Register a device with fresh keys.
+    """Register a device with fresh keys, or for a certificate.
 
     Examples:
 
@@ -71,13 +89,18 @@ def create_device(  # noqa: PLR0913, PLR0917 - the options of the command
         iothub device create gateway-1 --edge --data-dir /var/lib/iothub
 
         iothub device create sensor-2 --parent gateway-1 --data-dir /var/lib/iothub
+
+        iothub device create sensor-3 --certificate sensor-3.pem --data-dir /var/lib/iothub
     """
+    authentication = x509_authentication(thumbprint or (), certificate or (), x509_ca)
     client = connect(login, data_dir, address, ca_file)
     document: dict[str, Any] = {
         "deviceId": device,
         "status": "disabled" if disabled else "enabled",
         "capabilities": {"iotEdge": edge},
     }
+    if authentication is not None:
+        document["authentication"] = authentication
     if parent is not None:
         above = client.call("GET", identity_path("devices", parent))
         if not above["capabilities"]["iotEdge"]:

@@ -56,6 +56,17 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
             " A password is better in the environment than here, where every user can see it.",
         ),
     ] = None,
+    client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            "--client-ca",
+            help="Authorities (PEM), intermediate ones too, that vouch for devices created with --x509-ca.",
+        ),
+    ] = None,
+    client_certs: Annotated[
+        Path | None,
+        typer.Option("--client-certs", help="Certificates (PEM) of devices created with --thumbprint."),
+    ] = None,
     log_level: Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")] = "warning",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON line when ready.")] = False,
 ) -> None:
@@ -63,6 +74,7 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
 
     Without --cert and --key it makes a certificate authority in the data folder; clients trust its ca.pem.
     Devices, modules and twins are in an SQLite file in the data folder, or in PostgreSQL.
+    With --client-ca or --client-certs it asks clients for a certificate; they need not have one.
 
     Examples:
 
@@ -94,6 +106,8 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
         key,
         mqtt_port=None if no_mqtt else mqtt_port,
         database_url=database_url or None,
+        client_ca_file=client_ca,
+        client_certs_file=client_certs,
     )
     try:
         _run(config, as_json)

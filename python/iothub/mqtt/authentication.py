@@ -21,7 +21,7 @@ DEVICE_SEGMENTS: Final = 2
 """Of the audience of a device's token."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class Admission(Credential):
     """What is kept of an accepted client while it is connected.
 
@@ -78,8 +78,16 @@ class MqttAuthenticator:
             raise access_denied(f"The token of {principal.label} does not speak for {IdentityId(*speaker)}.")
         if chain is not None and not chain.is_for(*identity):
             raise access_denied("The auth chain is for another identity.")
-        until = principal.expires_at
-        admission = Admission(identity, "", until, request.auth_chain, b"", principal, chain, epoch)
+        admission = Admission(
+            identity,
+            "",
+            principal.expires_at,
+            request.auth_chain,
+            b"",
+            principal=principal,
+            chain=chain,
+            epoch=epoch,
+        )
         await self._check_registry(admission)
         return admission
 

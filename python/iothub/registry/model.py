@@ -70,6 +70,13 @@ class Authentication:
         secondary = self.secondary_key if choice is KeyChoice.PRIMARY else new_key()
         return replace(self, primary_key=primary, secondary_key=secondary)
 
+    @property
+    def thumbprints(self) -> tuple[str, ...]:
+        """Thumbprints of certificates that prove the identity, primary first."""
+        if self.type != "selfSigned":
+            return ()
+        return tuple(found for found in (self.primary_thumbprint, self.secondary_thumbprint) if found)
+
     def view(self) -> dict[str, Any]:
         """As REST shows it."""
         return {

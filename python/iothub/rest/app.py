@@ -11,6 +11,7 @@ from urllib.parse import unquote
 from aiohttp import web
 
 from iothub.auth import Authorizer, Principal, access_denied, unauthorized
+from iothub.certificates import client_certificate
 from iothub.errors import ErrorCode, HubError
 from iothub.rest.bulk_api import BulkApi
 from iothub.rest.c2d_api import C2dApi
@@ -69,6 +70,16 @@ class RestServices:
         if not header:
             raise unauthorized("The Authorization header with a SharedAccessSignature is missing.")
         return await self.authorizer.principal(header)
+
+    async def device_principal(self, request: web.Request, device_id: str) -> Principal:
+        """Who asks as a device: by a token, or else by the certificate of its connection.
+
+        :raises HubError: 401003, 403012, 404001.
+        """
+        certificate = client_certificate(request.transport)
+        if request.headers.get("Authorization") or certificate is None:
+            return await self.principal(request)
+        return await self.authorizer.certificate_principal(certificate, device_id, None)
 
     async def require(self, request: web.Request, permission: Permission) -> Principal:
         """Who asks, if a policy grants this.

@@ -83,8 +83,8 @@ class C2dApi:
     # ---- the device
 
     async def _require_device(self, call: Call) -> str:
-        principal = await self._services.principal(call.request)
         device_id = call.ids[0]
+        principal = await self._services.device_principal(call.request, device_id)
         if not principal.speaks_for(device_id, None):
             raise access_denied(f"{principal.label} may not receive the messages of {device_id}.")
         await self._services.authorizer.require_identity(device_id, None)

@@ -47,7 +47,7 @@ class DeviceApi:
         :raises HubError: 401002, 401003, 403012, 404001.
         """
         device_id = call.ids[0]
-        principal = await self._services.principal(call.request)
+        principal = await self._services.device_principal(call.request, device_id)
         if not principal.speaks_for(device_id, None):
             raise access_denied(f"{principal.label} may not send for {device_id}.")
         identity = await self._services.authorizer.require_identity(device_id, None)

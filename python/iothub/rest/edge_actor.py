@@ -20,7 +20,7 @@ async def edge_actor(services: RestServices, call: Call) -> Device:
     :raises HubError: 401002.
     """
     device_id, module_id = call.ids
-    principal = await services.principal(call.request)
+    principal = await services.device_principal(call.request, device_id)
     if module_id != EDGE_HUB_MODULE or not _is_edge_hub(principal, device_id):
         raise access_denied(f"{principal.label} may not act as the edge device {device_id}.")
     identity = await services.registry.identity(device_id, None)

@@ -94,7 +94,7 @@ class RegistryApi:
 
     async def _module_access(self, call: Call, permission: Permission) -> Principal:
         """A policy, or the device itself for its own modules (the identity service does that)."""
-        principal = await self._services.principal(call.request)
+        principal = await self._services.device_principal(call.request, call.ids[0])
         own = principal.device_id == call.ids[0] and principal.module_id is None
         if not own and not principal.may(permission):
             raise access_denied(f"{principal.label} may not manage modules of {call.ids[0]}.")

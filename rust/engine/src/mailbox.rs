@@ -109,6 +109,13 @@ pub enum Command {
         /// Text for the log.
         reason: String,
     },
+    /// Close without will, once what it published so far is acknowledged; nothing more is read of it.
+    Retire {
+        /// The connection.
+        conn: ConnId,
+        /// Text for the log.
+        reason: String,
+    },
     /// The session is the only one left that asks for its module's messages.
     BindInputs {
         /// The connection.

@@ -269,9 +269,12 @@ impl Engine {
         self.outbox.send(&self.hub, ANY_SHARD, Command::TwinChange(Box::new(change)));
     }
 
-    fn close(&self, conn: u64, reason: String) {
+    #[pyo3(signature = (conn, reason, *, after_acks=false))]
+    fn close(&self, conn: u64, reason: String, after_acks: bool) {
         let conn = ConnId(conn);
-        self.outbox.send(&self.hub, conn, Command::Close { conn, reason });
+        let command =
+            if after_acks { Command::Retire { conn, reason } } else { Command::Close { conn, reason } };
+        self.outbox.send(&self.hub, conn, command);
     }
 
     #[pyo3(signature = (routes, *, default_ttl_secs))]

@@ -24,6 +24,7 @@ import edgehub
 from edgehub import app
 from edgehub.app import HubServer, run_hub
 from edgehub.common.clock import SystemClock
+from edgehub.common.ids import IdentityId
 from edgehub.common.limits import raise_file_limit
 from edgehub.config.load import load_settings
 from edgehub.errors import EdgehubError
@@ -418,6 +419,30 @@ async def test_clients_connect_and_subscribe_while_the_parent_hub_is_away(
         assert (call.packet_id, call.codes) == (7, b"\x01\x01")
         assert "leaf" in parent.callable
         assert parent.messages.followed == {"leaf"}
+
+
+async def test_t_024_a_client_that_the_parent_hub_refuses_is_closed(
+    connected: dict[str, str], engines: Engines
+) -> None:
+    parent = FakeParent()
+    async with running(server(connected, engines, parent)):
+        engine = engines.engine
+        assert engine is not None
+        token = token_for("leaf", ManualClock(SystemClock().wall_s()))
+        engine.push(fake_core.ConnectEvent(1, "leaf", username_for("leaf"), token.encode()))
+        await until(lambda: any(call.name == "accept" for call in engine.calls))
+        assert parent.listener is not None
+        parent.scope.put(sas_identity("leaf", enabled=False))
+        parent.listener.client_unauthorized("leaf")
+        parent.listener.client_unauthorized("stranger")
+        (call,) = [call for call in engine.calls if call.name == "close"]
+        assert (call.conn, call.reason) == (1, "the parent hub refuses this client")
+        await until(lambda: IdentityId("leaf") in parent.scope.asked)
+        engine.push(
+            fake_core.ClosedEvent(1),
+            fake_core.ConnectEvent(2, "leaf", username_for("leaf"), token.encode()),
+        )
+        await until(lambda: any(call.name == "refuse" for call in engine.calls))
 
 
 async def test_without_any_configuration_the_start_fails(

@@ -149,11 +149,16 @@ def _copy_template(folder: Path) -> None:
 
 @asynccontextmanager
 async def hub(
-    folder: Path, limits: HubLimits | None = None, place: Path | str | None = None
+    folder: Path,
+    limits: HubLimits | None = None,
+    place: Path | str | None = None,
+    *,
+    client_ca_pem: bytes | None = None,
 ) -> AsyncIterator[Rig]:
     """A hub for one test.
 
     :param place: of the registry; by default a file in the folder.
+    :param client_ca_pem: authorities of devices.
     """
     clock = Clock()
     limits = limits or HubLimits()
@@ -162,7 +167,7 @@ async def hub(
     registry = Registry(database, clock)
     twins = Twins(database, clock)
     telemetry = Telemetry(folder / "telemetry.db", limits, clock)
-    authorizer = Authorizer(registry, load_policies(database.engine), (HOST,), clock)
+    authorizer = Authorizer(registry, load_policies(database.engine), (HOST,), clock, client_ca_pem)
     methods = Methods(authorizer)
     c2d = CloudToDevice(database, limits.c2d, clock)
     services = AmqpServices("iothub_test", "hub", limits, clock, authorizer, telemetry, twins, methods, c2d)
@@ -186,10 +191,10 @@ async def hub(
 class Client:
     """An AMQP client engine joined to a `HubConnection`."""
 
-    def __init__(self, rig: Rig, **options: Any) -> None:
+    def __init__(self, rig: Rig, certificate: bytes | None = None, **options: Any) -> None:
         self.rig = rig
         self.now = 0.0
-        self.server = HubConnection(rig.services, "test", self.now, lambda: None)
+        self.server = HubConnection(rig.services, "test", self.now, lambda: None, certificate)
         self.engine = AmqpEngine(EngineOptions("client", "client", HOST, **options))
         self.events: list[AmqpEvent] = []
         self.engine.open()

@@ -48,6 +48,19 @@ impl AckQueue {
         self.open.is_empty() && self.sealed.is_empty()
     }
 
+    /// The ticket of the group with the last acknowledgement that waits.
+    pub fn last_ticket(&self) -> Option<u64> {
+        if self.has_open() {
+            return Some(self.next_ticket);
+        }
+        self.sealed.back().map(|group| group.ticket)
+    }
+
+    /// All groups with smaller tickets are released.
+    pub fn released_before(&self) -> u64 {
+        self.sealed.front().map_or(self.next_ticket, |group| group.ticket)
+    }
+
     /// Closes the group of the staged batch.
     pub fn seal(&mut self, committed: bool) {
         let acks = std::mem::replace(&mut self.open, self.spare.pop().unwrap_or_default());
@@ -127,6 +140,7 @@ impl Shard {
             }
             self.acks.recycle(acks);
         }
+        self.close_retired();
     }
 
     /// A commit failed: its publishers are closed without an acknowledgement and will send again.

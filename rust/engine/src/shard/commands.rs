@@ -90,6 +90,7 @@ impl Shard {
                     self.begin_close(conn.slot(), CloseReason::Server, &reason);
                 }
             }
+            Command::Retire { conn, reason } => self.retire(conn, reason),
             Command::BindInputs { conn } => self.bind_inputs(conn),
             Command::TwinChange(change) => self.publish_twin_change(&change),
             Command::RoutesChanged => self.routes_changed(),

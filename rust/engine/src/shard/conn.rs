@@ -43,6 +43,8 @@ pub(super) struct Pause {
     pub store: bool,
     /// The client does not read what it gets.
     pub output: bool,
+    /// The connection is closed when what it published is acknowledged.
+    pub retired: bool,
 }
 
 impl Pause {
@@ -51,9 +53,9 @@ impl Pause {
     }
 
     /// Whether packets that have no order with what waits may be worked on: not before the session is open, and
-    /// not while their answers would find no room.
+    /// not while their answers would find no room; and never again when it is about to be closed.
     pub fn allows_sifting(self) -> bool {
-        self.any() && !self.verdict && !self.output
+        self.any() && !self.verdict && !self.output && !self.retired
     }
 
     /// Whether the client could not do anything about it.

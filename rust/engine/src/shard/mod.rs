@@ -21,6 +21,7 @@ mod idle;
 mod ingress;
 mod input;
 mod requests;
+mod retire;
 mod sends;
 mod strangers;
 mod timers;
@@ -69,6 +70,8 @@ pub struct Shard {
     routes_told: u64,
     ingress: Ingress,
     acks: AckQueue,
+    /// Connections that are closed when their acknowledgements are written.
+    retired: Vec<retire::Retired>,
     pool: BufferPool,
     strangers: Strangers,
     mail: Mail,
@@ -99,6 +102,7 @@ impl Shard {
         Self {
             ingress: Ingress::new(&hub),
             acks: AckQueue::default(),
+            retired: Vec::new(),
             pool: BufferPool::new(config.pool_bytes_max),
             strangers: Strangers::default(),
             index,

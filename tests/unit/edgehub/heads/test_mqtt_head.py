@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgehub.common.ids import IdentityId
 from edgehub.common.state import MemoryState, SqliteState, StateError
 from edgehub.heads import control_topics
 from edgehub.heads import mqtt as mqtt_module
 from edgehub.heads.backend import MqttRules
+from edgehub.identity.client_certificates import ClientCertificates
+from edgehub.identity.model import AuthType, ServiceIdentity
 from testkit.fake_core import (
     Grants,
     LogEvent,
@@ -22,7 +26,8 @@ from testkit.fake_core import (
     UpstreamReadyEvent,
 )
 from testkit.head_bench import HeadBench
-from testkit.identities import edge_identity, sas_identity, token_for, username_for
+from testkit.identities import EDGE_SCOPE, edge_identity, sas_identity, token_for, username_for
+from testkit.x509 import issue
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -91,6 +96,27 @@ async def test_m_017_a_certificate_alone_is_refused(
 ) -> None:
     assert bench.connect(1, "leaf", password=None, certificates=(b"DER",)) == ["refuse 1 5"]
     assert "ClientCertAuthEnabled" in caplog.text
+
+
+async def test_m_017_unless_it_is_the_registered_one() -> None:
+    device = issue("dev", now_s=1_700_000_000.0)
+    bench = HeadBench(certificates=ClientCertificates(None))
+    known = ServiceIdentity(
+        IdentityId("dev"),
+        auth_type=AuthType.THUMBPRINT,
+        thumbprints=(device.sha1,),
+        device_scope=EDGE_SCOPE,
+        parent_scopes=(EDGE_SCOPE,),
+    )
+    bench.api.put(known)
+    bench.cache.apply_one(known.id, [known])
+    assert bench.connect(1, "dev", password=None, certificates=(device.der,)) == ["accept 1"]
+    bench.api.put(replace(known, thumbprints=(device.sha256,)))
+    bench.clock.advance(120)
+    await bench.refresher.refresh_all()
+    assert bench.calls() == [
+        "close 1 reauthentication failed: the device is no longer registered for this certificate"
+    ]
 
 
 async def test_m_018_a_password_wins_over_a_certificate(bench: HeadBench) -> None:

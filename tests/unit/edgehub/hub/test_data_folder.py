@@ -34,6 +34,13 @@ def test_the_folder_is_made_for_the_owner_alone(tmp_path: Path) -> None:
     folder.release()
 
 
+def test_a_folder_that_was_open_to_others_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "edgeHub").mkdir(mode=0o755)
+    folder = open_data_folder(tmp_path)
+    assert folder.path.stat().st_mode & 0o777 == 0o700
+    folder.release()
+
+
 def test_only_one_hub_uses_it(tmp_path: Path) -> None:
     first = open_data_folder(tmp_path)
     with pytest.raises(FolderError, match="in use by another hub"):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 
 import pytest
 
+from edgehub.heads import mqtt as mqtt_module
 from edgehub.hub.reauthentication import CHECKS_PER_SLICE
+from testkit.fake_core import PublishEvent
 from testkit.head_bench import HeadBench
 from testkit.identities import edge_identity, key_of, sas_identity, token_for, username_for
 
@@ -108,3 +111,86 @@ async def test_a_client_that_left_during_the_sweep_is_skipped() -> None:
     with pytest.raises(StopIteration):
         sweep.send(None)
     assert bench.calls() == []
+
+
+# What is under way when the time of a client is over
+
+
+ENDED = "close 1 reauthentication failed: the token has expired"
+
+
+@pytest.fixture
+async def slow(monkeypatch: pytest.MonkeyPatch) -> tuple[HeadBench, asyncio.Event]:
+    """A client with a token for a minute, and twins that are read and stored when the event is set."""
+    bench, gate = HeadBench(["leaf"]), asyncio.Event()
+
+    async def get(identity: object) -> bytes:
+        await gate.wait()
+        return b"{}"
+
+    async def report(identity: object, payload: bytes) -> None:
+        await gate.wait()
+
+    monkeypatch.setattr(bench.twins, "get", get)
+    monkeypatch.setattr(bench.twins, "report", report)
+    bench.connect(1, "leaf", password=token_for("leaf", bench.clock, ttl_s=60).encode())
+    return bench, gate
+
+
+@pytest.mark.parametrize(
+    ("topic", "answer"),
+    [("$iothub/twin/GET/?$rid=7", 200), ("$iothub/twin/PATCH/properties/reported/?$rid=7", 204)],
+)
+async def test_i_016_what_a_client_asked_for_is_answered_before_its_end(
+    slow: tuple[HeadBench, asyncio.Event], topic: str, answer: int
+) -> None:
+    bench, gate = slow
+    bench.feed(PublishEvent(1, 0, topic, b"{}"))
+    await bench.settle()
+    bench.clock.advance(60 + 301)
+    await bench.reauthenticator.sweep()
+    assert await bench.settle() == []
+    gate.set()
+    calls = await bench.settle()
+    assert calls[0].startswith(f"send 1 $iothub/twin/res/{answer}/?$rid=7")
+    assert calls[-1] == ENDED
+
+
+async def test_the_wait_for_it_is_bounded(
+    slow: tuple[HeadBench, asyncio.Event], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt_module, "RETIRE_WAIT_S", 0)
+    bench, _ = slow
+    bench.feed(PublishEvent(1, 0, "$iothub/twin/GET/?$rid=7"))
+    await bench.settle()
+    bench.clock.advance(60 + 301)
+    await bench.reauthenticator.sweep()
+    async with asyncio.timeout(10):
+        while ENDED not in bench.calls():  # noqa: ASYNC110 - the head waits on the clock of the loop
+            await asyncio.sleep(0)
+
+
+async def test_who_is_disabled_ends_at_once(slow: tuple[HeadBench, asyncio.Event]) -> None:
+    bench, _ = slow
+    bench.feed(PublishEvent(1, 0, "$iothub/twin/GET/?$rid=7"))
+    await bench.settle()
+    bench.api.put(sas_identity("leaf", enabled=False))
+    assert await refresh(bench) == ["close 1 reauthentication failed: leaf is disabled"]
+
+
+async def test_only_who_expired_gets_the_acknowledgements_of_its_messages(
+    slow: tuple[HeadBench, asyncio.Event],
+) -> None:
+    bench, _ = slow
+    bench.api.put(sas_identity("leaf", enabled=False))
+    bench.clock.advance(120)
+    await bench.refresher.refresh_all()
+    (call,) = bench.core.take_calls("close")
+    assert not call.after_acks
+    bench.api.put(sas_identity("leaf"))
+    bench.clock.advance(241)
+    await bench.refresher.refresh_all()
+    bench.core.take_calls()
+    await bench.reauthenticator.sweep()
+    (call,) = bench.core.take_calls("close")
+    assert call.after_acks

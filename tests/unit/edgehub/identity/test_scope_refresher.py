@@ -11,7 +11,7 @@ import pytest
 
 from edgehub.common.ids import IdentityId
 from edgehub.common.state import MemoryState
-from edgehub.identity.refresher import BUCKET, ScopeApiError, ScopeRefresher
+from edgehub.identity.refresher import ASKING_MAX, BUCKET, ScopeApiError, ScopeRefresher
 from edgehub.identity.scope import RefreshPolicy, ScopeCache, ScopeDiff
 from edgehub.identity.sealing import Sealer
 from testkit.clock import ManualClock
@@ -319,3 +319,21 @@ async def test_so_many_are_asked_for_at_a_time(monkeypatch: pytest.MonkeyPatch) 
 
 async def test_without_a_parent_nothing_is_asked_for_now() -> None:
     await Bench(api=False).refresher.refresh_now(LEAF)
+
+
+@pytest.mark.parametrize(("beyond", "listed"), [(0, 1), (1, 2)])
+async def test_identities_are_asked_for_in_the_background_up_to_a_limit_then_all(
+    beyond: int, listed: int
+) -> None:
+    bench = Bench()
+    await bench.refresher.refresh_all()
+    bench.clock.advance(120)
+    names = [IdentityId(f"d{number}") for number in range(ASKING_MAX + beyond)]
+    for name in names:
+        bench.refresher.refresh_soon(name)
+    running = asyncio.create_task(bench.refresher.run())
+    for _ in range(50):
+        await asyncio.sleep(0)
+    running.cancel()
+    assert bench.api.asked == names[:ASKING_MAX]
+    assert len(bench.api.listed) == listed

@@ -8,6 +8,7 @@ from edgehub.protocol import amqp_errors
 from edgehub.protocol.amqp_errors import AmqpFault
 from edgehub.upstream.channel_pool import IDLE_S
 from edgehub.upstream.errors import UpstreamOffline, UpstreamRefused
+from edgehub.upstream.tokens import Token
 from edgehub.upstream.twin_channel import TwinAnswer
 from unit.edgehub.upstream.test_upstream_connection import OWN_TWIN, Rig
 from unit.edgehub.upstream.upstream_fakes import Hub
@@ -79,8 +80,13 @@ def test_a_refused_channel_of_a_followed_client_is_opened_again() -> None:
     assert isinstance(error, UpstreamRefused)
     assert error.status == 401
     assert rig.wanted == [True], "maybe it is our token"
-    rig.hub.refuse.clear()
+    assert rig.refused == []
+    rig.link.put_token(Token("second", 3600.0), rig.now, 0.0)
+    rig.run()
     rig.at(5.0)
+    assert set(rig.refused) == {LEAF}, "T-024: with a new token, too"
+    rig.hub.refuse.clear()
+    rig.at(10.0)
     assert rig.hub.twin[-1] == ("PUT", b" ")
     get(rig, LEAF, 2)
     assert isinstance(rig.answers[2], TwinAnswer)

@@ -41,6 +41,7 @@ class Rig:
         self.wanted: list[bool] = []
         self.answers: dict[int, TwinAnswer | UpstreamError] = {}
         self.desired: list[tuple[str, dict[str, Any]]] = []
+        self.refused: list[str] = []
         self.calls: list[tuple[MethodChannel, MethodRequest]] = []
         self.messages: list[tuple[MessageChannel, ParentMessage]] = []
         self.link = UpstreamConnection(
@@ -56,6 +57,9 @@ class Rig:
 
     def token_wanted(self, *, refused: bool) -> None:
         self.wanted.append(refused)
+
+    def client_unauthorized(self, identity: str) -> None:
+        self.refused.append(identity)
 
     def twin_done(self, request: int, result: TwinAnswer | UpstreamError) -> None:
         self.answers[request] = result
@@ -295,6 +299,43 @@ def test_unauthorized_links_ask_for_a_token_but_not_in_a_loop() -> None:
     rig.link.pump(rig.now)
     rig.run()
     assert rig.wanted == [True, True]
+
+
+def test_t_024_who_is_refused_with_a_new_token_too_is_refused_himself() -> None:
+    rig = Rig(Hub(refuse={EVENTS.format("leaf"): AmqpFault(amqp_errors.UNAUTHORIZED, "disabled")}))
+    rig.put("leaf", b"1")
+    assert (rig.wanted, rig.refused) == ([True], [])
+    rig.at(1.5)
+    assert rig.refused == [], "no new token was taken, so ours may be at fault"
+    rig.link.put_token(Token("second", 3600.0), rig.now, 0.0)
+    rig.run()
+    rig.put("other", b"1")
+    rig.at(4.0)
+    assert (rig.wanted, rig.refused) == ([True], ["leaf"])
+    assert rig.hub.received[EVENTS.format("other")] == [b"1"]
+    rig.hub.refuse.clear()
+    rig.at(60.0)
+    assert rig.hub.received[EVENTS.format("leaf")] == [b"1"], "what was stored is not lost"
+
+
+def test_t_024_a_message_that_is_refused_as_unauthorized_counts_too() -> None:
+    fault = AmqpFault(amqp_errors.UNAUTHORIZED)
+    rig = Rig(Hub(on_transfer=lambda _, __: fault))
+    rig.put("leaf", b"1")
+    rig.link.put_token(Token("second", 3600.0), rig.now, 0.0)
+    rig.run()
+    rig.at(1.5)
+    assert rig.refused == ["leaf"]
+
+
+def test_t_024_our_own_module_is_no_client() -> None:
+    rig = Rig(Hub(refuse={OWN_TWIN: AmqpFault(amqp_errors.UNAUTHORIZED)}))
+    for number in range(5):
+        rig.link.put_token(Token(f"{number}", 3600.0), rig.now, 0.0)
+        rig.run()
+        rig.at(5.0)
+    assert rig.refused == []
+    assert rig.wanted
 
 
 def test_row_46_fail_over_closes_the_connection() -> None:
