@@ -1,4 +1,4 @@
-"""Who an MQTT client is: the token of its CONNECT against the registry (sections 1.2 and 1.5.1)."""
+"""Who an MQTT client is: its token or certificate against the registry (sections 1.2 and 1.5.1)."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ class MqttAuthenticator:
         self._hostname = hostname
 
     def check(self, request: AuthRequest) -> Verdict:
-        """Refuses what needs no look-up; leaves the rest to `authenticate`."""
-        if request.certificates:
-            return Verdict(None, "authentication by certificate is not served over MQTT; send a token")
+        """Leaves everything to `authenticate`."""
         return Verdict(None, "its identity was not looked up", request.identity)
 
     def may_refresh(self, verdict: Verdict) -> bool:
@@ -73,7 +71,7 @@ class MqttAuthenticator:
         identity, epoch = request.identity, self._registry.epoch
         chain = read_chain(request.auth_chain) if request.auth_chain else None
         speaker: tuple[str, str | None] = identity if chain is None else actor_key(chain)
-        principal = await self._authorizer.principal(request.token, self._hint(request.token, speaker))
+        principal = await self._principal(request, speaker)
         if not principal.speaks_for(*speaker):
             raise access_denied(f"The token of {principal.label} does not speak for {IdentityId(*speaker)}.")
         if chain is not None and not chain.is_for(*identity):
@@ -90,6 +88,12 @@ class MqttAuthenticator:
         )
         await self._check_registry(admission)
         return admission
+
+    async def _principal(self, request: AuthRequest, speaker: tuple[str, str | None]) -> Principal:
+        """By the token, or of a client without one by the certificate of its connection (row 14)."""
+        if not request.token and request.certificates:
+            return await self._authorizer.certificate_principal(request.certificates[0], *speaker)
+        return await self._authorizer.principal(request.token, self._hint(request.token, speaker))
 
     def _hint(self, text: str, speaker: tuple[str, str | None]) -> str | None:
         """The ids of the client in their own case: one shipped client lower-cases what it signs. A device's

@@ -180,7 +180,9 @@ class MqttEndpoint:
         """
         assert self._core is not None
         try:
-            self._listener, bound = self._core.listen(host, port, chain_pem, key_pem)
+            self._listener, bound = self._core.listen(
+                host, port, chain_pem, key_pem, client_certificates=True
+            )
         except self._module.CoreError as error:
             raise MqttStartError(f"MQTT: {error}") from None
         return bound
