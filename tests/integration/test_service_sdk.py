@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from edgehub.demo.ports import HTTPS_PORT, check_port
+from edgehub.demo.ports import AMQPS_PORT, HTTPS_PORT, check_port
 from edgehub.protocol.sas import build_token, device_audience
 from iothub.errors import ErrorCode
 from testkit.amqp_device import ANSWER_STATUS, AmqpDevice
@@ -40,9 +40,10 @@ class Hub:
     """A hub in a process of its own, on an address where nobody has the port that the SDK knows."""
 
     def __init__(self, folder: Path) -> None:
-        check_port(HOST, HTTPS_PORT)
+        for port in (AMQPS_PORT, HTTPS_PORT):
+            check_port(HOST, port)
         command = [sys.executable, "-m", "iothub", "serve", "--data-dir", str(folder), "--hostname", HOST]
-        command += ["--host", HOST, "--amqp-port", "0", "--https-port", str(HTTPS_PORT), "--json"]
+        command += ["--host", HOST, "--amqp-port", str(AMQPS_PORT), "--https-port", str(HTTPS_PORT), "--json"]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "IOTHUB_DATABASE_URL": ""}
         self._process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
@@ -85,6 +86,8 @@ def manager(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The registry manager, with a registry that is empty again afterwards."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(hub.ca_file))
     monkeypatch.setenv("NO_PROXY", HOST)
+    # uamqp trusts what certifi has, and asks nobody else.
+    monkeypatch.setattr("certifi.where", lambda: str(hub.ca_file))
     made = managed(hub.connection_strings["iothubowner"])
     yield made
     for device in made.get_devices(1000):
@@ -296,3 +299,35 @@ def test_policies_permit_what_they_name(hub: Hub, manager: Any) -> None:
     assert refusal(stranger.get_devices) == (401, "IotHubUnauthorized")
     for client in (service, stranger):
         client.protocol.close()
+
+
+def receive(hub: Hub, device: Any, path: str = "", method: str = "GET") -> Any:
+    """A request of a device about its messages; the answer of `requests`, which the SDK brings along."""
+    import requests
+
+    key = device.authentication.symmetric_key.primary_key
+    token = build_token(device_audience(HOST, device.device_id), int(time.time()) + 600, key=key)
+    return requests.request(
+        method,
+        f"https://{HOST}/devices/{device.device_id}/messages/deviceBound{path}?api-version=2021-04-12",
+        headers={"Authorization": token},
+        verify=str(hub.ca_file),
+        timeout=30,
+    )
+
+
+def test_a_message_to_a_device(hub: Hub, manager: Any) -> None:
+    device = manager.create_device_with_sas("d1", *KEYS, "enabled")
+    properties = {"level": "high", "messageId": "m-1", "contentType": "text/plain", "correlationId": "c"}
+    manager.send_c2d_message("d1", "wake up", properties)
+    manager.send_c2d_message("d1", "once more")
+    found = receive(hub, device)
+    assert (found.status_code, found.text) == (200, "wake up")
+    named = {"iothub-messageid": "m-1", "iothub-contenttype": "text/plain", "iothub-app-level": "high"}
+    assert {name: found.headers[name] for name in named} == named
+    lock = found.headers["ETag"].strip('"')
+    assert receive(hub, device, f"/{lock}", "DELETE").status_code == 204
+    assert receive(hub, device).text == "once more"
+    with pytest.raises(Exception, match="C2D message send failure"):
+        manager.send_c2d_message("nobody", "lost")
+    manager.amqp_svc_client.disconnect_sync()
