@@ -162,6 +162,11 @@ async def test_rows_91_and_115_full_and_purged(hub: Caller) -> None:
         status, headers, _ = await hub.call("POST", SEND, b"x", iothub_ack="full")
         assert status == want
     assert headers["iothub-errorcode"] == "DeviceMaximumQueueDepthExceeded"
+    for path, who in (("/devices/d1", "registryRead"), ("/twins/d1", "service")):
+        _, _, body = await hub.call("GET", path, None, who)
+        assert json.loads(body)["cloudToDeviceMessageCount"] == 3
+    _, _, body = await hub.call("GET", "/devices", None, "registryRead")
+    assert [device["cloudToDeviceMessageCount"] for device in json.loads(body)] == [3]
     status, _, body = await hub.call("DELETE", "/devices/d1/commands")
     assert (status, json.loads(body)) == (
         200,

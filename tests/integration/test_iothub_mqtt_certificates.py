@@ -48,8 +48,9 @@ def client(server: HubServer, folder: Path, shown: x509.Issued) -> Any:
 
     chain, key = shown.write(folder, "device")
     kind: Any = IoTHubDeviceClient
+    pair: Any = X509
     return kind.create_from_x509_certificate(
-        x509=X509(str(chain), str(key)),
+        x509=pair(str(chain), str(key)),
         hostname=HOST,
         device_id="d1",
         server_verification_cert=authority(server).read_text(),

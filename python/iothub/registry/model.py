@@ -119,8 +119,11 @@ class Device:
         """Whether the device may connect."""
         return self.status == "enabled"
 
-    def view(self, *, connected: bool) -> dict[str, Any]:
-        """As REST shows it (section 1.7.4)."""
+    def view(self, *, connected: bool, messages: int = 0) -> dict[str, Any]:
+        """As REST shows it (section 1.7.4).
+
+        :param messages: cloud-to-device messages that are not settled.
+        """
         return {
             "deviceId": self.device_id,
             "generationId": self.generation_id,
@@ -131,7 +134,7 @@ class Device:
             "connectionStateUpdatedTime": NEVER,
             "statusUpdatedTime": iso_time(self.status_updated_ms),
             "lastActivityTime": NEVER,
-            "cloudToDeviceMessageCount": 0,
+            "cloudToDeviceMessageCount": messages,
             "authentication": self.authentication.view(),
             "capabilities": {"iotEdge": self.iot_edge},
             "deviceScope": self.device_scope,

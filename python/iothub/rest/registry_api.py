@@ -47,10 +47,19 @@ class RegistryApi:
         router.add("PUT", "/devices/{}/modules/{}", self.put_module)
         router.add("DELETE", "/devices/{}/modules/{}", self.delete_module)
 
-    def _view(self, item: Device | Module) -> dict[str, Any]:
-        module_id = item.module_id if isinstance(item, Module) else None
-        connected = self._services.connections.is_connected(item.device_id, module_id)
-        return item.view(connected=connected)
+    def _view(self, module: Module) -> dict[str, Any]:
+        connected = self._services.connections.is_connected(module.device_id, module.module_id)
+        return module.view(connected=connected)
+
+    async def _device_views(self, devices: list[Device]) -> list[dict[str, Any]]:
+        connected = self._services.connections.is_connected
+        waiting = await self._services.c2d.counts([device.device_id for device in devices])
+        return [
+            device.view(
+                connected=connected(device.device_id, None), messages=waiting.get(device.device_id, 0)
+            )
+            for device in devices
+        ]
 
     async def device_statistics(self, call: Call) -> web.Response:
         """Counts of registered devices."""
@@ -69,7 +78,7 @@ class RegistryApi:
         """Up to `top` devices."""
         await self._services.require(call.request, Permission.REGISTRY_READ)
         found = await self._registry.devices(check_top(call.request.query.get("top")))
-        return json_response([self._view(device) for device in found])
+        return json_response(await self._device_views(found))
 
     async def get_device(self, call: Call) -> web.Response:
         """One device."""
@@ -77,14 +86,16 @@ class RegistryApi:
         device = await self._registry.device(call.ids[0])
         if device is None:
             raise device_not_found(call.ids[0])
-        return json_response(self._view(device), etag=device.etag)
+        (view,) = await self._device_views([device])
+        return json_response(view, etag=device.etag)
 
     async def put_device(self, call: Call) -> web.Response:
         """Creates without `If-Match`, updates with it."""
         await self._services.require(call.request, Permission.REGISTRY_WRITE)
         document = jsonio.parse_object(await call.request.read(), "the device")
         device = await self._registry.put_device(parse_device(call.ids[0], document), call.if_match)
-        return json_response(self._view(device), etag=device.etag)
+        (view,) = await self._device_views([device])
+        return json_response(view, etag=device.etag)
 
     async def delete_device(self, call: Call) -> web.Response:
         """Removes a device and all below it."""

@@ -57,7 +57,9 @@ class TwinApi:
         if module_id is not None and module is None:
             raise module_not_found(device_id, module_id)
         connected = self._services.connections.is_connected(device_id, module_id)
-        return json_response(twin.service_view(device, module, connected=connected), etag=twin.etag)
+        counts = await self._services.c2d.counts([device_id]) if module is None else {}
+        view = twin.service_view(device, module, connected=connected, messages=counts.get(device_id, 0))
+        return json_response(view, etag=twin.etag)
 
 
 def _key(call: Call) -> tuple[str, str | None]:

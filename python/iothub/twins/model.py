@@ -79,8 +79,13 @@ class Twin:
         """What the device itself reads."""
         return {"desired": self.desired.device_view(), "reported": self.reported.device_view()}
 
-    def service_view(self, device: Device, module: Module | None, *, connected: bool) -> dict[str, Any]:
-        """What the service reads (section 3.1)."""
+    def service_view(
+        self, device: Device, module: Module | None, *, connected: bool, messages: int = 0
+    ) -> dict[str, Any]:
+        """What the service reads (section 3.1).
+
+        :param messages: cloud-to-device messages that are not settled.
+        """
         authentication = (module or device).authentication
         view: dict[str, Any] = {"deviceId": device.device_id}
         if module is not None:
@@ -93,7 +98,7 @@ class Twin:
             "statusUpdateTime": f"{iso_time(device.status_updated_ms)}Z",
             "connectionState": "Connected" if connected else "Disconnected",
             "lastActivityTime": NEVER_UPDATED,
-            "cloudToDeviceMessageCount": 0,
+            "cloudToDeviceMessageCount": messages,
             "authenticationType": authentication.type,
             "x509Thumbprint": authentication.view()["x509Thumbprint"],
             "modelId": "",
