@@ -56,7 +56,7 @@ lint-python: $(STAMPS)/venv
 
 types: $(STAMPS)/core
 	MYPYPATH=bench/micro:bench $(BIN)/mypy python tests
-	MYPYPATH=bench/micro:bench:python $(BIN)/mypy bench/load bench/soak.py bench/performance.py
+	MYPYPATH=bench/micro:bench:python $(BIN)/mypy bench/load bench/soak.py bench/parent_restart.py bench/performance.py
 	MYPYPATH=bench/micro $(BIN)/mypy bench/micro/callgrind.py bench/micro/router_report.py bench/micro/store_report.py bench/micro/write_numbers.py bench/micro/measuring bench/micro/tests
 
 stubs: $(STAMPS)/core
