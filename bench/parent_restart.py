@@ -2,9 +2,9 @@
 """Kill the parent hub under load, start it again, and tell how soon the backlog flows.
 
 A whole system on loopback addresses: devices (edgehub-load over TLS, QoS 1) -> hub -> relay -> iothub. iothub
-is killed, stays away for a while and is started again. What counts is the time from the moment at which the hub
-has its link back (its log) to the first message of the backlog in iothub's log, and that nothing is missing.
-Exit status 1: a bar is not met, or no result.
+is killed, stays away for a while and is started again. What counts is the time from the moment at which the
+hub has its link back (its log) to the first message of the backlog in iothub's log, and that nothing is
+missing. Exit status 1: a bar is not met, or no result.
 
 Examples:
   fifteen seconds away, five times
