@@ -52,7 +52,7 @@ fn expect_repeats(world: &mut World, device: ConnId, module: ConnId) {
 }
 
 #[test]
-fn after_a_time_out() {
+fn t_020_after_a_time_out() {
     let (mut world, device, module) = delivered();
     world.advance(30_000);
     world.advance(1_000);

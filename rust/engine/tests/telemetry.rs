@@ -160,7 +160,7 @@ fn m_026_under_group_commit_nothing_is_acknowledged_before_the_sync() {
 }
 
 #[test]
-fn messages_that_are_not_the_clients_to_send_are_dropped_acknowledged_and_told_once() {
+fn m_035_messages_that_are_not_the_clients_to_send_are_dropped_acknowledged_and_told_once() {
     let mut world = World::new();
     world.routes(UP);
     let device = world.device("d1");
