@@ -6,7 +6,9 @@ import json
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import cproton  # type: ignore[import-untyped]
 import pytest
+from cproton_ffi import lib  # type: ignore[import-untyped]
 
 from edgehub.protocol import amqp_errors
 from edgehub.protocol.amqp_errors import AmqpFault
@@ -106,6 +108,24 @@ async def test_row_28_a_message_with_its_lock_token(rig: Rig) -> None:
     event.delivery.accept()
     await found.client.settle()
     assert await left(rig) == 0
+
+
+async def test_a_device_that_settles_second_learns_that_its_outcome_is_stored(rig: Rig) -> None:
+    """As C# and Java do (section 1.4.1)."""
+    client = rig.client()
+    await client.login("d1")
+    link = client.engine.new_session().attach_receiver("r", "/devices/d1/messages/deviceBound", credit=1)
+    lib.pn_link_set_rcv_settle_mode(link.impl, cproton.PN_RCV_SECOND)
+    found = Device(client, link)
+    await send(rig, "1")
+    (event,) = await found.messages()
+    assert lib.pn_link_remote_rcv_settle_mode(link.impl) == cproton.PN_RCV_SECOND
+    lib.pn_delivery_update(event.delivery.impl, cproton.PN_ACCEPTED)
+    assert not lib.pn_delivery_settled(event.delivery.impl)
+    await client.settle()
+    assert await left(rig) == 0
+    await client.settle()
+    assert lib.pn_delivery_settled(event.delivery.impl)
 
 
 async def test_row_29_rejected_released_modified(rig: Rig) -> None:
