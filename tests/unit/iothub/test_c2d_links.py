@@ -8,7 +8,7 @@ from uuid import UUID
 
 import cproton  # type: ignore[import-untyped]
 import pytest
-from cproton_ffi import lib  # type: ignore[import-untyped]
+from cproton import lib
 
 from edgehub.protocol import amqp_errors
 from edgehub.protocol.amqp_errors import AmqpFault
