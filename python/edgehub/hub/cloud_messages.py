@@ -13,6 +13,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edgehub.common.ids import IdentityId
+from edgehub.common.publishing import publish_to_first
 from edgehub.protocol.cloud_messages import Settlement, cloud_topic
 from edgehub.protocol.topics import SubscriptionKind, base_topics
 
@@ -91,15 +92,10 @@ class CloudMessages:
 
     async def _publish(self, target: IdentityId, message: CloudMessage, created_ms: int | None) -> str:
         """In the spelling of the topic that the client subscribed to."""
-        outcome = "no_subscription"
-        for base in base_topics(target):
-            sent = self._send(target, cloud_topic(base, message), message.payload, created_ms)
-            if sent is None:
-                return "closed"
-            outcome = await sent
-            if outcome != "no_subscription":
-                break
-        return outcome
+        topics = (cloud_topic(base, message) for base in base_topics(target))
+        return await publish_to_first(
+            topics, lambda topic: self._send(target, topic, message.payload, created_ms)
+        )
 
     def _remember(self, target: IdentityId, message: CloudMessage) -> None:
         if message.key is None:

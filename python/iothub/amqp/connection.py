@@ -35,8 +35,8 @@ from edgehub.protocol.sas import SasError, parse_audience, parse_token
 from iothub.amqp.nodes import CbsRequests, EventsHandler, NodeHandler, Outbox, OutcomeHandler
 from iothub.amqp.served import ServedIdentity
 from iothub.amqp.service_links import ServiceLinks
-from iothub.amqp.tokens import TokenKey, TokenRing, token_key
-from iothub.auth import Principal, access_denied, read_chain
+from iothub.amqp.tokens import TokenKey, TokenRing, plain_name_fits, token_key
+from iothub.auth import access_denied, read_chain
 from iothub.errors import ErrorCode, HubError
 from iothub.telemetry.event import Origin
 
@@ -112,8 +112,6 @@ class HubConnection:
         self._cbs_outbox: Outbox | None = None
         self._control: deque[Coroutine[Any, Any, None]] = deque()
         self._control_task: asyncio.Task[None] | None = None
-        self._plain: Principal | None = None
-        self._opened = False
         self._open_by: float | None = now + limits.open_timeout_secs
         self.closing = False
 
@@ -214,7 +212,6 @@ class HubConnection:
             log.info("connection from %s failed: %s", self._peer, event.fault)
 
     def _on_open(self) -> None:
-        self._opened = True
         self._open_by = None
         idle_ms = self.engine.remote_idle_timeout_ms
         if 0 < idle_ms < CLIENT_IDLE_MIN_MS:
@@ -255,23 +252,14 @@ class HubConnection:
         """`{device}[/modules/{module}]@sas.{hub}` or `{policy}@sas.root.{hub}` with a token (row 42)."""
         try:
             principal = await self._services.authorizer.principal(event.password)
-            accepted = self._plain_name_fits(event.user, principal)
+            accepted = plain_name_fits(event.user, principal, self._services.hub_name)
         except HubError as error:
             log.info("connection from %s: SASL PLAIN refused: %s", self._peer, error)
             accepted = False
         if accepted:
-            self._plain = principal
             self._tokens.put(principal)
         self.engine.sasl_decide(accepted)
         self._dispatch()
-
-    def _plain_name_fits(self, user: str, principal: Principal) -> bool:
-        name, _, hub = user.rpartition("@")
-        hub = hub.lower().removeprefix("sas.")
-        if principal.policy is not None:
-            return name == principal.policy.name and hub.removeprefix("root.") == self._services.hub_name
-        module = f"/modules/{principal.module_id}" if principal.module_id else ""
-        return name == f"{principal.device_id}{module}" and hub == self._services.hub_name
 
     async def _cbs(self, payload: bytes) -> None:
         try:

@@ -73,11 +73,6 @@ class LockedOutbox:
         link.owner_settles = True
         self._detach = source.attach(self._wake)
 
-    @property
-    def held(self) -> int:
-        """Handed out and not settled."""
-        return len(self._held)
-
     def _wake(self) -> None:
         self._more = True
         self._work()

@@ -21,6 +21,16 @@ def token_key(principal: Principal) -> TokenKey:
     return ("identity", str(principal.device_id), principal.module_id or "")
 
 
+def plain_name_fits(user: str, principal: Principal, hub_name: str) -> bool:
+    """Whether a user name of SASL PLAIN is that of its token (row 42)."""
+    name, _, hub = user.rpartition("@")
+    hub = hub.lower().removeprefix("sas.")
+    if principal.policy is not None:
+        return name == principal.policy.name and hub.removeprefix("root.") == hub_name
+    module = f"/modules/{principal.module_id}" if principal.module_id else ""
+    return name == f"{principal.device_id}{module}" and hub == hub_name
+
+
 @dataclass
 class TokenRing:
     """The tokens of a connection by whom they speak for.

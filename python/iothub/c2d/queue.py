@@ -65,11 +65,6 @@ class DeviceQueue:
     def __len__(self) -> int:
         return len(self._entries)
 
-    @property
-    def free(self) -> bool:
-        """Whether some message waits to be taken."""
-        return any(entry.lock is None for entry in self._entries.values())
-
     def check_room(self) -> None:
         """Whether one more may come.
 

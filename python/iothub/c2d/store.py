@@ -66,8 +66,8 @@ def load_message(connection: Connection, sequence: int) -> tuple[C2dMessage, int
     return msgspec.msgpack.decode(row.content, type=C2dMessage), row.enqueued_ms
 
 
-def save_queue(connection: Connection, device_id: str, queue: DeviceQueue, now_ms: int) -> int:
-    """Writes what an operation did, and the feedback on what ended; how many records of it."""
+def save_queue(connection: Connection, device_id: str, queue: DeviceQueue, now_ms: int) -> None:
+    """Writes what an operation did, and the feedback on what ended."""
     for entry in queue.changed.values():
         lock = entry.lock
         connection.execute(
@@ -82,13 +82,13 @@ def save_queue(connection: Connection, device_id: str, queue: DeviceQueue, now_m
     ended = [entry.sequence for entry, _ in queue.ended]
     if ended:
         connection.execute(delete(c2d_messages).where(_messages.sequence.in_(ended)))
-    return _insert_feedback(connection, device_id, queue, now_ms)
+    _insert_feedback(connection, device_id, queue, now_ms)
 
 
-def _insert_feedback(connection: Connection, device_id: str, queue: DeviceQueue, now_ms: int) -> int:
+def _insert_feedback(connection: Connection, device_id: str, queue: DeviceQueue, now_ms: int) -> None:
     told = [(entry, status) for entry, status in queue.ended if entry.ack.wants(status)]
     if not told:
-        return 0
+        return
     generation = connection.scalar(select(devices.c.generation_id).where(devices.c.device_id == device_id))
     connection.execute(
         insert(c2d_feedback),
@@ -104,7 +104,6 @@ def _insert_feedback(connection: Connection, device_id: str, queue: DeviceQueue,
             for entry, status in told
         ],
     )
-    return len(told)
 
 
 def count_messages(connection: Connection, device_ids: Sequence[str]) -> dict[str, int]:

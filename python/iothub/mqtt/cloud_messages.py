@@ -10,6 +10,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Final
 
+from edgehub.common.publishing import publish_to_first
 from edgehub.protocol.cloud_messages import cloud_topic, read_cloud_message
 from edgehub.protocol.topics import base_topics
 from iothub.amqp.c2d_messages import encode_delivery
@@ -116,15 +117,10 @@ class CloudOutbox:
     async def _publish(self, delivery: Delivery) -> str:
         """In the spelling of the topic that the client subscribed to."""
         message = read_cloud_message(encode_delivery(delivery))
-        outcome = "no_subscription"
-        for base in base_topics(self._identity):
-            sent = self._send(self._identity, cloud_topic(base, message), message.payload, None)
-            if sent is None:
-                return "closed"
-            outcome = await sent
-            if outcome != "no_subscription":
-                break
-        return outcome
+        topics = (cloud_topic(base, message) for base in base_topics(self._identity))
+        return await publish_to_first(
+            topics, lambda topic: self._send(self._identity, topic, message.payload, None)
+        )
 
     def _pause(self) -> None:
         if not self._paused:
