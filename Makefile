@@ -51,11 +51,11 @@ lint-rust: $(STAMPS)/venv
 	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
 
 lint-python: $(STAMPS)/venv
-	$(BIN)/ruff check --quiet python tests bench tools
-	$(BIN)/ruff format --quiet --check python tests bench tools
+	$(BIN)/ruff check --quiet python agent tests bench tools
+	$(BIN)/ruff format --quiet --check python agent tests bench tools
 
 types: $(STAMPS)/core
-	MYPYPATH=bench/micro:bench $(BIN)/mypy python tests
+	MYPYPATH=bench/micro:bench $(BIN)/mypy python agent/edgeagent tests
 	MYPYPATH=bench/micro:bench:python $(BIN)/mypy bench/load bench/soak.py bench/parent_restart.py bench/performance.py
 	MYPYPATH=bench/micro $(BIN)/mypy bench/micro/callgrind.py bench/micro/router_report.py bench/micro/store_report.py bench/micro/write_numbers.py bench/micro/measuring bench/micro/tests
 
@@ -67,8 +67,8 @@ imports: $(STAMPS)/venv
 
 fmt: $(STAMPS)/venv ## Format Rust and Python
 	cargo fmt --all
-	$(BIN)/ruff check --fix --quiet python tests bench tools || true
-	$(BIN)/ruff format --quiet python tests bench tools
+	$(BIN)/ruff check --fix --quiet python agent tests bench tools || true
+	$(BIN)/ruff format --quiet python agent tests bench tools
 
 test-rust: ## Unit, property and crash tests of the crates
 	cargo test --workspace --locked --quiet $(CARGO_TEST_FLAGS)
