@@ -1,4 +1,4 @@
-"""From the desired properties of `$edgeAgent` to a :class:`~edgeagent.model.module.Deployment` (agent spec 1)."""
+"""From the desired properties of `$edgeAgent` to a deployment (agent spec 1)."""
 
 from __future__ import annotations
 

@@ -29,7 +29,8 @@ def check_schema_version(text: str) -> str | None:
     major, minor = (int(part) for part in trimmed.split(".")[:2])
     if major != MAJOR:
         raise SchemaVersionError(
-            f"The desired properties schema version {trimmed} is not compatible with the expected version {EXPECTED}"
+            f"The desired properties schema version {trimmed} is not compatible "
+            f"with the expected version {EXPECTED}"
         )
     if (major, minor) > NEWEST_KNOWN:
         known = ".".join(map(str, NEWEST_KNOWN))

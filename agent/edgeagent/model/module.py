@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgeagent.model.canonical import canonical_json
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 EDGE_AGENT = "edgeAgent"
 EDGE_HUB = "edgeHub"

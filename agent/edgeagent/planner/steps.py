@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from edgeagent.model.module import Module
+if TYPE_CHECKING:
+    from edgeagent.model.module import Module
 
 
 @dataclass(frozen=True, slots=True)
