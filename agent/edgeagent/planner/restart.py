@@ -1,7 +1,7 @@
 """When a module that ended is started again (agent spec 2.5, rows P18 to P26).
 
 A clean exit of an `on-failure` or `on-unhealthy` module ends its work, unless `restart_on_clean_exit` asks
-for what the reference does. The first crash is mended at once; from the second on the waits are the reference's.
+for what the reference does. The first crash is mended at once; from the second on the pauses are as there.
 """
 
 from __future__ import annotations
