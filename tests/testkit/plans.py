@@ -66,6 +66,10 @@ def current_of(name: str, fields: dict[str, Any], desired: Module | None) -> Cur
     )
 
 
+def _failures_of(item: Any) -> Failures:
+    return Failures(item[0], _at_ms(item[1]) or 0, in_pull="pull" in item)
+
+
 def situation_of(row: dict[str, Any]) -> Situation:
     """What a row of tests/vectors/deployments/plans.json describes."""
     modules = {name: module_of(name, fields) for name, fields in row["desired"].items()}
@@ -77,7 +81,7 @@ def situation_of(row: dict[str, Any]) -> Situation:
         now_ms=NOW_MS,
         applied={name: DesiredStatus(status) for name, status in row.get("applied", {}).items()},
         restarts={name: Restarts(it[0], _at_ms(it[1]) or 0) for name, it in row.get("restarts", {}).items()},
-        failures={name: Failures(it[0], _at_ms(it[1]) or 0) for name, it in row.get("failures", {}).items()},
+        failures={name: _failures_of(it) for name, it in row.get("failures", {}).items()},
         pulled=frozenset(row.get("pulled", ())),
         resume=frozenset(row.get("resume", ())),
         busy=frozenset(row.get("busy", ())),

@@ -50,8 +50,12 @@ class Restarts:
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Steps of one module that failed in a row, in this deployment (spec 2.6)."""
+    """Steps of one module that failed in a row, in this deployment (spec 2.6).
+
+    :param in_pull: the last of them was to fetch the image, so the container that is there is untouched.
+    """
 
     count: int
     last_at_ms: int
     text: str = ""
+    in_pull: bool = False

@@ -68,8 +68,16 @@ class _Planner:
         failures = self.situation.failures.get(name)
         if failures is not None and not self._pause_is_over(failures):
             self.waiting[name] = f"after {failures.count} failures: {failures.text}"
-            return
-        self.chains[name] = steps
+            steps = self._despite(failures, name)
+        if steps:
+            self.chains[name] = steps
+
+    def _despite(self, failures: Failures, name: str) -> tuple[Step, ...]:
+        """What is done during a pause: a container whose new image cannot be had is kept up."""
+        module, current = self.situation.desired.modules.get(name), self.situation.current.get(name)
+        if not failures.in_pull or module is None or current is None or module.is_agent:
+            return ()
+        return self._status_steps(module, current)
 
     def _pause_is_over(self, failures: Failures) -> bool:
         due_ms = failures.last_at_ms + retry_pause_s(failures.count, self.settings.retry_unit_s) * 1000
@@ -90,7 +98,7 @@ class _Planner:
         if current.status is RuntimeStatus.DEAD:
             return (Remove(module.name), ForgetRestarts(module.name))
         if self._needs_container(module):
-            return self._update(module)
+            return self._update(module, current)
         return self._status_steps(module, current)
 
     def _agent_steps(self, module: Module, current: CurrentModule | None) -> tuple[Step, ...]:
@@ -107,9 +115,9 @@ class _Planner:
             return steps
         return (*steps, Start(module.name)) if self._may_start(module) else steps
 
-    def _update(self, module: Module) -> tuple[Step, ...]:
+    def _update(self, module: Module, current: CurrentModule) -> tuple[Step, ...]:
         if not self._may_have_container(module) or not self._may_start(module):
-            return self._early_pull(module)
+            return self._status_steps(module, current) or self._early_pull(module)
         steps = (
             *self._pull(module),
             Stop(module.name),

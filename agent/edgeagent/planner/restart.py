@@ -85,7 +85,7 @@ def restart_due_ms(current: CurrentModule, restarts: Restarts | None, settings: 
 
 def is_due(due_ms: int, began_ms: int, now_ms: int) -> bool:
     """Whether a pause is over; also where its beginning lies in the future (row P24)."""
-    return now_ms >= due_ms or now_ms <= began_ms
+    return now_ms >= due_ms or now_ms < began_ms
 
 
 def is_stable(current: CurrentModule, settings: RestartSettings, now_ms: int) -> bool:

@@ -1,0 +1,1 @@
+"""Carries out steps: chains of different modules beside each other, each with its own failures."""

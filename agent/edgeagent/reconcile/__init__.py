@@ -1,0 +1,1 @@
+"""The loop that brings the device to its deployment, and what it remembers."""

@@ -1,0 +1,110 @@
+"""Which deployment is in force, and what is said of it (agent spec 1.8). Pure.
+
+A manifest that cannot be used changes nothing: the last good one stays in force, restart policies included,
+and the status tells why.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgeagent.manifest.errors import ManifestError
+from edgeagent.manifest.oddities import oddities
+from edgeagent.manifest.parse import parse_manifest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgeagent.model.current import Failures
+    from edgeagent.model.module import Deployment
+
+STATUS_OK = 200
+STATUS_UNKNOWN = 406
+STATUS_FAILED = 500
+NOT_RUNNING_TEXT = "Agent is not running"
+DESCRIPTION_CHARS_MAX = 2048
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """`lastDesiredStatus`."""
+
+    code: int
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What a source has: a document, and its version."""
+
+    version: int
+    document: Any
+
+
+class InForce:
+    """The deployment in force.
+
+    :ivar deployment: None before the first good one.
+    :ivar document: the JSON that it was read from.
+    :ivar version: of that document.
+    :ivar reported_version: `lastDesiredVersion`: of the last deployment whose steps have all been tried.
+    """
+
+    def __init__(self, parent_hostname: str | None) -> None:
+        self.deployment: Deployment | None = None
+        self.document: Any = None
+        self.version = 0
+        self.reported_version = 0
+        self._fault: ManifestError | None = None
+        self._status = Status(STATUS_UNKNOWN)
+        self._seen: Desired | None = None
+        self._parent_hostname = parent_hostname
+
+    def take(self, desired: Desired) -> bool:
+        """Takes a document; true when another deployment is in force now."""
+        if desired == self._seen:
+            return False
+        self._seen = desired
+        try:
+            parsed = parse_manifest(desired.document, self._parent_hostname)
+        except ManifestError as fault:
+            _log.warning("deployment %d is not used: %s", desired.version, fault)
+            self._fault = fault
+            return False
+        for text in (*parsed.warnings, *oddities(parsed.deployment)):
+            _log.warning("deployment %d: %s", desired.version, text)
+        self._fault = None
+        self.version, self.document = desired.version, desired.document
+        is_other = parsed.deployment != self.deployment
+        self.deployment = parsed.deployment
+        return is_other
+
+    def status(
+        self, failures: Mapping[str, Failures], *, is_settled: bool, engine_fault: str | None
+    ) -> Status:
+        """What to report now.
+
+        :param failures: of this deployment, by module.
+        :param is_settled: no step is at work or still to come but for pauses after failures.
+        :param engine_fault: why nothing can be known of the containers, None when all is well.
+        """
+        if is_settled and self._fault is None and self.deployment is not None and engine_fault is None:
+            self.reported_version = self.version
+        texts = [f"{name}: {failure.text}" for name, failure in sorted(failures.items())]
+        if engine_fault is not None:
+            texts.insert(0, engine_fault)
+        if self._fault is not None:
+            self._status = Status(self._fault.code, self._fault.description)
+        elif texts:
+            self._status = Status(STATUS_FAILED, _shortened("; ".join(texts)))
+        elif is_settled and self.deployment is not None:
+            self._status = Status(STATUS_OK)
+        return self._status
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= DESCRIPTION_CHARS_MAX else f"{text[: DESCRIPTION_CHARS_MAX - 3]}..."

@@ -1,0 +1,69 @@
+"""What the loop needs of the rest of the agent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgeagent.model.current import CurrentModule, Restarts, RuntimeStatus
+    from edgeagent.model.module import Deployment
+    from edgeagent.reconcile.in_force import Desired, Status
+    from edgeagent.reconcile.progress import Remembered
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The state of everything after one round, for reports, metrics and the management API.
+
+    :param version: `lastDesiredVersion`.
+    :param current: None when the engine could not tell.
+    :param statuses: as they are reported, restart policies applied.
+    """
+
+    status: Status
+    version: int
+    deployment: Deployment | None
+    current: Mapping[str, CurrentModule] | None
+    statuses: Mapping[str, RuntimeStatus] = field(default_factory=dict)
+    restarts: Mapping[str, Restarts] = field(default_factory=dict)
+    waiting: Mapping[str, str] = field(default_factory=dict)
+
+
+class DesiredSource(Protocol):
+    """Where deployments come from."""
+
+    def latest(self) -> Desired | None:
+        """The newest document, None before there is any."""
+
+
+class Identities(Protocol):
+    """Identities of modules in the hub."""
+
+    def known(self) -> frozenset[str]:
+        """Module ids for which a container can be made."""
+
+    def want(self, deployment: Deployment, current: Mapping[str, CurrentModule]) -> None:
+        """Begins to bring the identities to a deployment; does not wait for it."""
+
+
+class Reports(Protocol):
+    """Takes what is to be reported; does not wait until it is sent."""
+
+    def publish(self, snapshot: Snapshot) -> None:
+        """Replaces what was to be reported before."""
+
+
+class Memory(Protocol):
+    """Keeps what outlives the agent."""
+
+    def load(self) -> Remembered:
+        """What was saved last, or an empty one."""
+
+    def save(self, remembered: Remembered) -> None:
+        """Writes it durably."""
+
+    def save_deployment(self, desired: Desired) -> None:
+        """Keeps the last good deployment, for a start without hub."""
