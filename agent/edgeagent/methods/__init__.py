@@ -1,0 +1,1 @@
+"""Direct methods of `$edgeAgent` (agent spec 5)."""
