@@ -17,6 +17,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from edgeagent import __version__
 from edgeagent.model.canonical import canonical_json
 from edgeagent.runtime.errors import (
     EngineAnswerError,
@@ -253,7 +254,10 @@ class Engine:
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
             self._session = aiohttp.ClientSession(
-                connector=self._connector(), cookie_jar=aiohttp.DummyCookieJar(), auto_decompress=False
+                connector=self._connector(),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                headers={"User-Agent": f"edgeagent/{__version__}"},
+                auto_decompress=False,
             )
         return self._session
 

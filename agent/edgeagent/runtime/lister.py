@@ -26,7 +26,8 @@ class ModuleLister:
 
     An engine takes a millisecond or two for each inspection, and the list is wanted every few seconds. A
     container is inspected again only when its row in the list changed, an event named it, or every
-    :data:`FULL_EVERY` listings. Give it all events (:meth:`touch`), and call :meth:`touch_all` after a gap in them.
+    :data:`FULL_EVERY` listings. Give it all events (:meth:`touch`), and tell it of a gap in them
+    (:meth:`touch_all`).
     """
 
     def __init__(self, engine: Engine) -> None:

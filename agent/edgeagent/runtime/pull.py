@@ -101,7 +101,7 @@ async def pull(
                 on_progress(progress)
             if monotonic_s() - logged_s >= LOG_EVERY_S:
                 logged_s = monotonic_s()
-                log.info("pulling %s: %s", image, progress)
+                log.info("pulling %s: %s", image, str(progress))
     if progress.error is not None:
         raise PullError(image, progress.error)
     log.info("pulled %s: %s", image, progress.status or progress)
