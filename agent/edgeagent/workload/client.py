@@ -104,7 +104,7 @@ class WorkloadControl:
     async def seal(self, data: bytes, purpose: str) -> bytes:
         """Encrypts a text of the agent, such as the last good deployment.
 
-        :param purpose: what it is; needed again to open it.
+        :param purpose: what it is, in small letters, digits and `-`; needed again to open it.
         """
         return await self._seal("/seal", data, purpose)
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from edgeagent.workload.api import Caller
     from edgeagent.workload.service import WorkloadService
 
-PURPOSE_CHARS_MAX = 64
+_PURPOSE = re.compile(r"[a-z0-9-]{1,64}")
 
 
 class RegisterBody(msgspec.Struct, rename="camel"):
@@ -137,8 +138,8 @@ class ControlApi:
 
     async def _seal(self, request: Request, *, opens: bool) -> Answer:
         body = json_body(request, SealBody)
-        if not 0 < len(body.purpose) <= PURPOSE_CHARS_MAX:
-            raise RequestRefused(400, f"purpose: expected 1 to {PURPOSE_CHARS_MAX} characters")
+        if not _PURPOSE.fullmatch(body.purpose):
+            raise RequestRefused(400, "purpose: expected 1 to 64 small letters, digits and -")
         work = unseal if opens else seal
         data = from_base64("data", body.data)
         # In a thread, as boards without instructions for AES take a while for megabytes.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -36,7 +35,7 @@ def read_authority(certificate_pem: bytes, key_pem: bytes, place: str) -> Certif
         _check_is_ca(chain[0])
         if chain[0].public_key() != key.public_key():
             raise AuthorityError("the key is not that of the first certificate")
-    except (ValueError, UnsupportedAlgorithm, AuthorityError) as error:
+    except AuthorityError as error:
         raise AuthorityError(f"{place}: {error}") from None
     return CertificateAuthority(chain, key)
 
@@ -49,8 +48,9 @@ def read_certificates(pem: bytes, place: str, count_max: int = BUNDLE_MAX) -> tu
     try:
         found = tuple(x509.load_pem_x509_certificates(pem))
         for each in found:
-            _ = each.subject, each.extensions
-    except (ValueError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
+            # What is parsed late is parsed now, so that nobody meets a damaged certificate later.
+            _ = each.subject, each.issuer, each.extensions, each.public_key(), each.not_valid_after_utc
+    except Exception as error:
         raise AuthorityError(f"{place}: no PEM certificates: {_short(error)}") from None
     if len(found) > count_max:
         raise AuthorityError(f"{place}: {len(found)} certificates; at most {count_max} are read")
@@ -66,7 +66,7 @@ def read_key(pem: bytes, place: str) -> SigningKey:
         key = serialization.load_pem_private_key(pem, password=None)
     except TypeError:
         raise AuthorityError(f"{place}: the private key is encrypted; give one without a password") from None
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except Exception as error:
         raise AuthorityError(f"{place}: no PEM private key: {_short(error)}") from None
     if not isinstance(key, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey):
         raise AuthorityError(f"{place}: the private key is neither RSA nor of an elliptic curve")
