@@ -85,7 +85,8 @@ class QuickStartCa:
         certificate = self._ca.certificate
         if not renewal_due(certificate.not_valid_before_utc, certificate.not_valid_after_utc, now):
             return
-        previous = unexpired((certificate, *self._previous), now)[:PREVIOUS_MAX]
+        earlier = [each for each in self._previous if each != certificate]
+        previous = unexpired((certificate, *earlier), now)[:PREVIOUS_MAX]
         try:
             # The old one first: whenever the power goes, everything that may be in use is trusted.
             write_secret(self._previous_path, to_pem(previous).encode())
