@@ -11,6 +11,7 @@ import logging
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
@@ -191,7 +192,8 @@ class WorkloadControl:
     async def _exchange(self, verb: str, path: str, body: Any, wait_s: float) -> tuple[int, bytes]:
         connector = aiohttp.UnixConnector(str(self._settings.control_socket))
         timeout = aiohttp.ClientTimeout(total=wait_s)
-        data = None if body is None else msgspec.json.encode(body)
+        # As a file: aiohttp sends long bytes in one piece, which would hold up the event loop.
+        data = None if body is None else BytesIO(msgspec.json.encode(body))
         url = yarl.URL(f"http://workload{path}", encoded=True)
         headers = {"Content-Type": "application/json"}
         try:

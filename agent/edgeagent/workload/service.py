@@ -93,6 +93,7 @@ class WorkloadService:
         timer: asyncio.Task[None] | None = None
         try:
             await self._open_all()
+            self._show_warning()
             timer = asyncio.create_task(self._watch_ca())
             log.info("Serving %d modules in %s", len(self._sockets), self.settings.modules_folder)
             await self.stop_asked.wait()
@@ -230,9 +231,7 @@ def _locked(path: Path) -> TextIOWrapper:
         file.seek(0)
         holder = file.read(20).strip()
         file.close()
-        raise FolderTakenError(
-            f"{path.parent} is served by another process ({holder or 'unknown'})"
-        ) from None
+        raise FolderTakenError(f"{path.parent} is served by process {holder or '?'} already") from None
     file.truncate(0)
     file.write(f"{os.getpid()}\n")
     file.flush()
