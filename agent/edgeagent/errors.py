@@ -6,6 +6,11 @@ AgentError
 │   ├── ManifestFormatError       manifest: not convertible to a deployment (400)
 │   ├── SchemaVersionError        manifest.schema_version: a version that this agent cannot serve (412)
 │   └── EmptyManifestError        manifest: no deployment at all (417)
+├── StepError                     executor: a step that failed
+├── SettingsError                 config.settings: a setting that cannot work
+├── StateFileError                state.files: state cannot be read or written
+├── MethodError                   methods: a call that is answered with an error
+│   └── BadCallError              methods: a call that is wrong itself (400)
 ├── RuntimeFault                  runtime: anything at the container engine
 │   ├── EngineError               runtime.engine: the engine refused, with its status and message
 │   ├── EngineUnreachable         runtime.engine: no connection, or it broke off
@@ -15,7 +20,16 @@ AgentError
 │   ├── PullError                 runtime.pull: an image could not be fetched
 │   ├── ForeignContainerError     runtime.containers: a container of that name is not ours
 │   └── ContainerSpecError        runtime.spec: create options that no container can be made of
-└── GcSettingsError               image_gc.settings: a setting of the image garbage collection
+├── GcSettingsError               image_gc.settings: a setting of the image garbage collection
+└── WorkloadError                 workload: the workload service or a call of it failed
+    ├── KeyFileError              workload.keys: a key file that cannot be read or made
+    ├── SealingError              workload.sealing: a text that this key did not seal
+    ├── AuthorityError            workload.authority, .certificates: a CA that cannot be used
+    ├── RegistryError             workload.registry: a module that cannot be registered
+    ├── RequestRefused            workload.http: an HTTP request that gets an error for an answer
+    ├── ServiceError              workload.service: the service cannot start
+    │   └── FolderTakenError      workload.service: another process serves this folder
+    └── ControlError              workload.client: the service did not answer, or not as asked
 ```
 """
 

@@ -1,0 +1,30 @@
+"""When a CA certificate is renewed, and when its end is worth a warning. Pure (agent spec 7.6, row X06)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+RENEW_AT = 0.8
+"""Part of the validity after which a CA of our own is renewed, and the operator is warned about theirs."""
+
+
+def renewal_due(not_before: datetime, not_after: datetime, now: datetime) -> bool:
+    """Whether 80 % of the validity are over.
+
+    A clock before the validity means a clock that is not set yet: nothing is due then.
+    """
+    return now >= not_before + (not_after - not_before) * RENEW_AT
+
+
+def expiry_warning(not_before: datetime, not_after: datetime, now: datetime) -> str | None:
+    """What to tell the operator about a CA that nobody renews for them, None while all is well."""
+    if now < not_before:
+        return f"the CA certificate is valid from {not_before.isoformat()}; this clock says {now.isoformat()}"
+    if now >= not_after:
+        return f"the CA certificate expired on {not_after.isoformat()}: no certificates are issued"
+    if renewal_due(not_before, not_after, now):
+        return f"the CA certificate expires on {not_after.isoformat()}; replace its files before"
+    return None
