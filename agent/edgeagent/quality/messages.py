@@ -1,7 +1,7 @@
 """The binary form of the telemetry message (agent spec 6.4, row X20). Pure.
 
-Repeated: length and name, length and tags as JSON, count, and so many pairs of .NET ticks and value. All numbers
-are little-endian; lengths are in bytes.
+Repeated: length and name, length and tags as JSON, count, and so many pairs of .NET ticks and value. All
+numbers are little-endian; lengths are in bytes.
 """
 
 from __future__ import annotations
