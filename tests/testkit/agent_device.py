@@ -35,7 +35,8 @@ def manifest(**modules: dict[str, Any]) -> dict[str, Any]:
 class Device:
     """An agent with everything around it in memory."""
 
-    def __init__(self, plan: PlanSettings | None = None) -> None:
+    def __init__(self, plan: PlanSettings | None = None, rollback_after_s: int = 0) -> None:
+        self.rollback_after_s = rollback_after_s
         self.clock = FakeClock()
         self.runtime = FakeRuntime(self.clock)
         self.source = FakeSource()
@@ -48,7 +49,7 @@ class Device:
         """Another agent process, which knows what the one before has saved."""
         self.reports = FakeReports()
         parts = LoopParts(self.source, self.runtime, self.identities, self.reports, self.memory)
-        settings = LoopSettings(self.plan)
+        settings = LoopSettings(self.plan, rollback_after_s=self.rollback_after_s)
         self.agent = Reconciler(parts, InForce(None), settings, self.clock)
 
     def deploy(self, version: int, document: Any) -> None:

@@ -1,8 +1,8 @@
 """The agent replaces the container that it runs in (agent spec 2.8).
 
 It renames its own container, makes the new one under the old name, starts it, and ends. The new agent finds
-the renamed container, which is ours and in no deployment, and removes it like any other. Nothing is lost at any
-step:
+the renamed container, which is ours and in no deployment, and removes it like any other. Nothing is lost at
+any step:
 
 * before the new one is made, or when it does not start, the name is given back;
 * killed in between, the engine starts the renamed container again, which gives the name back by itself.

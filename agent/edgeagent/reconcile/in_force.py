@@ -52,6 +52,7 @@ class InForce:
     :ivar document: the JSON that it was read from.
     :ivar version: of that document.
     :ivar reported_version: `lastDesiredVersion`: of the last deployment whose steps have all been tried.
+    :ivar good: the last one whose modules all ran, to return to.
     """
 
     def __init__(self, parent_hostname: str | None) -> None:
@@ -59,6 +60,9 @@ class InForce:
         self.document: Any = None
         self.version = 0
         self.reported_version = 0
+        self.good: Deployment | None = None
+        self._good_desired: Desired | None = None
+        self._rolled_back = ""
         self._fault: ManifestError | None = None
         self._status = Status(STATUS_UNKNOWN)
         self._seen: Desired | None = None
@@ -77,11 +81,29 @@ class InForce:
             return False
         for text in (*parsed.warnings, *oddities(parsed.deployment)):
             _log.warning("deployment %d: %s", desired.version, text)
-        self._fault = None
+        self._fault, self._rolled_back = None, ""
         self.version, self.document = desired.version, desired.document
         is_other = parsed.deployment != self.deployment
         self.deployment = parsed.deployment
         return is_other
+
+    def mark_good(self) -> None:
+        """All modules of the deployment in force run."""
+        if self.good is not self.deployment and not self._rolled_back:
+            self.good = self.deployment
+            self._good_desired = Desired(self.version, self.document)
+
+    def roll_back(self, why: str) -> bool:
+        """Returns to the last good deployment; false where there is none, or it is in force already."""
+        if self.good is None or self._good_desired is None or self.good is self.deployment:
+            return False
+        back_to = self._good_desired
+        self._rolled_back = _shortened(
+            f"deployment {self.version} was rolled back to deployment {back_to.version}: {why}"
+        )
+        _log.error("%s", self._rolled_back)
+        self.deployment, self.version, self.document = self.good, back_to.version, back_to.document
+        return True
 
     def status(
         self, failures: Mapping[str, Failures], *, is_settled: bool, engine_fault: str | None
@@ -97,6 +119,8 @@ class InForce:
         texts = [f"{name}: {failure.text}" for name, failure in sorted(failures.items())]
         if engine_fault is not None:
             texts.insert(0, engine_fault)
+        if self._rolled_back:
+            texts.insert(0, self._rolled_back)
         if self._fault is not None:
             self._status = Status(self._fault.code, self._fault.description)
         elif texts:

@@ -20,6 +20,7 @@ from edgeagent.planner.situation import Plan, PlanSettings, Situation
 from edgeagent.reconcile.in_force import NOT_RUNNING_TEXT, STATUS_UNKNOWN, InForce, Status
 from edgeagent.reconcile.ports import DesiredSource, Identities, Memory, Reports, Snapshot
 from edgeagent.reconcile.progress import Progress
+from edgeagent.reconcile.trial import Trial, is_good, why_roll_back
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,11 +40,14 @@ _log = logging.getLogger(__name__)
 class LoopSettings:
     """:param period_s: the longest pause between two rounds.
     :param stops_modules: whether modules end with the agent.
+    :param rollback_after_s: how long the modules of a new deployment may take to run before the last good one
+        comes back; 0 for ever.
     """
 
     plan: PlanSettings = field(default_factory=PlanSettings)
     period_s: float = 5.0
     stops_modules: bool = True
+    rollback_after_s: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class Reconciler:
         self._stopping = False
         self._engine_fault: str | None = None
         self._busy_while_looking: frozenset[str] = frozenset()
+        self._in_force_since_ms = 0
         self.progress = Progress(parts.memory.load(), now_ms)
         self.runner = ChainRunner(parts.runtime, self.progress, self.wake)
         self.snapshot = Snapshot(Status(STATUS_UNKNOWN), 0, None, None)
@@ -128,6 +133,7 @@ class Reconciler:
         plan = Plan({})
         if deployment is not None:
             plan = self._set_to_work(deployment, current)
+            self._judge(deployment, current)
         self._remember()
         self._report(current, plan)
         return plan.due_ms
@@ -136,13 +142,18 @@ class Reconciler:
         desired = self._parts.source.latest()
         if desired is None or not self._in_force.take(desired):
             return
+        _log.info("deployment %d is in force", desired.version)
+        self._begin()
+        self._parts.memory.save_deployment(desired)
+
+    def _begin(self) -> None:
+        """Another deployment is in force."""
         deployment = self._in_force.deployment
         assert deployment is not None
-        _log.info("deployment %d is in force: %d modules", desired.version, len(deployment.modules))
+        self._in_force_since_ms = self._now_ms()
         self.progress.new_deployment(deployment)
         self.runner.credentials = deployment.runtime.registry_credentials
         self.runner.give_up_pulls(lambda pull: _still_wanted(pull, deployment))
-        self._parts.memory.save_deployment(desired)
 
     async def _look(self) -> Mapping[str, CurrentModule] | None:
         # What ends its work meanwhile may be seen as it was before: it is left for the next round.
@@ -166,6 +177,18 @@ class Reconciler:
             self.runner.launch(plan.chains)
         self.progress.apply_statuses(deployment, self.runner.busy | set(self.progress.failures))
         return plan
+
+    def _judge(self, deployment: Deployment, current: Mapping[str, CurrentModule]) -> None:
+        """Whether a deployment is good, or has had its time."""
+        restarts = self.progress.remembered.restarts
+        trial = Trial(self._in_force_since_ms, self._settings.rollback_after_s * 1000, self._now_ms())
+        if not self.progress.failures and is_good(deployment, current, trial):
+            self._in_force.mark_good()
+            return
+        why = why_roll_back(deployment, current, trial, self.progress.failures, restarts)
+        if why and self._in_force.roll_back(why):
+            self._begin()
+            self.wake()
 
     def _situation(self, deployment: Deployment, current: Mapping[str, CurrentModule]) -> Situation:
         return Situation(

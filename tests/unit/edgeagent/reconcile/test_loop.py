@@ -326,3 +326,79 @@ async def test_no_fault_of_a_round_ends_the_loop(monkeypatch: pytest.MonkeyPatch
     device.agent.stop()
     await task
     assert any("No space left" in snapshot.status.description for snapshot in device.reports.snapshots)
+
+
+async def test_a_deployment_that_does_not_come_up_is_rolled_back_when_asked_for() -> None:
+    device = Device(rollback_after_s=60)
+    device.deploy(3, manifest(a={}))
+    await device.settle()
+    await device.pass_time(30)
+    device.runtime.faults["pull b"] = "manifest unknown"
+    device.deploy(4, manifest(a={"version": "2"}, b={}))
+    await device.settle()
+    await device.pass_time(55)
+    assert device.status == (500, 4)
+    await device.pass_time(10)
+    assert device.status == (500, 3)
+    text = device.reports.last.status.description
+    assert text.startswith("deployment 4 was rolled back to deployment 3: not up within 60 s: b: cannot pull")
+    assert device.running() == {"a"}
+    assert device.runtime.calls.count("create a") == 3
+    await device.pass_time(600, 60)
+    assert device.status == (500, 3)
+    device.runtime.faults.clear()
+    device.deploy(5, manifest(a={}, b={}))
+    await device.settle()
+    assert device.status == (200, 5)
+
+
+async def test_a_module_that_crashes_on_and_on_is_rolled_back_too() -> None:
+    device = Device(rollback_after_s=60)
+    device.deploy(3, manifest(a={}))
+    await device.settle()
+    await device.pass_time(30)
+    device.deploy(4, manifest(a={"version": "2"}))
+    for _ in range(14):
+        await device.settle()
+        if device.reports.last.version == 4 or device.runtime.calls.count("create a") == 2:
+            device.runtime.end("a", 1)
+        device.clock.advance(5)
+    await device.settle()
+    assert "rolled back to deployment 3" in device.reports.last.status.description
+    assert device.runtime.calls.count("create a") == 3
+
+
+async def test_without_the_setting_nothing_is_rolled_back() -> None:
+    device = Device()
+    device.deploy(3, manifest(a={}))
+    await device.settle()
+    device.runtime.faults["pull b"] = "manifest unknown"
+    device.deploy(4, manifest(a={}, b={}))
+    await device.settle()
+    await device.pass_time(3600, 60)
+    assert device.status == (500, 4)
+
+
+async def test_the_first_deployment_has_nothing_to_return_to() -> None:
+    device = Device(rollback_after_s=60)
+    device.runtime.faults["pull b"] = "manifest unknown"
+    device.deploy(4, manifest(a={}, b={}))
+    await device.settle()
+    await device.pass_time(600, 60)
+    assert device.status == (500, 4)
+    assert device.running() == {"a"}
+
+
+async def test_a_deployment_that_has_just_come_up_is_given_its_time() -> None:
+    device = Device(rollback_after_s=60)
+    device.deploy(3, manifest(a={}))
+    await device.settle()
+    await device.pass_time(30)
+    device.runtime.gates["pull b"] = asyncio.Event()
+    device.deploy(4, manifest(a={}, b={}))
+    await device.settle(3)
+    device.clock.advance(55)
+    device.runtime.gates["pull b"].set()
+    await device.settle()
+    await device.pass_time(300, 5)
+    assert device.status == (200, 4)

@@ -64,9 +64,9 @@ class AgentMachine(RuleBasedStateMachine):
         self.version += 1
         good = self.device.source.desired
         self.device.deploy(self.version, {"schemaVersion": "9.9"})
-        before = dict(self.device.runtime.containers)
+        before = self.device.agent.snapshot.deployment
         self._run(self.device.agent.round())
-        assert set(before) == set(self.device.runtime.containers)
+        assert self.device.agent.snapshot.deployment == before
         self.device.source.desired = good
 
     @rule(name=names, code=st.sampled_from([0, 1, 137]))
