@@ -23,8 +23,7 @@ HEAD = """<!-- Generated: make conformance -->
 
 What clients and services can see has a list of rows. A row is shown by tests that have its id in their
 name or text, or run vectors that are about it; all of them run with `make test`. "not yet" has none. Where
-we differ from the reference on purpose, [deviations.md](deviations.md) gives the reason. Rows of the AMQP
-head and of deployments come with these.
+we differ from the reference on purpose, [deviations.md](deviations.md) gives the reason.
 
 """
 
@@ -43,6 +42,12 @@ def rows_of(vectors: Any) -> int:
     if isinstance(vectors, list):
         return len(vectors)
     return sum(len(value) for value in vectors.values() if isinstance(value, list))
+
+
+def named_rows(vectors: Any) -> str:
+    """Conformance rows that single vectors are about."""
+    rows = vectors.get("rows", ()) if isinstance(vectors, dict) else ()
+    return " ".join(sorted({row["row"] for row in rows if isinstance(row, dict) and "row" in row}))
 
 
 def sources() -> dict[Path, str]:
@@ -75,7 +80,7 @@ def page() -> str:
         vectors = json.loads(file.read_text())
         about = vectors.get("about", "") if isinstance(vectors, dict) else ""
         paths = readers(file, texts)
-        about_rows += [(ROOT / path, about) for path in paths]
+        about_rows += [(ROOT / path, f"{about} {named_rows(vectors)}") for path in paths]
         run_by = ", ".join(f"`{path}`" for path in paths)
         shown = about.split(". ")[0].rstrip(".").replace("|", "\\|")
         lines.append(f"| `{file.parent.name}/{file.name}` | {rows_of(vectors)} | {shown} | {run_by} |")

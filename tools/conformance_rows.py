@@ -18,6 +18,11 @@ ROWS = ROOT / "tests" / "conformance"
 HEAD_ID = r"([MAHIT])[-_](\d{3})(?!\d)"
 HEADS = re.compile(rf"(?<![a-z0-9]){HEAD_ID}(?:(?: to |_to_)(?:\1[-_])?(\d{{3}}))?", re.IGNORECASE)
 IOTHUB = re.compile(r"rows?[ _](\d+(?:(?:, | and |_and_|, and |_)\d+|(?: to |_to_)\d+)*)(?![0-9a-z])")
+AGENT = re.compile(
+    r"(?<![a-z0-9])([MRPOCDWX])(\d{2})(?!\d)(?:(?: to |_to_)(?:\1)?(\d{2})(?!\d))?", re.IGNORECASE
+)
+AGENT_PREFIX = "agent:"
+"""Before ids of the agent's rows, as heads have some of the same letters."""
 SHOWN_MAX = 2
 
 
@@ -26,6 +31,13 @@ def head_rows(text: str) -> Iterator[str]:
     for letter, first, last in HEADS.findall(text):
         for number in range(int(first), int(last or first) + 1):
             yield f"{letter.upper()}-{number:03}"
+
+
+def agent_rows(text: str) -> Iterator[str]:
+    """Ids such as `agent:P08`, from `P08`, `test_p08_dead`, and all of `M21 to M23`."""
+    for letter, first, last in AGENT.findall(text):
+        for number in range(int(first), int(last or first) + 1):
+            yield f"{AGENT_PREFIX}{letter.upper()}{number:02}"
 
 
 def iothub_rows(text: str) -> Iterator[str]:
@@ -55,15 +67,18 @@ def tests_by_row(vectors: Iterable[tuple[Path, str]]) -> dict[str, set[str]]:
     """
     found: defaultdict[str, set[str]] = defaultdict(set)
     for path in sorted(ROOT.glob("tests/**/test_*.py")):
+        about_agent = "agent" in str(path.relative_to(ROOT)) or "docker" in path.parts
         about_iothub = "iothub" in str(path.relative_to(ROOT)) or "sdk" in path.parts
         for source in python_tests(path):
             name = source[source.index("def test") :].partition("(")[0]
             ids = [*head_rows(source), *iothub_rows(source if about_iothub else name)]
+            ids += agent_rows(source if about_agent else "")
             for row in ids:
                 found[row].add(str(path.relative_to(ROOT)))
     texts = [(path, path.read_text()) for path in sorted(ROOT.glob("rust/*/tests/**/*.rs"))]
     for path, text in [*texts, *vectors]:
-        for row in head_rows(text):
+        agents = agent_rows(text) if "edgeagent" in path.parts else ()
+        for row in (*head_rows(text), *agents):
             found[row].add(str(path.relative_to(ROOT)))
     return found
 
@@ -75,12 +90,17 @@ def shown_by(paths: set[str]) -> str:
     return ", ".join(f"`{path}`" for path in first) + more
 
 
-def section(rows: dict[str, str], deviations: dict[str, str], tests: dict[str, set[str]]) -> Iterator[str]:
-    """Lines of one table."""
+def section(
+    rows: dict[str, str], deviations: dict[str, str], tests: dict[str, set[str]], prefix: str
+) -> Iterator[str]:
+    """Lines of one table.
+
+    :param prefix: before the ids in `tests`.
+    """
     yield "| row | what | state | shown by |"
     yield "|---|---|---|---|"
     for row, what in rows.items():
-        paths = tests.get(row, set())
+        paths = tests.get(prefix + row, set())
         state = f"deviation: {deviations[row]}" if row in deviations else "pass" if paths else "not yet"
         yield f"| {row} | {what} | {state} | {shown_by(paths)} |"
 
@@ -92,8 +112,9 @@ def row_tables(vectors: Iterable[tuple[Path, str]]) -> str:
     for file in sorted(ROWS.glob("*.json")):
         content: dict[str, Any] = json.loads(file.read_text())
         ids = [row for rows in content["sections"].values() for row in rows]
-        shown = sum(bool(tests.get(row)) for row in ids)
+        prefix = AGENT_PREFIX if content.get("ids") == "agent" else ""
+        shown = sum(bool(tests.get(prefix + row)) for row in ids)
         lines += [f"## {content['about']}", "", f"{shown} of {len(ids)} rows are shown by tests.", ""]
         for name, rows in content["sections"].items():
-            lines += [f"### {name}", "", *section(rows, content["deviations"], tests), ""]
+            lines += [f"### {name}", "", *section(rows, content["deviations"], tests, prefix), ""]
     return "\n".join(lines)
