@@ -251,15 +251,7 @@ class ScopeClient:
             await self._sleep(retry_wait_s(failures, self._random))
 
     async def _once(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:
-        try:
-            token = await self._settings.tokens.get()
-        except EdgehubError as error:
-            raise ScopeError(f"no token for the parent hub: {error}") from None
-        headers = {
-            "Authorization": token.text,
-            "Content-Type": "application/json",
-            "User-Agent": self._settings.product_info,
-        }
+        headers = await call_headers(self._settings)
         data = None if body is None else msgspec.json.encode(body)
         url = URL(f"{self._settings.base_url}{path}", encoded=True)
         async with self._session.request(
@@ -274,6 +266,22 @@ class ScopeClient:
 def edge_hub_path(device_id: str) -> str:
     """Path of the `$edgeHub` of an edge device, below which all its calls are."""
     return f"/devices/{quote(device_id, safe='')}/modules/{quote(EDGE_HUB_MODULE, safe='')}"
+
+
+async def call_headers(settings: ScopeSettings) -> dict[str, str]:
+    """Headers of every call to the parent hub.
+
+    :raises ScopeError: no token could be had.
+    """
+    try:
+        token = await settings.tokens.get()
+    except EdgehubError as error:
+        raise ScopeError(f"no token for the parent hub: {error}") from None
+    return {
+        "Authorization": token.text,
+        "Content-Type": "application/json",
+        "User-Agent": settings.product_info,
+    }
 
 
 async def read_answer(answer: aiohttp.ClientResponse, bytes_max: int = ANSWER_BYTES_MAX) -> bytes:
