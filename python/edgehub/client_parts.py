@@ -137,7 +137,7 @@ class ClientParts:
         """What the HTTP head serves."""
         from edgehub.heads.method_routes import MethodRoutes  # noqa: PLC0415 - only with the HTTP head
 
-        return MethodRoutes(self.methods, self._authenticator, self._edge_device_id).routes()
+        return MethodRoutes(self.methods, self._authenticator, self._edge_device_id, self.forwarded).routes()
 
     def _send_method(
         self, target: IdentityId, request_id: str, call: MethodCall

@@ -427,7 +427,12 @@ class Services:
 
             registry = None if self._upstream is None else self._upstream.registry
             yield from child_routes(
-                self._cache, self._refresher, self._clients.authenticator, registry, self.clock
+                self._cache,
+                self._refresher,
+                self._clients.authenticator,
+                registry,
+                self.clock,
+                self._clients.forwarded,
             )
 
     def _messages_ready(self) -> None:

@@ -9,9 +9,8 @@ from aiohttp import web
 
 from edgehub.common.ids import IdentityId
 from edgehub.common.method_calls import MethodCall, MethodError
-from edgehub.heads.rest import TOKEN_MISSING, RefusalError, json_answer, read_body, token_of
+from edgehub.heads.rest import RefusalError, credential_of, json_answer, read_body
 from edgehub.hub.methods.service import STATUS
-from edgehub.identity.authenticator import AuthRequest
 from edgehub.protocol.method_request import (
     MethodRequestError,
     caller_of,
@@ -21,6 +20,7 @@ from edgehub.protocol.method_request import (
 )
 
 if TYPE_CHECKING:
+    from edgehub.heads.forwarded import ForwardedCertificates
     from edgehub.hub.methods.service import DirectMethods
     from edgehub.identity.authenticator import Authenticator
 
@@ -34,9 +34,17 @@ class MethodRoutes:
     """Both routes.
 
     :param edge_device_id: only modules of this device may call.
+    :param forwarded: reads the certificates that a proxy passes on; None: they are not looked at.
     """
 
-    def __init__(self, methods: DirectMethods, authenticator: Authenticator, edge_device_id: str) -> None:
+    def __init__(
+        self,
+        methods: DirectMethods,
+        authenticator: Authenticator,
+        edge_device_id: str,
+        forwarded: ForwardedCertificates | None = None,
+    ) -> None:
+        self._forwarded = forwarded
         self._methods = methods
         self._authenticator = authenticator
         self._edge_device_id = edge_device_id
@@ -62,7 +70,7 @@ class MethodRoutes:
         caller = IdentityId(*parts)
         if caller.device_id != self._edge_device_id:
             return _error(401, OTHER_DEVICE)
-        problem = await self._problem_of(caller, token_of(request))
+        problem = await self._problem_of(caller, request)
         if problem:
             return _error(401, problem)
         target = IdentityId(request.match_info["device"], request.match_info.get("module"))
@@ -77,11 +85,13 @@ class MethodRoutes:
             ),
         )
 
-    async def _problem_of(self, caller: IdentityId, token: str | None) -> str:
+    async def _problem_of(self, caller: IdentityId, request: web.Request) -> str:
         """Why the caller is not who it says it is; empty if it is."""
-        if token is None:
-            return TOKEN_MISSING
-        verdict = await self._authenticator.authenticate(AuthRequest(caller, token))
+        try:
+            shown = await credential_of(request, caller, self._forwarded)
+        except RefusalError as error:
+            return str(error)
+        verdict = await self._authenticator.authenticate(shown)
         if verdict.accepted:
             return ""
         log.info("Method call of %s refused: %s", caller, verdict.reason)

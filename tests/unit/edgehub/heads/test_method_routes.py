@@ -73,7 +73,7 @@ async def door(server: TrustedServer, tmp_path: Path) -> AsyncIterator[Door]:
         bench.connect(conn, identity)
         bench.feed(SubscribeEvent(conn, 1, [(METHODS, 1)]))
     head = HttpHead(10)
-    head.add_routes(MethodRoutes(bench.methods, bench.authenticator, "edge1").routes())
+    head.add_routes(MethodRoutes(bench.methods, bench.authenticator, "edge1", bench.forwarded).routes())
     head.use_certificate(server.files.chain.read_bytes(), server.files.key.read_bytes())
     port = await head.start("127.0.0.1", 0)
     async with server.session() as session:
@@ -113,6 +113,12 @@ async def test_h_002_the_caller_has_to_say_who_it_is(door: Door, value: str | No
         400,
         {"message": "Invalid header value for x-ms-edge-moduleId"},
     )
+
+
+async def test_h_020_a_certificate_that_no_proxy_passes_on_ends_it(door: Door) -> None:
+    status, body = await door.call("/twins/leaf/methods", x_ms_edge_clientcert="any")
+    assert status == 401
+    assert body["message"].startswith("a certificate was forwarded, but not by edge1/IoTEdgeAPIProxy")
 
 
 async def test_h_003_only_modules_of_this_device_may_call(door: Door) -> None:
