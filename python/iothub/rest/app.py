@@ -10,6 +10,7 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from edgehub.heads.http import WIRE_LOG
 from iothub.auth import Authorizer, Principal, access_denied, unauthorized
 from iothub.certificates import client_certificate
 from iothub.errors import ErrorCode, HubError
@@ -116,7 +117,7 @@ class RestServer:
         """
         app = web.Application(client_max_size=self._services.limits.http_body_bytes_max)
         app.router.add_route("*", "/{path:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECS)
+        self._runner = web.AppRunner(app, access_log=None, logger=WIRE_LOG, shutdown_timeout=SHUTDOWN_SECS)
         await self._runner.setup()
         site = web.TCPSite(self._runner, host, port, ssl_context=tls)
         await site.start()
