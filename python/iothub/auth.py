@@ -153,17 +153,24 @@ class Authorizer:
     async def _identity_principal(
         self, token: SasToken, candidates: list[tuple[str, str | None]]
     ) -> Principal:
+        refusal: HubError | None = None
         for device_id, module_id in candidates:
             identity = await self._registry.identity(device_id, module_id)
-            if identity is not None:
-                break
-        else:
-            device_id, module_id = candidates[0]
-            self._verify(token, None, identity_path(device_id, module_id))
-            raise device_not_found(device_id) if module_id is None else module_not_found(device_id, module_id)
-        self._verify(token, identity.keys, identity_path(device_id, module_id))
-        check_enabled(identity.device)
-        return Principal(None, device_id, module_id, token.expires_at + CLOCK_SKEW_SECS, token)
+            if identity is None:
+                continue
+            try:
+                self._verify(token, identity.keys, identity_path(device_id, module_id))
+            except HubError as error:
+                # An id may look as if it were encoded: then the signature tells which one is meant.
+                refusal = refusal or error
+                continue
+            check_enabled(identity.device)
+            return Principal(None, device_id, module_id, token.expires_at + CLOCK_SKEW_SECS, token)
+        if refusal is not None:
+            raise refusal
+        device_id, module_id = candidates[0]
+        self._verify(token, None, identity_path(device_id, module_id))
+        raise device_not_found(device_id) if module_id is None else module_not_found(device_id, module_id)
 
     def _verify(self, token: SasToken, keys: tuple[str, ...] | None, path: tuple[str, ...]) -> None:
         """With `keys` None only what needs no key is judged."""
