@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from iothub.config import HubConfig, HubLimits
 from iothub.server import HubServer
 from iothub.telemetry.event import Origin
 from iothub.telemetry.log import Append
+from testkit.https import raw_request
 from testkit.rest_api import HOST, Api, running
 
 if TYPE_CHECKING:
@@ -131,6 +133,26 @@ async def test_row_10_bad_tokens(api: Api) -> None:
     for token in (expired, forged, unknown, "", "junk", "SharedAccessSignature sr=x", "Bearer abc"):
         assert (await api.call("GET", "/devices", token=token)).error() == (401, "IotHubUnauthorized")
     assert (await api.call("GET", "/devices", token=api.token(life=-290))).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "header"),
+    [
+        ("PUT", "/devices/d1", "If-Match"),
+        ("DELETE", "/devices/d1", "If-Match"),
+        ("POST", "/devices/d1/messages/deviceBound", "iothub-messageid"),
+        ("POST", "/devices/d1/messages/deviceBound", "iothub-app-x"),
+        ("POST", "/devices/d1/messages/events", "iothub-userid"),
+    ],
+)
+async def test_headers_that_are_no_text_give_400(api: Api, method: str, path: str, header: str) -> None:
+    await api.ok("PUT", "/devices/d1", {})
+    first = f"{method} {path}?api-version=2021-04-12 HTTP/1.1\r\nAuthorization: {api.token()}\r\n{header}: "
+    trusting = ssl.create_default_context(cafile=api.server.certificate.ca_file)
+    status, body = await raw_request(
+        HOST, api.server.https_port, trusting, first.encode() + b"\xff\r\n", b"{}"
+    )
+    assert (status, "is not UTF-8 text" in json.loads(body)["Message"]) == (400, True)
 
 
 async def test_rows_72_and_76_a_device_manages_its_own_modules(api: Api) -> None:

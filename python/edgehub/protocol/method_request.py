@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from edgehub.common.texts import is_utf8
 from edgehub.errors import EdgehubError
 
 NAME_CHARS_MAX: Final = 100
@@ -76,8 +77,11 @@ def encode_message(text: str) -> bytes:
 
 
 def caller_of(header: str | None) -> tuple[str, str] | None:
-    """Device and module of `x-ms-edge-moduleId`; None if it has another form (H-002)."""
-    parts = (header or "").split("/")
+    """Device and module of `x-ms-edge-moduleId`; None if it has another form (H-002). Headers are bytes: one
+    that is not UTF-8 comes with halves of characters, and names nobody."""
+    if header is None or not is_utf8(header):
+        return None
+    parts = header.split("/")
     if len(parts) != 2 or not all(part.strip() for part in parts):
         return None
     return parts[0], parts[1]

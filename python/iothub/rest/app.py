@@ -10,10 +10,11 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
+from edgehub.common.texts import is_utf8
 from edgehub.heads.http import WIRE_LOG
 from iothub.auth import Authorizer, Principal, access_denied, unauthorized
 from iothub.certificates import client_certificate
-from iothub.errors import ErrorCode, HubError
+from iothub.errors import ErrorCode, HubError, argument_invalid
 from iothub.rest.bulk_api import BulkApi
 from iothub.rest.c2d_api import C2dApi
 from iothub.rest.device_api import DeviceApi
@@ -43,6 +44,8 @@ log = logging.getLogger(__name__)
 
 SHUTDOWN_SECS: Final = 5.0
 WEBSOCKET_PATH: Final = "/$iothub/websocket"
+TEXT_HEADERS: Final = ("if-match", "iothub-")
+"""How the names of headers begin whose values are kept."""
 
 
 @dataclass
@@ -150,6 +153,7 @@ class RestServer:
             self._serving -= 1
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
+        _check_headers(request)
         handler, ids = self._router.find(request.method, request.rel_url.raw_path)
         if request.rel_url.raw_path.strip("/").lower() != "telemetry":
             check_api_version(request.query.get("api-version"))
@@ -160,6 +164,16 @@ class RestServer:
         response.set_status(error.code.http_status)
         response.headers.update(error.headers())
         return response
+
+
+def _check_headers(request: web.Request) -> None:
+    """Those that are stored, or shown again, have to be text.
+
+    :raises HubError: 400004.
+    """
+    for name, value in request.headers.items():
+        if name.lower().startswith(TEXT_HEADERS) and not is_utf8(value):
+            raise argument_invalid(f"{name} is not UTF-8 text.")
 
 
 def _is_device_websocket(request: web.Request) -> bool:

@@ -124,6 +124,7 @@ def test_h_010_errors_are_messages() -> None:
         ("edge1/", None),
         ("/mod", None),
         ("a/b/c", None),
+        ("edge1/\udcff", None),
     ],
 )
 def test_h_002_the_caller_has_two_parts(header: str | None, want: tuple[str, str] | None) -> None:
