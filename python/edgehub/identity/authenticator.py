@@ -336,7 +336,7 @@ class _TokenProof:
 
     def fault_for(self, speaker: IdentityId) -> str:
         try:
-            audience = parse_audience(self._token.resource)
+            audience = parse_audience(self._token.resource, EDGE_PROFILE)
         except SasError as error:
             return f"malformed token: {error}"
         if audience.host not in self._hosts:
