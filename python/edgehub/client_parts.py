@@ -163,8 +163,9 @@ class ClientParts:
         self._reauthenticator.refused_by_parent(identity)
 
     def scope_changed(self, diff: ScopeDiff) -> None:
-        """Closes clients that may no longer connect, and forgets the sessions of identities that are gone."""
+        """Closes clients that may no longer connect, and forgets the sessions and twins of identities that
+        are gone: another of the same name is not given them."""
         self._reauthenticator.scope_changed(diff)
-        for gone in diff.removed:
+        for gone in diff.gone:
             self._sessions.drop(gone)
             self.twins.drop(gone)

@@ -27,11 +27,20 @@ TRACKED_REFRESHES_MAX = 10_000
 
 @dataclass(frozen=True, slots=True)
 class ScopeDiff:
-    """What a refresh changed."""
+    """What a refresh changed.
+
+    :ivar anew: those of the changed that were deleted and registered again: others of the same name.
+    """
 
     added: tuple[ServiceIdentity, ...] = ()
     changed: tuple[ServiceIdentity, ...] = ()
     removed: tuple[IdentityId, ...] = ()
+    anew: tuple[IdentityId, ...] = ()
+
+    @property
+    def gone(self) -> tuple[IdentityId, ...]:
+        """Identities that are no more, whether another has the name now or not."""
+        return (*self.removed, *self.anew)
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed)
@@ -185,14 +194,16 @@ class ScopeCache:
         return not item.is_edge and item.device_scope == edge.device_scope
 
     def _compare(self, fresh: Iterable[ServiceIdentity], removed: tuple[IdentityId, ...]) -> ScopeDiff:
-        added, changed = [], []
+        added, changed, anew = [], [], []
         for identity in fresh:
             before = self._identities.get(identity.id)
             if before is None:
                 added.append(identity)
             elif before != identity:
                 changed.append(identity)
-        return ScopeDiff(tuple(added), tuple(changed), removed)
+                if before.generation_id and identity.generation_id not in ("", before.generation_id):
+                    anew.append(identity.id)
+        return ScopeDiff(tuple(added), tuple(changed), removed, tuple(anew))
 
     def _with_modules(self, target: IdentityId) -> tuple[IdentityId, ...]:
         if target not in self._identities:

@@ -208,6 +208,20 @@ def test_a_failed_single_refresh_may_be_tried_again() -> None:
     assert not rules.take_one(ONE, 12)
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "anew"), [("1", "2", True), ("1", "1", False), ("", "2", False), ("1", "", False)]
+)
+def test_an_identity_with_another_generation_is_another(before: str, after: str, anew: bool) -> None:
+    cache = ScopeCache("edge1")
+    cache.replace_all([dataclasses.replace(sas_identity("leaf"), generation_id=before)])
+    diff = cache.apply_one(
+        IdentityId("leaf"),
+        [dataclasses.replace(sas_identity("leaf"), generation_id=after, enabled=False)],
+    )
+    assert [str(item.id) for item in diff.changed] == ["leaf"]
+    assert diff.gone == ((IdentityId("leaf"),) if anew else ())
+
+
 LEAF = sas_identity("leaf")
 OTHER_LEAF = dataclasses.replace(LEAF, enabled=False)
 
