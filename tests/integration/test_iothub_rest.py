@@ -126,6 +126,36 @@ async def test_row_9_permissions(api: Api) -> None:
             assert answer.error() == (401, "IotHubUnauthorizedAccess")
 
 
+@pytest.mark.parametrize(
+    ("scope", "policy", "path", "status"),
+    [
+        ("/devices", "registryRead", "/devices/d1", 200),
+        ("/devices", "registryRead", "/devices", 200),
+        ("/Devices/d1", "registryRead", "/devices/d1", 200),
+        ("/devices/d1", "registryRead", "/devices/d1/modules", 200),
+        ("/devices/d1", "registryRead", "/devices/d2", 401),
+        ("/devices/d1", "registryRead", "/devices/D1", 401),
+        ("/devices/d", "registryRead", "/devices/d1", 401),
+        ("/devices/d1", "registryRead", "/devices", 401),
+        ("/devices", "iothubowner", "/twins/d1", 401),
+        ("/twins/d1", "service", "/twins/d1", 200),
+        ("/devices", "service", "/devices/d1", 401),
+    ],
+)
+async def test_a_policy_s_token_is_for_its_resource_and_what_is_below(
+    api: Api, scope: str, policy: str, path: str, status: int
+) -> None:
+    """Section 1.2: resources match by the segments of their paths."""
+    for device_id in ("d1", "d2", "D1"):
+        await api.ok("PUT", f"/devices/{device_id}", {})
+    key = api.server.policies[policy].primary_key
+    token = build_token(f"{HOST}{scope}", int(time.time()) + 60, key=key, policy=policy)
+    answer = await api.call("GET", path, token=token)
+    assert answer.status == status
+    if status == 401:
+        assert answer.error() == (401, "IotHubUnauthorizedAccess")
+
+
 async def test_row_10_bad_tokens(api: Api) -> None:
     expired = api.token(life=-301)
     forged = build_token(HOST, int(time.time()) + 60, key="AAAA", policy="iothubowner")

@@ -21,7 +21,7 @@ from iothub.rest.device_api import DeviceApi
 from iothub.rest.method_api import MethodApi
 from iothub.rest.on_behalf_api import OnBehalfApi
 from iothub.rest.registry_api import RegistryApi, json_response
-from iothub.rest.routing import Call, Router, check_api_version
+from iothub.rest.routing import Call, Router, check_api_version, path_of
 from iothub.rest.scope_api import ScopeApi
 from iothub.rest.telemetry_api import TelemetryApi
 from iothub.rest.twin_api import TwinApi
@@ -91,7 +91,7 @@ class RestServices:
         :raises HubError: 401002, 401003.
         """
         principal = await self.principal(request)
-        if not principal.may(permission):
+        if not principal.may(permission, path_of(request.rel_url.raw_path)):
             raise access_denied(f"{principal.label} lacks the permission {permission.name}.")
         return principal
 

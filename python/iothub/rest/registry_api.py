@@ -12,6 +12,7 @@ from iothub.errors import ErrorCode, HubError, device_not_found, module_not_foun
 from iothub.policies import Permission
 from iothub.registry.model import SYSTEM_MODULES, Device, Module, parse_device, parse_module
 from iothub.registry.store import check_top
+from iothub.rest.routing import path_of
 
 if TYPE_CHECKING:
     from edgehub.common.json_types import Json
@@ -107,7 +108,7 @@ class RegistryApi:
         """A policy, or the device itself for its own modules (the identity service does that)."""
         principal = await self._services.device_principal(call.request, call.ids[0])
         own = principal.device_id == call.ids[0] and principal.module_id is None
-        if not own and not principal.may(permission):
+        if not own and not principal.may(permission, path_of(call.request.rel_url.raw_path)):
             raise access_denied(f"{principal.label} may not manage modules of {call.ids[0]}.")
         return principal
 

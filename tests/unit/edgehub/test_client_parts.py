@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -32,12 +32,13 @@ class Bench:
 
     def __init__(self) -> None:
         base = HeadBench(())
+        core: Any = base.core
         self.cache, self.state = base.cache, MemoryState()
         self.cache.replace_all([FIRST, sas_identity("other")])
         for key in (str(LEAF), str(OTHER)):
             self.state.write([(bucket, key, b"{}") for bucket in (TWINS, PENDING)])
         self.parts = ClientParts(
-            base.core,
+            core,
             fake_core.core_module.Grants,
             base.authenticator,
             base.connections,

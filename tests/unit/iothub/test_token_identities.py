@@ -1,4 +1,4 @@
-"""Whom a token speaks for when its audience can be read in two ways (rows 2, 3, 13)."""
+"""Whom a token speaks for: ids that look encoded, and tokens of policies (rows 2, 3, 8, 13)."""
 
 from __future__ import annotations
 
@@ -60,3 +60,44 @@ async def test_a_token_of_neither_is_refused_for_what_it_is(rig: Rig) -> None:
     with pytest.raises(HubError, match="expired") as caught:
         await rig.authorizer.principal(stale)
     assert caught.value.code is ErrorCode.IotHubUnauthorized
+
+
+@pytest.mark.parametrize(
+    ("scope", "device_id", "accepted"),
+    [
+        ("", "d1", True),
+        ("/devices", "d1", True),
+        ("/devices/d1", "d1", True),
+        ("/devices/d1", "D1", False),
+        ("/devices/d1", "d10", False),
+        ("/devices/d%31", "d1", False),
+        ("/devices/d1/modules/m", "d1", False),
+        ("/twins/d1", "d1", False),
+    ],
+)
+async def test_row_8_a_token_service_gives_each_device_a_token_of_its_own(
+    rig: Rig, scope: str, device_id: str, accepted: bool
+) -> None:
+    """Signed with the key of the policy `device`; it speaks for that device and its modules alone."""
+    for name in ("d1", "D1", "d10"):
+        await rig.device(name)
+    key = rig.authorizer._policies["device"].secondary_key
+    token = build_token(f"{HOST}{scope}", int(rig.clock.now) + 60, key=key, policy="device")
+    head = MqttAuthenticator(rig.authorizer, rig.registry, HOST)
+    assert (await head.authenticate(AuthRequest(IdentityId(device_id), token))).accepted is accepted
+    principal = await rig.authorizer.principal(token)
+    assert principal.speaks_for(device_id, "m") is (accepted or scope.endswith("/m"))
+
+
+async def test_row_8_tokens_of_one_policy_for_several_devices_live_side_by_side(rig: Rig) -> None:
+    client = rig.client()
+    key = rig.authorizer._policies["device"].primary_key
+    for name in ("d1", "d2"):
+        await rig.device(name)
+        token = build_token(f"{HOST}/devices/{name}", int(rig.clock.now) + 60, key=key, policy="device")
+        assert (await client.put_token(token))[0] == 200
+    for name in ("d1", "d2"):
+        link = await client.sender(f"/devices/{name}/messages/events")
+        assert await client.send(link, b"x") == "accepted"
+    await rig.device("d3")
+    assert (await client.sender("/devices/d3/messages/events")).remote_refused
