@@ -67,7 +67,8 @@ class ChildAccess:
     async def authenticate(self, request: web.Request, identity: IdentityId) -> None:
         """Makes sure that an identity asks.
 
-        :raises RefusalError: as of `child_of`.
+        :raises RefusalError: as of `child_of`; 503 as long as nobody can be known: a child that gets 401
+            forgets the identity that it asked for.
         """
         try:
             asked = await credential_of(request, identity, self._forwarded)
@@ -79,6 +80,10 @@ class ChildAccess:
             verdict = await self._ask_parent(asked)
         if not verdict.accepted:
             self._tell(request, f"{identity}: {verdict.reason}")
+            if self._authenticator.is_undecided(verdict):
+                raise RefusalError(
+                    503, "this edge device does not know its device scope yet; try again later"
+                )
             raise RefusalError(401, f"Unable to authenticate device with Id {identity}")
 
     async def _ask_parent(self, asked: AuthRequest) -> Verdict:

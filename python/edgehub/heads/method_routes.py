@@ -9,6 +9,7 @@ from aiohttp import web
 
 from edgehub.common.ids import IdentityId
 from edgehub.common.method_calls import MethodCall, MethodError
+from edgehub.heads.line_budget import LineBudget
 from edgehub.heads.rest import RefusalError, credential_of, json_answer, read_body
 from edgehub.hub.methods.service import STATUS
 from edgehub.protocol.method_request import (
@@ -20,11 +21,15 @@ from edgehub.protocol.method_request import (
 )
 
 if TYPE_CHECKING:
+    from edgehub.common.clock import Clock
     from edgehub.heads.forwarded import ForwardedCertificates
     from edgehub.hub.methods.service import DirectMethods
     from edgehub.identity.authenticator import Authenticator
 
 CALLER_HEADER: Final = "x-ms-edge-moduleId"
+LINES_BURST: Final = 100.0
+LINES_PER_S: Final = 10.0
+"""Log lines of callers that are refused."""
 OTHER_DEVICE: Final = "Only modules on the same device can invoke DirectMethods"
 
 log = logging.getLogger(__name__)
@@ -42,8 +47,10 @@ class MethodRoutes:
         methods: DirectMethods,
         authenticator: Authenticator,
         edge_device_id: str,
+        clock: Clock,
         forwarded: ForwardedCertificates | None = None,
     ) -> None:
+        self._lines = LineBudget(clock, LINES_BURST, LINES_PER_S)
         self._forwarded = forwarded
         self._methods = methods
         self._authenticator = authenticator
@@ -94,8 +101,16 @@ class MethodRoutes:
         verdict = await self._authenticator.authenticate(shown)
         if verdict.accepted:
             return ""
-        log.info("Method call of %s refused: %s", caller, verdict.reason)
+        self._tell(caller, verdict.reason)
         return f"Unable to authenticate device with Id {caller}"
+
+    def _tell(self, caller: IdentityId, reason: str) -> None:
+        if not self._lines.spend():
+            return
+        untold = self._lines.take_untold()
+        if untold:
+            log.info("%d more refused method calls were not logged one by one", untold)
+        log.info("Method call of %s refused: %.500s", caller, reason)
 
     async def _call(self, caller: IdentityId, target: IdentityId, call: MethodCall) -> web.Response:
         try:

@@ -73,7 +73,8 @@ async def door(server: TrustedServer, tmp_path: Path) -> AsyncIterator[Door]:
         bench.connect(conn, identity)
         bench.feed(SubscribeEvent(conn, 1, [(METHODS, 1)]))
     head = HttpHead(10)
-    head.add_routes(MethodRoutes(bench.methods, bench.authenticator, "edge1", bench.forwarded).routes())
+    routes = MethodRoutes(bench.methods, bench.authenticator, "edge1", bench.clock, bench.forwarded)
+    head.add_routes(routes.routes())
     head.use_certificate(server.files.chain.read_bytes(), server.files.key.read_bytes())
     port = await head.start("127.0.0.1", 0)
     async with server.session() as session:
@@ -113,6 +114,17 @@ async def test_h_002_the_caller_has_to_say_who_it_is(door: Door, value: str | No
         400,
         {"message": "Invalid header value for x-ms-edge-moduleId"},
     )
+
+
+async def test_refused_callers_are_logged_up_to_a_limit(
+    door: Door, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr("edgehub.heads.line_budget.LineBudget.spend", iter([True, True, False]).__next__)
+    for _ in range(3):
+        token = token_for("edge1/m", door.bench.clock, signer="leaf")
+        assert (await door.call("/twins/leaf/methods", Authorization=token))[0] == 401
+    assert caplog.text.count("Method call of edge1/m refused") == 2
 
 
 async def test_h_020_a_certificate_that_no_proxy_passes_on_ends_it(door: Door) -> None:
