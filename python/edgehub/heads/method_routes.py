@@ -13,6 +13,7 @@ from edgehub.heads.line_budget import LineBudget
 from edgehub.heads.rest import RefusalError, credential_of, json_answer, read_body
 from edgehub.hub.methods.service import STATUS
 from edgehub.protocol.method_request import (
+    PAYLOAD_BYTES_MAX,
     MethodRequestError,
     caller_of,
     encode_message,
@@ -69,6 +70,8 @@ class MethodRoutes:
             call = parse_method_request(await read_body(request))
         except MethodRequestError as error:
             return _error(400, str(error))
+        except web.HTTPRequestEntityTooLarge:
+            return _error(400, f"The request is too large; payload may have {PAYLOAD_BYTES_MAX} bytes")
         except RefusalError as error:
             return _error(error.status, str(error))
         parts = caller_of(request.headers.get(CALLER_HEADER))

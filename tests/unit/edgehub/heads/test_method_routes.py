@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgehub.heads.http import HttpHead
+from edgehub.heads.http import BODY_BYTES_MAX, HttpHead
 from edgehub.heads.method_routes import MethodRoutes
 from testkit.fake_core import PublishEvent, SubscribeEvent
 from testkit.head_bench import HeadBench
@@ -172,6 +172,13 @@ async def test_h_007_a_bad_body_is_told_first(door: Door, body: Any) -> None:
     status, answer = await door.call("/twins/leaf/methods", body, Authorization=None)
     assert status == 400
     assert answer["message"]
+
+
+@pytest.mark.parametrize("size", [131_073, BODY_BYTES_MAX + 1])
+async def test_h_007_a_payload_over_the_limit_gives_400_however_long(door: Door, size: int) -> None:
+    body = {**CALL, "payload": "x" * size}
+    status, answer = await door.call("/twins/leaf/methods", body, Authorization=None)
+    assert (status, "131072" in answer["message"]) == (400, True)
 
 
 async def test_ids_are_decoded(door: Door) -> None:
