@@ -54,7 +54,10 @@ class ClientAuthenticator(Protocol):
         ...
 
     async def authenticate(self, request: AuthRequest) -> Verdict:
-        """Answers after a look where that is written down."""
+        """Answers after a look where that is written down.
+
+        :raises ConnectRefusedError: nobody can say now; with the code that the client gets.
+        """
         ...
 
 

@@ -191,6 +191,9 @@ class MqttHead:
     ) -> None:
         try:
             verdict = await self._authenticator.authenticate(auth)
+        except ConnectRefusedError as refusal:
+            self._refuse(event, refusal)
+            return
         finally:
             self._auth_waits.discard(event.conn)
         if verdict.credential is not None:

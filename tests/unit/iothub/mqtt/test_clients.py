@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from testkit.fake_core import (
 from unit.iothub.mqtt.mqtt_rig import DESIRED, METHODS, SAS, TWIN_ANSWERS, MqttRig, mqtt_hub, until, username
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from edgehub.common.ids import IdentityId
@@ -359,6 +360,44 @@ async def test_an_identity_that_cannot_be_checked_is_cut_off(
     rig.endpoint.clients.identity_changed("d1", None)
     assert await rig.take(1) == ["close 1 its identity cannot be checked"]
     assert "on purpose" in caplog.text
+
+
+@contextlib.contextmanager
+def database_away(rig: MqttRig) -> Iterator[None]:
+    """The registry does not answer."""
+
+    async def identity(*parts: object) -> None:
+        raise HubError(ErrorCode.ServiceUnavailable, "no answer, on purpose")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rig.hub.registry, "identity", identity)
+        yield
+
+
+async def test_nobody_is_cut_off_while_the_registry_does_not_answer(
+    rig: MqttRig, caplog: pytest.LogCaptureFixture
+) -> None:
+    with database_away(rig):
+        await put_device(rig, status="disabled")
+        await until(lambda: "cannot be checked now" in caplog.text)
+        assert await rig.take() == []
+        assert rig.is_connected("d1")
+    await rig.endpoint.clients.recheck()
+    assert await rig.take(1) == ["close 1 Device d1 is disabled."]
+
+
+async def test_sessions_of_deleted_devices_go_once_the_registry_answers(
+    rig: MqttRig, caplog: pytest.LogCaptureFixture
+) -> None:
+    await rig.connect(2, "d2", clean_session=False)
+    await rig.subscribe(2, METHODS)
+    await rig.closed(2)
+    with database_away(rig):
+        await rig.hub.registry.delete_device("d2", None)
+        await until(lambda: "cannot be checked now" in caplog.text)
+        assert rig.endpoint.head._sessions._known
+    await rig.endpoint.clients.recheck()
+    await until(lambda: not rig.endpoint.head._sessions._known)
 
 
 async def test_changes_that_wait_are_bounded(rig: MqttRig, monkeypatch: pytest.MonkeyPatch) -> None:
