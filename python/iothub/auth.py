@@ -102,6 +102,11 @@ class Authorizer:
         self._hosts = hosts
         self._clock = clock
 
+    @property
+    def epoch(self) -> int:
+        """How many changes of the registry there were."""
+        return self._registry.epoch
+
     async def principal(self, text: str, hint: str | None = None) -> Principal:
         """Verifies a token and says whom it speaks for.
 
