@@ -151,6 +151,9 @@ async def test_rows_72_and_76_a_device_manages_its_own_modules(api: Api) -> None
     assert names == ["$edgeAgent", "$edgeHub", "m"]
     keys = {"managedBy": "IotEdge", "authentication": {"type": "sas"}}
     await api.ok("PUT", "/devices/Gw/modules/%24edgeHub", keys, token=token, if_match="*")
+    unsaid = {"authentication": {"type": "sas"}}
+    kept = await api.ok("PUT", "/devices/Gw/modules/%24edgeHub", unsaid, token=token, if_match="*")
+    assert kept["managedBy"] == "IotEdge"
     taken = await api.call(
         "PUT", "/devices/Gw/modules/%24edgeHub", {"managedBy": "me"}, token=token, if_match="*"
     )

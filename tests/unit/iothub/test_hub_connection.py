@@ -603,7 +603,7 @@ async def test_row_36_bad_twin_requests(rig: Rig) -> None:
     await rig.device("d1")
     pair = await (await connected(rig)).twin_pair(TWIN)
     deep: Any = 1
-    for _ in range(11):
+    for _ in range(12):
         deep = {"n": deep}
     cases: list[tuple[str, bytes, dict[str, Any]]] = [
         ("PATCH", json.dumps(deep).encode(), {}),
