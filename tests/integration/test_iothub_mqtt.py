@@ -27,8 +27,8 @@ from testkit.iothub_devices import (
     events,
     opened,
     register,
+    serving,
     set_desired,
-    start,
     token,
     until,
     username,
@@ -61,10 +61,9 @@ pytestmark = [
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[HubServer]:
-    made = await start(tmp_path)
-    await register(made)
-    yield made
-    await made.stop()
+    async with serving(tmp_path) as made:
+        await register(made)
+        yield made
 
 
 @pytest.fixture
