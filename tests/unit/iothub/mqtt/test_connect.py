@@ -166,6 +166,8 @@ async def test_a_registry_that_does_not_answer_is_no_refusal(
 async def test_the_engine_is_told_the_rules(rig: MqttRig) -> None:
     options = rig.core.options
     assert options["keep_alive_max_ms"] == 1_767_000, "row 61"
+    assert options["closes_on_drop"] is True, "row 60"
+    assert options["message_bytes_max"] > options["packet_bytes_max"]
     assert options["will_property"] == "iothub-MessageType", "row 53"
     assert options["storage_dir"].endswith("mqtt/messages")
     assert rig.core.started
