@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
+    from testkit.postgresql import Server
+
 EVENTS = "/devices/{}/messages/events"
 TWIN = "/devices/d1/twin"
 METHODS = "/devices/d1/methods/deviceBound"
@@ -88,6 +90,24 @@ async def test_links_stay_while_the_registry_does_not_answer(
     await client.settle()
     assert [fault.condition for fault in client.faults()] == [amqp_errors.UNAUTHORIZED]
     assert not rig.services.connections.is_connected("d1", None)
+
+
+async def test_links_stay_while_postgresql_is_away(tmp_path: Path, postgresql: Server) -> None:
+    with postgresql.database() as url:
+        async with hub(tmp_path, place=url) as rig:
+            await rig.device("d1")
+            client = await connected(rig)
+            link = await client.sender(EVENTS.format("d1"))
+            client.server.on_deadline(100.0)
+            with postgresql.closed(url):
+                rig.registry._changed("d1", None)
+                await client.settle()
+                assert client.server.deadline(100.0) == 100.0 + RETRY_S
+                assert await client.send(link, b"x") == "accepted"
+            client.server.on_deadline(100.0 + RETRY_S)
+            await client.settle()
+            assert client.faults() == []
+            assert client.server.deadline(200.0) != 200.0 + RETRY_S
 
 
 async def test_a_further_change_is_looked_at_without_waiting(rig: Rig) -> None:
