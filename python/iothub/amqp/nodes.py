@@ -250,8 +250,8 @@ class TwinChannel:
         raise argument_invalid(f"operation {operation!r} on {resource!r} is not known.")
 
     async def _report(self, request: AmqpMessage) -> tuple[int, int | None, bytes]:
-        resource = request.annotations.get("resource", REPORTED_RESOURCE)
-        if resource != REPORTED_RESOURCE:
+        resource = request.annotations.get("resource")
+        if resource not in (None, REPORTED_RESOURCE):
             raise argument_invalid(f"only {REPORTED_RESOURCE} can be patched, not {resource!r}.")
         version = request.annotations.get("version")
         if version is not None and (not isinstance(version, int) or isinstance(version, bool)):

@@ -572,7 +572,7 @@ async def test_row_34_twin_patch_and_its_version(rig: Rig) -> None:
     pair = await (await connected(rig)).twin_pair(TWIN)
     (answer,) = await pair.ask("PATCH", b'{"x": {"y": 1}}', resource="/properties/reported")
     assert (answer.annotations["status"], answer.annotations["version"], answer.body) == (204, 2, b"")
-    (probe,) = await pair.ask("PATCH", b"{}", resource="/properties/reported", version=None)
+    (probe,) = await pair.ask("PATCH", b"{}", resource=None, version=None)
     assert (probe.annotations["status"], probe.annotations["version"]) == (204, 2)
     (stale,) = await pair.ask("PATCH", b'{"x": 1}', version=1)
     assert stale.annotations["status"] == 412
