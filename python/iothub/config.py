@@ -32,7 +32,8 @@ class HubLimits:
     :ivar telemetry_age_secs: older events are dropped.
     :ivar https_connections_max: HTTPS connections, WebSockets among them; further ones wait in the kernel.
     :ivar http_body_bytes_max: larger requests get 413.
-    :ivar http_requests_max: requests being served; a further one is answered 429.
+    :ivar http_requests_max: requests being served, but for those that wait for the answer of a device; a
+        further one is answered 429.
     :ivar tails_max: telemetry streams at the same time; a further one is answered 429.
     :ivar mqtt_connections_max: MQTT clients, WebSockets among them; a further one gets CONNACK 3.
     :ivar mqtt_store_bytes_max: MQTT messages that wait for the telemetry log; publishers then wait.

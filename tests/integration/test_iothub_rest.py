@@ -261,6 +261,21 @@ async def test_requests_at_the_same_time_are_limited(tmp_path: Path) -> None:
                 append(api, "d1", b"x")
 
 
+async def test_calls_that_wait_for_a_device_keep_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest_app, "SHUTDOWN_SECS", 0.01)
+    async with running(tmp_path, HubLimits(http_requests_max=1)) as api:
+        await api.ok("PUT", "/devices/d1", {})
+        body = {"methodName": "reset", "connectTimeoutInSeconds": 300}
+        waiting = asyncio.create_task(api.call("POST", "/twins/d1/methods", body))
+        async with asyncio.timeout(20):
+            while not api.server.amqp.methods._calls.count:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0.01)
+        assert (await api.call("GET", "/devices/d1")).status == 200
+        waiting.cancel()
+
+
 async def dial(api: Api) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     context = ssl.create_default_context(cafile=str(api.server.certificate.ca_file))
     return await asyncio.open_connection(

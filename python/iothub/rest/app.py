@@ -164,17 +164,29 @@ class RestServer:
     async def _serve_counted(self, request: web.Request) -> web.StreamResponse:
         if self._serving >= self._services.limits.http_requests_max:
             raise HubError(ErrorCode.ThrottlingException, "Too many requests at the same time.")
-        self._serving += 1
+        leave = self._enter()
         try:
-            return await self._serve(request)
+            return await self._serve(request, leave)
         finally:
-            self._serving -= 1
+            leave()
 
-    async def _serve(self, request: web.Request) -> web.StreamResponse:
+    def _enter(self) -> Callable[[], None]:
+        """Takes a place among the requests that are served; the returned function gives it back, once."""
+        self._serving += 1
+        inside = True
+
+        def leave() -> None:
+            nonlocal inside
+            self._serving -= inside
+            inside = False
+
+        return leave
+
+    async def _serve(self, request: web.Request, leave: Callable[[], None]) -> web.StreamResponse:
         handler, ids = self._router.find(request.method, request.rel_url.raw_path)
         if request.rel_url.raw_path.strip("/").lower() != "telemetry":
             check_api_version(request.query.get("api-version"))
-        return await handler(Call(request, ids))
+        return await handler(Call(request, ids, leave))
 
     def _error(self, error: HubError) -> web.Response:
         response = json_response(error.body(self._services.clock()))
