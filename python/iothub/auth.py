@@ -110,6 +110,11 @@ class Authorizer:
         self._hosts = hosts
         self._clock = clock
 
+    @property
+    def epoch(self) -> int:
+        """How many changes of the registry there were."""
+        return self._registry.epoch
+
     async def principal(self, text: str, hint: str | None = None) -> Principal:
         """Verifies a token and says whom it speaks for.
 
@@ -193,7 +198,10 @@ class Authorizer:
             raise unauthorized(f"The token is refused: {error}.") from None
 
     async def still_valid(self, principal: Principal) -> HubError | None:
-        """Checks a principal again after the registry changed; gives what is wrong, or None."""
+        """Checks a principal again after the registry changed; gives what is wrong, or None.
+
+        :raises HubError: 503001, the registry does not answer, which says nothing about the principal.
+        """
         if principal.policy is not None or principal.device_id is None:
             return None
         named = (principal.device_id, principal.module_id)
@@ -203,6 +211,8 @@ class Authorizer:
             elif principal.token is not None:
                 await self._identity_principal(principal.token, [named])
         except HubError as error:
+            if error.code is ErrorCode.ServiceUnavailable:
+                raise
             return error
         return None
 

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgehub.heads.tls_listener import ListenError
 from edgehub.protocol.sas import build_token
 from iothub.config import HubConfig, HubLimits
+from iothub.rest import app as rest_app
 from iothub.server import HubServer
 from iothub.telemetry.event import Origin
 from iothub.telemetry.log import Append
@@ -203,6 +205,9 @@ async def test_rows_72_and_76_a_device_manages_its_own_modules(api: Api) -> None
     assert names == ["$edgeAgent", "$edgeHub", "m"]
     keys = {"managedBy": "IotEdge", "authentication": {"type": "sas"}}
     await api.ok("PUT", "/devices/Gw/modules/%24edgeHub", keys, token=token, if_match="*")
+    unsaid = {"authentication": {"type": "sas"}}
+    kept = await api.ok("PUT", "/devices/Gw/modules/%24edgeHub", unsaid, token=token, if_match="*")
+    assert kept["managedBy"] == "IotEdge"
     taken = await api.call(
         "PUT", "/devices/Gw/modules/%24edgeHub", {"managedBy": "me"}, token=token, if_match="*"
     )
@@ -307,10 +312,62 @@ async def test_requests_at_the_same_time_are_limited(tmp_path: Path) -> None:
                 append(api, "d1", b"x")
 
 
+async def test_calls_that_wait_for_a_device_keep_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest_app, "SHUTDOWN_SECS", 0.01)
+    async with running(tmp_path, HubLimits(http_requests_max=1)) as api:
+        await api.ok("PUT", "/devices/d1", {})
+        body = {"methodName": "reset", "connectTimeoutInSeconds": 300}
+        waiting = asyncio.create_task(api.call("POST", "/twins/d1/methods", body))
+        async with asyncio.timeout(20):
+            while not api.server.amqp.methods._calls.count:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0.01)
+        assert (await api.call("GET", "/devices/d1")).status == 200
+        waiting.cancel()
+
+
+async def dial(api: Api) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    context = ssl.create_default_context(cafile=str(api.server.certificate.ca_file))
+    return await asyncio.open_connection(
+        "127.0.0.1", api.server.https_port, ssl=context, server_hostname=HOST
+    )
+
+
+async def test_connections_are_limited_and_wait_for_their_turn(tmp_path: Path) -> None:
+    async with running(tmp_path, HubLimits(https_connections_max=1)) as api:
+        _, writer = await dial(api)
+        waiting = asyncio.create_task(api.call("GET", "/devices"))
+        await asyncio.wait([waiting], timeout=0.1)
+        assert not waiting.done()
+        writer.close()
+        async with asyncio.timeout(20):
+            assert (await waiting).status == 200
+
+
+async def test_a_connection_that_asks_for_nothing_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest_app, "REQUEST_WAIT_S", 0.01)
+    async with running(tmp_path) as api, asyncio.timeout(20):
+        reader, writer = await dial(api)
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_what_is_no_http_is_answered_and_not_logged(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = await dial(api)
+    writer.write(b"\x16\x03\x01 what is this\r\n\r\n")
+    async with asyncio.timeout(20):
+        assert (await reader.readline()).split()[1] == b"400"
+    writer.close()
+    assert caplog.text == ""
+
+
 async def test_start_fails_clearly_and_leaves_nothing_open(tmp_path: Path) -> None:
     async with running(tmp_path / "one") as api:
         taken = HubServer(HubConfig(tmp_path / "two", HOST, "127.0.0.1", 0, api.server.https_port))
-        with pytest.raises(OSError, match="address already in use"):
+        with pytest.raises(ListenError, match="Address already in use"):
             await taken.start()
     missing = tmp_path / "missing.pem"
     broken = HubServer(HubConfig(tmp_path / "three", HOST, "127.0.0.1", 0, 0, missing, missing))

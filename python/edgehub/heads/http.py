@@ -120,7 +120,7 @@ class HttpHead:
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        _request_arrived(request)
+        request_arrived(request)
         try:
             if _is_upgrade(request):
                 return await self._upgrade(request)
@@ -144,7 +144,8 @@ def _is_upgrade(request: web.Request) -> bool:
     return request.headers.get("Upgrade", "").strip().lower() == "websocket"
 
 
-def _request_arrived(request: web.Request) -> None:
+def request_arrived(request: web.Request) -> None:
+    """To be called first with every request that came through a `TlsListener`: its connection may stay."""
     if request.transport is not None:
         connection = request.transport.get_protocol()
         if isinstance(connection, Connection):

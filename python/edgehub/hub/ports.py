@@ -148,6 +148,8 @@ class EngineFactory(Protocol):
         log_level: int = 30,
         sender_of_topic: bool = False,
         sent_renews_keep_alive: bool = False,
+        message_bytes_max: int = 262144,
+        closes_on_drop: bool = False,
     ) -> HubCore: ...
 
 

@@ -261,8 +261,8 @@ def _error_text(response: http.client.HTTPResponse) -> str:
 
 
 def segment(identity: str) -> str:
-    """An id inside a path."""
-    return quote(identity, safe="")
+    """An id inside a path; bytes that are no text go to the hub as they are, which refuses them."""
+    return quote(identity, safe="", errors="surrogateescape")
 
 
 def identity_path(base: str, device: str, module: str | None = None) -> str:

@@ -24,10 +24,12 @@ class Call:
     """One request after routing.
 
     :ivar ids: the variable parts of the path, in order.
+    :ivar leave: gives the request's place to another one, while this one waits for somebody else.
     """
 
     request: web.Request
     ids: tuple[str, ...]
+    leave: Callable[[], None] = lambda: None
 
     @property
     def if_match(self) -> str | None:
