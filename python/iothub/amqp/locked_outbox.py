@@ -125,8 +125,8 @@ class LockedOutbox:
         self._more = False
         taken = await self._source.take()
         if taken is None:
-            # Whoever woke us meanwhile has set it again.
-            return self._more
+            # Meanwhile somebody may have woken us, or the receiver decided.
+            return self._more or bool(self._outcomes)
         self._more = True
         self._hand_out(taken)
         return True
