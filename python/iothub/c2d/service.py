@@ -13,7 +13,7 @@ from sqlalchemy import select
 from iothub.c2d import feedback_store, store
 from iothub.c2d.feedback import Feedback
 from iothub.c2d.model import MS, Delivery, check_size, expiry_of
-from iothub.errors import argument_invalid, device_not_found
+from iothub.errors import HubError, argument_invalid, device_not_found
 from iothub.registry.schema import devices
 
 if TYPE_CHECKING:
@@ -181,7 +181,10 @@ class CloudToDevice:
 
     async def _release(self, device_id: str, tokens: list[UUID]) -> None:
         texts = [str(token) for token in tokens]
-        await self._transact(device_id, lambda _connection, queue, _now_ms: queue.release(texts))
+        try:
+            await self._transact(device_id, lambda _connection, queue, _now_ms: queue.release(texts))
+        except HubError as error:
+            log.warning("Messages of %s come again only when their locks end: %s", device_id, error)
         self._wake(device_id)
 
     # ---- time
@@ -217,6 +220,9 @@ class CloudToDevice:
         sleep_secs = SLEEP_SECS_MAX
         if due_ms is not None:
             sleep_secs = min(sleep_secs, max(0.0, due_ms / MS - self._clock()))
+        if sleep_secs <= 0:
+            # However much else goes on: what is due must not wait for a quiet moment.
+            return True
         try:
             async with asyncio.timeout(sleep_secs):
                 await self._due_changed.wait()

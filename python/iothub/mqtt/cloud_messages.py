@@ -14,7 +14,7 @@ from edgehub.common.publishing import publish_to_first
 from edgehub.protocol.cloud_messages import cloud_topic, read_cloud_message
 from edgehub.protocol.topics import base_topics
 from iothub.amqp.c2d_messages import encode_delivery
-from iothub.errors import HubError
+from iothub.errors import ErrorCode, HubError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -109,9 +109,12 @@ class CloudOutbox:
                     self._pause()
                 self._c2d.release(device_id, [token])
         except HubError as error:
-            log.info("The end of a message for %s came too late: %s", self._identity, error)
+            if error.code is ErrorCode.DeviceMessageLockLost:
+                log.info("The end of a message for %s came too late: %s", self._identity, error)
+            else:
+                # Its lock ends by itself, and it is handed out again.
+                log.warning("The end of a message for %s is not stored: %s", self._identity, error)
         except Exception:
-            # Its lock ends by itself, and it is handed out again.
             log.exception("The end of a message for %s is not stored", self._identity)
 
     async def _publish(self, delivery: Delivery) -> str:

@@ -8,10 +8,12 @@ from uuid import UUID
 
 from edgehub.protocol.amqp_events import Disposed, Outcome
 from iothub.amqp.locked_outbox import LockedOutbox, Taken
+from iothub.errors import ErrorCode, HubError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from edgehub.protocol.amqp_errors import AmqpFault
     from edgehub.protocol.amqp_events import OutcomeKind
 
 
@@ -35,6 +37,10 @@ class FakeLink:
     def __init__(self, credit: int) -> None:
         self.credit = credit
         self.sent: list[FakeDelivery] = []
+        self.closed_with: list[AmqpFault | None] = []
+
+    def close(self, fault: AmqpFault | None = None) -> None:
+        self.closed_with.append(fault)
 
     def send(self, _payload: bytes, *, tag: bytes) -> FakeDelivery:
         assert len(tag) == 16
@@ -49,6 +55,7 @@ class SlowSource:
     def __init__(self) -> None:
         self.waiting = [Taken(UUID(int=1), b"m")]
         self.looking: asyncio.Future[None] | None = None
+        self.failure: HubError | None = None
         self.settled: list[tuple[UUID, OutcomeKind]] = []
         self.released: list[UUID] = []
 
@@ -63,6 +70,8 @@ class SlowSource:
         return None
 
     async def settle(self, token: UUID, outcome: OutcomeKind) -> None:
+        if self.failure is not None:
+            raise self.failure
         self.settled.append((token, outcome))
 
     def release(self, tokens: list[UUID]) -> None:
@@ -108,3 +117,26 @@ async def test_so_it_is_when_the_link_closes_meanwhile() -> None:
     await pass_turns()
     assert source.settled == [(UUID(int=1), "accepted")]
     assert source.released == []
+
+
+async def test_an_outcome_that_cannot_be_stored_is_not_settled() -> None:
+    outbox, link, source = await looking()
+    source.failure = HubError(ErrorCode.ServiceUnavailable, "The registry database does not answer.")
+    outbox.on_disposed(accepted(link))
+    assert source.looking is not None
+    source.looking.set_result(None)
+    await pass_turns()
+    assert not link.sent[0].settled
+    assert link.closed_with == [source.failure.fault()]
+    assert source.released == [UUID(int=1)], "it comes again"
+
+
+async def test_an_outcome_that_came_too_late_is_settled() -> None:
+    outbox, link, source = await looking()
+    source.failure = HubError(ErrorCode.DeviceMessageLockLost, "The lock on the message is over.")
+    outbox.on_disposed(accepted(link))
+    assert source.looking is not None
+    source.looking.set_result(None)
+    await pass_turns()
+    assert link.sent[0].settled
+    assert link.closed_with == []

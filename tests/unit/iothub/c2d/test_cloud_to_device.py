@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -129,6 +130,51 @@ async def test_what_time_ends(rig: Rig) -> None:
     await c2d.sweep()
     assert await c2d.next_due_ms() == int(NOW * 1000) + 3_600_000
     assert await bodies(c2d) == ["long"]
+
+
+async def test_what_time_ends_does_not_wait_for_a_quiet_moment(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c2d, woken = rig.services.c2d, asyncio.Event()
+    await c2d.send("d1", message())
+    assert await c2d.take("d1")
+    detach = c2d.attach("d1", woken.set)
+    rig.clock.now += 60
+    look = c2d.next_due_ms
+
+    async def busy() -> int | None:
+        due_ms = await look()
+        await c2d.purge("other")
+        return due_ms
+
+    await rig.device("other")
+    monkeypatch.setattr(c2d, "next_due_ms", busy)
+    job = asyncio.create_task(c2d.run())
+    async with asyncio.timeout(30):
+        await woken.wait()
+    job.cancel()
+    await asyncio.gather(job, return_exceptions=True)
+    detach()
+
+
+async def test_a_database_that_is_away_keeps_locks_for_their_time(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def away(_work: Any) -> None:
+        raise HubError(ErrorCode.ServiceUnavailable, "The registry database does not answer.")
+
+    c2d = rig.services.c2d
+    await c2d.send("d1", message())
+    delivery = await c2d.take("d1")
+    assert delivery is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.database, "run", away)
+        c2d.release("d1", [delivery.lock_token])
+        await c2d.stop()
+        await c2d.feedback.release(delivery.lock_token)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+    rig.clock.now += 60
+    assert await bodies(c2d) == ["m"]
 
 
 async def records(c2d: CloudToDevice) -> list[tuple[str, str]]:
