@@ -12,8 +12,8 @@ from sqlalchemy import select
 
 from iothub.c2d import feedback_store, store
 from iothub.c2d.feedback import Feedback
-from iothub.c2d.model import MS, Delivery, check_size, expiry_of
-from iothub.errors import HubError, argument_invalid, device_not_found
+from iothub.c2d.model import MS, Delivery, check_message, expiry_of
+from iothub.errors import HubError, device_not_found
 from iothub.registry.schema import devices
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Work = Callable[["Connection", "DeviceQueue", int], T]
 
-MESSAGE_ID_CHARS_MAX: Final = 128
 SWEEP_DEVICES_MAX: Final = 100
 """Devices that one sweep looks after; the next follows at once."""
 SLEEP_SECS_MAX: Final = 60.0
@@ -85,9 +84,7 @@ class CloudToDevice:
 
         :raises HubError: 404001, 400004, 403004, 403009, 413001.
         """
-        check_size(message, self._limits)
-        if len(message.message_id or "") > MESSAGE_ID_CHARS_MAX:
-            raise argument_invalid(f"The message id has more than {MESSAGE_ID_CHARS_MAX} characters.")
+        check_message(message, self._limits)
 
         def work(connection: Connection, queue: DeviceQueue, now_ms: int) -> None:
             _require_device(connection, device_id)

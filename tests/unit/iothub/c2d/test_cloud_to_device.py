@@ -49,7 +49,7 @@ async def bodies(c2d: CloudToDevice, device_id: str = "d1") -> list[str]:
 async def test_a_message_comes_out_as_it_went_in(rig: Rig) -> None:
     sent = C2dMessage(
         b"\x00\xff", "id", "corr", "user", "application/json", "utf-8", int(NOW * 1000) + 5000,
-        Ack.FULL, {"a": "1", "b b": "\N{SNOWMAN}"},
+        Ack.FULL, {"a": "1", "b b": "\N{SNOWMAN}", "bare": None},
     )  # fmt: skip
     await rig.services.c2d.send("d1", sent)
     delivery = await rig.services.c2d.take("d1")
@@ -68,6 +68,15 @@ async def test_messages_that_cannot_be_taken(rig: Rig) -> None:
     assert await code_of(send("nobody", message())) is ErrorCode.DeviceNotFound
     assert await code_of(send("d1", C2dMessage(b"x" * 65_537))) is ErrorCode.MessageTooLarge
     assert await code_of(send("d1", message("x" * 129))) is ErrorCode.ArgumentInvalid
+    for text in (
+        C2dMessage(content_type="text/pl\u00e4in"),
+        C2dMessage(content_encoding="\u00fctf-8"),
+        C2dMessage(properties={"": "no name"}),
+        C2dMessage(user_id="\udcff"),
+        C2dMessage(properties={"a": "\udcff"}),
+        C2dMessage(properties={"\udcff": None}),
+    ):
+        assert await code_of(send("d1", text)) is ErrorCode.ArgumentInvalid
     late = message(expires_ms=int(NOW * 1000))
     assert await code_of(send("d1", late)) is ErrorCode.InvalidMessageExpiryTime
     assert await code_of(rig.services.c2d.purge("nobody")) is ErrorCode.DeviceNotFound
