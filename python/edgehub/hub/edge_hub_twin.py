@@ -126,7 +126,7 @@ class EdgeHubTwin:
             if patch is None:
                 return
             try:
-                await self._twin.patch_reported(patch)
+                refused = await self._twin.patch_reported(patch)
             except EdgehubError as error:
                 self._reported.put_back(patch)
                 log.warning("Could not update the reported properties of edge hub: %s", error)
@@ -134,6 +134,9 @@ class EdgeHubTwin:
             except BaseException:
                 self._reported.put_back(patch)
                 raise
+            if refused is not None:
+                log.warning("The parent hub does not take reported properties of edge hub: %s", refused)
+                self._reported.refused(patch)
 
     async def _apply_waiting(self) -> None:
         if self._full_wanted and self._online:

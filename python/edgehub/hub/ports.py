@@ -197,10 +197,10 @@ class HubTwin(Protocol):
         """
         ...
 
-    async def patch_reported(self, patch: Mapping[str, Any]) -> None:
-        """Merges a patch into the reported properties.
+    async def patch_reported(self, patch: Mapping[str, Any]) -> str | None:
+        """Merges a patch into the reported properties; why it will never be taken, None when it was.
 
-        :raises EdgehubError: no answer, or refused.
+        :raises EdgehubError: no answer, or none for good.
         """
         ...
 

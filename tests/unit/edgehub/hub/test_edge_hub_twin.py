@@ -36,6 +36,7 @@ class FakeTwin:
         self.reads = 0
         self.reported: list[Mapping[str, Any]] = []
         self.failure: Exception | None = None
+        self.clients_max = 1000
         self.before_answer: Callable[[], None] | None = None
 
     async def get_desired(self) -> Mapping[str, Any]:
@@ -48,11 +49,14 @@ class FakeTwin:
             raise self.failure
         return answer
 
-    async def patch_reported(self, patch: Mapping[str, Any]) -> None:
+    async def patch_reported(self, patch: Mapping[str, Any]) -> str | None:
         await asyncio.sleep(0)
         if self.failure is not None:
             raise self.failure
+        if len(patch["clients"] or {}) > self.clients_max:
+            return "too large"
         self.reported.append(patch)
+        return None
 
 
 class Bench:
@@ -265,3 +269,15 @@ async def test_a_report_that_is_cut_off_is_not_lost(bench: Bench) -> None:
         await flush
     await bench.settle()
     assert any("leaf" in (patch["clients"] or {}) for patch in bench.remote.reported)
+
+
+async def test_more_clients_than_the_twin_can_hold_do_not_hide_the_status(bench: Bench) -> None:
+    bench.remote.clients_max = 2
+    for number in range(3):
+        bench.twin.connected(IdentityId(f"d{number}"))
+    bench.twin.link_up()
+    await bench.settle()
+    assert bench.statuses() == [(1, 200)]
+    bench.twin.connected(IdentityId("d9"))
+    await bench.settle()
+    assert list(bench.remote.reported[-1]["clients"]) == ["d9"]
