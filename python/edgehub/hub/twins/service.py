@@ -316,6 +316,9 @@ class ClientTwins:
             document = await parent.read_twin(str(identity))
             if not self._readings[identity].overtaken:
                 break
+        else:
+            # An older copy would undo what the client was told meanwhile.
+            raise EdgehubError("it changes faster than it can be read")
         before = self._store.get(identity)
         after = before.read(document.desired, document.reported)
         self._keep(identity, after)
