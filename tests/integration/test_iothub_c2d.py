@@ -202,7 +202,7 @@ def test_the_command_line(serving: Serving, tmp_path: Path) -> None:
     body = tmp_path / "body.json"
     body.write_text('{"on": true}')
     for arguments in (
-        ("lamp", "wake up", "-p", "level=high", "--ack", "full", "--message-id", "m-1"),
+        ("lamp", "wake up", "-p", "level=high", "--ack", "full", "--message-id", "m-\N{SNOWMAN}"),
         ("lamp", "--file", str(body), "--content-type", "application/json", "--expires-in", "600"),
     ):
         done = run("c2d", "send", *arguments, data_dir=folder)
@@ -223,6 +223,7 @@ def test_the_command_line(serving: Serving, tmp_path: Path) -> None:
         (("send", "lamp", "--file", "/no/such/file"), "cannot read /no/such/file: No such file"),
         (("send", "lamp", "x", "-p", "level"), "--property must be NAME=VALUE, not 'level'"),
         (("send", "lamp", "x", "-p", "level=\N{SNOWMAN}"), "--property level: only printable ASCII"),
+        (("send", "lamp", "x", "--message-id", "two\nlines"), "the request cannot be sent"),
         (("send", "nobody", "x"), "404 DeviceNotFound"),
         (("send", "nobody", "x", "--ack", "some"), "must be one of none, positive, negative, full"),
         (("purge", "nobody"), "404 DeviceNotFound"),
