@@ -117,6 +117,9 @@ class Listener:
     def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
         self.patches.append((identity, patch))
 
+    def desired_missed(self, identity: str) -> None:
+        raise AssertionError("nothing is missed")
+
     def client_unauthorized(self, identity: str) -> None:
         self.downs.append(f"{identity} is refused")
 

@@ -83,6 +83,10 @@ class EdgeHubTwin:
             self._full_wanted = True
         self._desired_wake.set()
 
+    def desired_missed(self) -> None:
+        """Patches may have gone astray."""
+        self._want_full()
+
     # Events of the heads (`ClientObserver`).
 
     def connected(self, identity: IdentityId) -> None:

@@ -332,6 +332,11 @@ class AmqpUpstream:
         if self._listener is not None:
             self._listener.desired_patch(identity, patch)
 
+    def desired_missed(self, identity: str) -> None:
+        """Desired properties of an identity that is followed may have changed unseen."""
+        if self._listener is not None:
+            self._listener.desired_missed(identity)
+
     # ---- bytes and time
 
     def on_bytes(self, stream: _Stream, data: bytes) -> None:

@@ -91,6 +91,10 @@ class ConnectionOwner(Protocol):
         """Desired properties of an identity that is followed changed."""
         ...
 
+    def desired_missed(self, identity: str) -> None:
+        """Desired properties of an identity that is followed may have changed unseen."""
+        ...
+
     def method_request(self, channel: MethodChannel, request: MethodRequest) -> None:
         """The parent calls a method of a client that is followed, or of ours."""
         ...
@@ -324,6 +328,10 @@ class UpstreamConnection:
     def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
         """From the twins."""
         self._owner.desired_patch(identity, patch)
+
+    def desired_missed(self, identity: str) -> None:
+        """From the twins."""
+        self._owner.desired_missed(identity)
 
     # ---- methods
 

@@ -219,6 +219,11 @@ class ClientTwins:
             self._plan.compare(identity)
             self._wake.set()
 
+    def desired_missed(self, identity: IdentityId) -> None:
+        """The parent hub did not follow a client for a while, and does again."""
+        self._plan.compare(identity)
+        self._wake.set()
+
     # The loop; cancelled at shutdown
 
     async def run(self) -> None:

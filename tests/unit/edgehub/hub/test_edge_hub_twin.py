@@ -181,6 +181,15 @@ async def test_a_patch_before_any_document_reads_all(bench: Bench) -> None:
     assert bench.applied() == ["a"]
 
 
+async def test_after_patches_that_went_astray_all_is_read(bench: Bench) -> None:
+    bench.twin.link_up()
+    await bench.settle()
+    bench.remote.desired = document(2, down=ROUTE)
+    bench.twin.desired_missed()
+    await bench.settle()
+    assert bench.applied() == ["up", "down"]
+
+
 async def test_too_many_waiting_patches_become_one_read(bench: Bench) -> None:
     bench.twin.link_up()
     await bench.settle()

@@ -248,6 +248,17 @@ async def test_a_gap_in_the_versions_is_closed_by_reading(rig: TwinsRig) -> None
     assert rig.take_told() == [(D, 3, {"a": 1, "b": 1, "$version": 3})]
 
 
+async def test_after_patches_that_went_astray_the_difference_is_told(rig: TwinsRig) -> None:
+    await rig.link_up()
+    rig.subscribe(D)
+    await rig.get(D)
+    await rig.change_desired(D, {"a": 1}, arrives=False)
+    assert rig.take_told() == []
+    rig.twins.desired_missed(IdentityId(D))
+    await rig.settle()
+    assert rig.take_told() == [(D, 2, {"a": 1, "$version": 2})]
+
+
 async def test_without_a_stored_twin_a_patch_is_passed_on_as_it_is(rig: TwinsRig) -> None:
     rig.subscribe(D)
     rig.twins.desired_patch(IdentityId(D), {"a": 1, "$version": 9})
