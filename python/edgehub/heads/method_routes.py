@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from edgehub.common.ids import IdentityId
+from edgehub.common.ids import EDGE_HUB_MODULE_ID, IdentityId
 from edgehub.common.method_calls import MethodCall, MethodError
 from edgehub.heads.rest import TOKEN_MISSING, RefusalError, json_answer, read_body, token_of
 from edgehub.hub.methods.service import STATUS
@@ -40,6 +40,7 @@ class MethodRoutes:
         self._methods = methods
         self._authenticator = authenticator
         self._edge_device_id = edge_device_id
+        self._own = IdentityId(edge_device_id, EDGE_HUB_MODULE_ID)
 
     def routes(self) -> list[web.RouteDef]:
         """For `HttpHead.add_routes`."""
@@ -92,6 +93,9 @@ class MethodRoutes:
             answer = await self._methods.call(str(caller), target, call)
         except MethodError as error:
             return _error(STATUS[error.failure], str(error))
+        if answer.status >= 400 and target == self._own:
+            # Our own refusals are those of the call, as with an absent target.
+            return json_answer(answer.status, answer.payload)
         return json_answer(200, encode_method_result(answer.status, answer.payload))
 
 
