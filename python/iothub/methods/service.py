@@ -70,8 +70,8 @@ class Methods:
     async def invoke(self, key: Key, request: MethodRequest) -> MethodAnswer:
         """Calls a method and waits.
 
-        :raises HubError: 404001, 404010, 403012, 403800, 404103, 404104, 504101; 400004 for a response that is
-            too large.
+        :raises HubError: 404001, 404010, 403012, 403800, 404103, 404104, 504101; 400004 for a response that
+            is too large.
         """
         await self._authorizer.require_identity(*key)
         call = MethodCall(
