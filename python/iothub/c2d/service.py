@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -33,7 +34,7 @@ Work = Callable[["Connection", "DeviceQueue", int], T]
 SWEEP_DEVICES_MAX: Final = 100
 """Devices that one sweep looks after; the next follows at once."""
 SLEEP_SECS_MAX: Final = 60.0
-"""The wall clock may be set: what it ends is looked for at least this often."""
+"""The wall clock may be set, and feedback grow: a sweep comes at least this often."""
 RETRY_SECS: Final = 5.0
 """Wait after the database failed."""
 
@@ -51,6 +52,7 @@ class CloudToDevice:
         self._consumers: dict[str, Callable[[], None]] = {}
         self._due_changed = asyncio.Event()
         self._releases: set[asyncio.Task[None]] = set()
+        self._swept_at = time.monotonic()
         self.feedback = Feedback(database, limits, clock, self._due_changed.set)
 
     def _now_ms(self) -> int:
@@ -214,11 +216,11 @@ class CloudToDevice:
         """False if the time to wait for may be another meanwhile."""
         self._due_changed.clear()
         due_ms = await self.next_due_ms()
-        sleep_secs = SLEEP_SECS_MAX
+        sleep_secs = self._swept_at + SLEEP_SECS_MAX - time.monotonic()
         if due_ms is not None:
             sleep_secs = min(sleep_secs, max(0.0, due_ms / MS - self._clock()))
         if sleep_secs <= 0:
-            # However much else goes on: what is due must not wait for a quiet moment.
+            # However much else goes on: neither what is due nor what is too much waits for a quiet moment.
             return True
         try:
             async with asyncio.timeout(sleep_secs):
@@ -244,6 +246,7 @@ class CloudToDevice:
             with self._database.engine.connect() as connection:
                 return store.due_devices(connection, self._now_ms(), SWEEP_DEVICES_MAX)
 
+        self._swept_at = time.monotonic()
         for device_id in await self._database.run(work):
             await self._transact(device_id, lambda _connection, _queue, _now_ms: None)
             self._wake(device_id)

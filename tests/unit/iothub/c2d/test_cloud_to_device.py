@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from iothub.c2d import service
 from iothub.c2d.model import Ack, C2dLimits, C2dMessage
 from iothub.c2d.service import CloudToDevice
 from iothub.config import HubLimits
@@ -164,6 +165,31 @@ async def test_what_time_ends_does_not_wait_for_a_quiet_moment(
     job.cancel()
     await asyncio.gather(job, return_exceptions=True)
     detach()
+
+
+async def test_feedback_has_its_limit_under_steady_traffic(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    c2d = rig.services.c2d
+    monkeypatch.setattr(service, "SLEEP_SECS_MAX", 0.01)
+    await end(rig, "a", "b", "c", "d", "e", "f", "g")
+    look, sweep, swept = c2d.next_due_ms, c2d.feedback.sweep, asyncio.Event()
+
+    async def busy() -> int | None:
+        due_ms = await look()
+        await c2d.purge("d1")
+        return due_ms
+
+    async def tells() -> None:
+        await sweep()
+        swept.set()
+
+    monkeypatch.setattr(c2d, "next_due_ms", busy)
+    monkeypatch.setattr(c2d.feedback, "sweep", tells)
+    job = asyncio.create_task(c2d.run())
+    async with asyncio.timeout(30):
+        await swept.wait()
+    job.cancel()
+    await asyncio.gather(job, return_exceptions=True)
+    assert c2d.feedback.dropped == 2
 
 
 async def test_a_database_that_is_away_keeps_locks_for_their_time(
