@@ -204,6 +204,9 @@ class CloudToDevice:
             try:
                 if await self._wait_until_due():
                     await self.sweep()
+            except HubError as error:
+                log.warning("cloud-to-device messages cannot be looked after: %s", error)
+                await asyncio.sleep(RETRY_SECS)
             except Exception:
                 log.exception("cloud-to-device messages cannot be looked after")
                 await asyncio.sleep(RETRY_SECS)

@@ -80,6 +80,9 @@ class CloudOutbox:
                 if delivery is not None:
                     self._more = True
                     self._begin(delivery)
+        except HubError as error:
+            log.warning("Messages of %s cannot be handed out: %s", self._identity, error)
+            self._pause()
         except Exception:
             log.exception("Messages of %s cannot be handed out", self._identity)
             self._pause()

@@ -201,6 +201,25 @@ async def test_too_many_waiting_patches_become_one_read(bench: Bench) -> None:
     assert bench.applied()[-1] == "z"
 
 
+async def test_however_many_reads_fail_one_retry_waits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, retries = asyncio.get_running_loop(), list[asyncio.TimerHandle]()
+    call_later = loop.call_later
+
+    def recorded(delay_s: float, *parts: Any) -> asyncio.TimerHandle:
+        handle = call_later(delay_s, *parts)
+        if delay_s == module.RETRY_S:
+            retries.append(handle)
+        return handle
+
+    monkeypatch.setattr(loop, "call_later", recorded)
+    bench.remote.failure = EdgehubError("timeout")
+    for _ in range(3):
+        bench.twin.link_up()
+        await bench.settle()
+    assert bench.remote.reads == 3
+    assert [handle.cancelled() for handle in retries] == [True, True, False]
+
+
 async def test_a_failed_read_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_S", 0)
     bench.remote.failure = EdgehubError("timeout")
