@@ -290,6 +290,8 @@ class UpstreamConnection:
         self.was_up = True
         # Our own twin is followed always: that is how the hub gets its configuration.
         self.twins.follow(self._settings.identity, self._now, wanted=True)
+        # Messages first: the links of a thousand clients take their time to be attached.
+        self.pump(self._now)
         self._owner.connection_up()
         self.pump(self._now)
 
