@@ -24,7 +24,8 @@ class HubLimits:
     :ivar link_message_bytes_max: one transfer, that is one message or batch; larger detaches the link.
     :ivar open_timeout_secs: a connection that has not opened by then is closed.
     :ivar tokens_max: CBS tokens on one connection; a further put-token is answered 403.
-    :ivar control_queue_max: attaches, token and twin requests waiting on one connection; more closes it.
+    :ivar control_queue_max: attaches, token and twin requests waiting on one connection; from a quarter
+        of it on the connection is not read, and more than that closes it.
     :ivar twin_queue_max: twin messages waiting for a device's credit; more detaches its twin link.
     :ivar method_queue_max: method calls waiting for a client's credit; more detaches its link.
     :ivar c2d: of cloud-to-device messages.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from edgehub.common.ids import IdentityId
+from edgehub.common.ids import EDGE_HUB_MODULE_ID, IdentityId
 from edgehub.common.method_calls import MethodCall, MethodError
 from edgehub.heads.line_budget import LineBudget
 from edgehub.heads.rest import RefusalError, credential_of, json_answer, read_body
@@ -56,6 +56,7 @@ class MethodRoutes:
         self._methods = methods
         self._authenticator = authenticator
         self._edge_device_id = edge_device_id
+        self._own = IdentityId(edge_device_id, EDGE_HUB_MODULE_ID)
 
     def routes(self) -> list[web.RouteDef]:
         """For `HttpHead.add_routes`."""
@@ -120,6 +121,9 @@ class MethodRoutes:
             answer = await self._methods.call(str(caller), target, call)
         except MethodError as error:
             return _error(STATUS[error.failure], str(error))
+        if answer.status >= 400 and target == self._own:
+            # Our own refusals are those of the call, as with an absent target.
+            return json_answer(answer.status, answer.payload)
         return json_answer(200, encode_method_result(answer.status, answer.payload))
 
 

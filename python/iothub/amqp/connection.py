@@ -57,6 +57,8 @@ CLIENT_IDLE_MIN_MS: Final = 5000
 HEARTBEAT_DEFAULT_MS: Final = 120_000
 _WITH_CERTIFICATE: Final = (*SASL_MECHANISMS, CERTIFICATE_MECHANISM)
 _EXPIRED: Final = "The token or certificate has expired."
+BUSY_SHARE: Final = 0.25
+"""Of the control queue; from there on a connection is not read, until it is shorter again."""
 
 
 class HubConnection:
@@ -106,6 +108,12 @@ class HubConnection:
         """Takes received bytes."""
         self.engine.feed(data)
         self._dispatch()
+
+    @property
+    def busy(self) -> bool:
+        """Whether so many operations wait that no more should be read: a gateway that comes back attaches
+        the links of all its clients at once. What was read already may still fill the queue, not more."""
+        return len(self._control) >= self._services.limits.control_queue_max * BUSY_SHARE
 
     def feed_eof(self) -> None:
         """The peer closed its side."""

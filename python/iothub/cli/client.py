@@ -165,16 +165,21 @@ class HubClient:
         login = self._login
         token = build_token(login.hostname, int(time.time()) + TOKEN_SECS, key=login.key, policy=login.policy)
         headers = {"Authorization": token, "Host": login.hostname, "User-Agent": "iothub-cli", **more}
+        encoded = {name: value.encode() for name, value in headers.items()}
         connection = _Connection(login, self._context, timeout)
         separator = "&" if "?" in path else "?"
         try:
-            connection.request(method, f"{path}{separator}api-version={API_VERSION}", data, headers)
+            connection.request(method, f"{path}{separator}api-version={API_VERSION}", data, encoded)
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise ClientError(
                 f"cannot reach {login.hostname} at {login.address}:{login.port}: {error}"
             ) from None
+        except ValueError as error:
+            # A header is one line; whoever gave more reads why it was not sent.
+            connection.close()
+            raise ClientError(f"the request cannot be sent: {error}") from None
         if response.status >= 400:
             message = _error_text(response)
             connection.close()

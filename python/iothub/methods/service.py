@@ -70,8 +70,8 @@ class Methods:
     async def invoke(self, key: Key, request: MethodRequest) -> MethodAnswer:
         """Calls a method and waits.
 
-        :raises HubError: 404001, 404010, 403012, 403800, 404103, 404104, 504101; 400000, the answer is larger
-            than is allowed.
+        :raises HubError: 404001, 404010, 403012, 403800, 404103, 404104, 504101; 400004 for a response that
+            is too large.
         """
         try:
             await self._authorizer.require_identity(*key)
@@ -88,9 +88,10 @@ class Methods:
             answer = await self._calls.call(key, call)
         except MethodError as error:
             raise HubError(*_FAILURES[error.failure], structured=True) from None
-        if len(answer.payload) > PAYLOAD_BYTES_MAX:
-            text = f"The device answered {len(answer.payload)} bytes; {PAYLOAD_BYTES_MAX} are allowed."
-            raise HubError(ErrorCode.GenericBadRequest, text, structured=True)
+        size = len(answer.payload)
+        if size > PAYLOAD_BYTES_MAX:
+            text = f"The response has {size} bytes; {PAYLOAD_BYTES_MAX} are allowed."
+            raise HubError(ErrorCode.ArgumentInvalid, text, structured=True)
         return answer
 
     def _send(self, key: Key, request_id: str, call: MethodCall) -> asyncio.Future[str] | None:

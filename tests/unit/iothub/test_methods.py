@@ -167,15 +167,16 @@ async def test_row_113_the_payload_has_a_limit() -> None:
 
 
 @pytest.mark.parametrize(("size", "fits"), [(131_072, True), (131_073, False)])
-async def test_row_113_so_has_the_payload_of_an_answer(rig: Rig, size: int, fits: bool) -> None:
+async def test_row_113_so_has_the_response(rig: Rig, size: int, fits: bool) -> None:
     pair = await (await connected(rig)).method_pair(METHODS.format("d1"))
     task = invoke(rig)
     (call,) = await pair.calls()
-    await pair.answer(call.correlation_id, b"1" * size, IoThub_status=Int(200))
+    body = b'"%b"' % (b"x" * (size - 2))
+    await pair.answer(call.correlation_id, body, IoThub_status=Int(200))
     if fits:
-        assert len((await task).payload) == size
+        assert await task == MethodAnswer(200, body)
     else:
-        assert await error_of(task) is ErrorCode.GenericBadRequest
+        assert await error_of(task) is ErrorCode.ArgumentInvalid
 
 
 async def test_unknown_and_disabled_devices(rig: Rig) -> None:

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from iothub import jsonio
 from iothub.cli.client import (
     ClientError,
+    HubClient,
+    Login,
     device_connection_string,
     identity_path,
     parse_connection_string,
@@ -146,6 +148,13 @@ def test_no_login_at_all(tmp_path: Path) -> None:
         resolve_login(None, None, None, None)
     with pytest.raises(ClientError, match="not the data folder"):
         resolve_login(None, tmp_path, None, None)
+
+
+@pytest.mark.parametrize("headers", [{"iothub-messageid": "two\nlines"}, {"iothub-app-a:b": "1"}])
+def test_headers_that_cannot_be_sent(headers: dict[str, str]) -> None:
+    client = HubClient(Login("hub", "127.0.0.1", 1, "service", "a2V5", None))
+    with pytest.raises(ClientError, match="cannot be sent"):
+        client.post_bytes("/devices/d/messages/deviceBound", b"", headers)
 
 
 def test_connection_string_of_an_identity() -> None:

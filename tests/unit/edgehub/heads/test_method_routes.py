@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgehub.common.ids import IdentityId
 from edgehub.heads.http import BODY_BYTES_MAX, HttpHead
 from edgehub.heads.method_routes import MethodRoutes
 from testkit.fake_core import PublishEvent, SubscribeEvent
@@ -106,6 +107,20 @@ async def test_m_044_and_dev_25_odd_answers(door: Door, status: str, payload: by
     _, request_id = await door.request_of(1)
     door.answer(1, request_id, status, payload)
     assert await calling == (200, want)
+
+
+async def test_i_024_edge_hub_itself_can_be_called(door: Door) -> None:
+    async def serve(name: str, payload: bytes) -> tuple[int, bytes]:
+        if name != "reset":
+            return 404, b'{"message":"no such method"}'
+        return 200, payload
+
+    path = "/twins/edge1/modules/$edgeHub/methods"
+    assert (await door.call(path))[0] == 404, "a hub without parent has no methods"
+    door.bench.methods.serve_own(IdentityId("edge1", "$edgeHub"), serve)
+    assert await door.call(path) == (200, {"status": 200, "payload": {"x": 1}})
+    assert await door.call(path.replace("$", "%24")) == (200, {"status": 200, "payload": {"x": 1}})
+    assert await door.call(path, {"methodName": "other"}) == (404, {"message": "no such method"})
 
 
 @pytest.mark.parametrize("value", [None, "", "edge1", "edge1/", "a/b/c"])

@@ -27,6 +27,8 @@ def test_h_008_defaults() -> None:
     found = parse_method_request(b'{"methodName":"reset","unknown":1}')
     assert (found.methodName, bytes(found.payload)) == ("reset", b"null")
     assert (found.responseTimeoutInSeconds, found.connectTimeoutInSeconds) == (30, 0)
+    nothing = body(payload=..., responseTimeoutInSeconds=None, connectTimeoutInSeconds=None)
+    assert parse_method_request(nothing) == found, "null says as little"
 
 
 def test_the_payload_is_passed_on_as_it_was_written() -> None:
