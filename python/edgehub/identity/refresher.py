@@ -118,21 +118,26 @@ class ScopeRefresher:
         return self._api is not None and self._policy.loaded
 
     async def refresh_one(self, identity_id: IdentityId) -> None:
-        if self._api is None or not self._policy.take_one(identity_id, self._clock.monotonic_s()):
-            return
+        if self._api is not None and self._policy.take_one(identity_id, self._clock.monotonic_s()):
+            await self._refresh_quietly(self._api, identity_id)
+
+    async def _refresh_quietly(self, api: ScopeApi, identity_id: IdentityId) -> None:
         try:
-            found = await self._api.get_identity(identity_id, self._cache.edges_above(identity_id))
+            found = await api.get_identity(identity_id, self._cache.edges_above(identity_id))
         except ScopeApiError as error:
             log.warning("Could not refresh the identity %s: %s", identity_id, error)
             return
-        await self._take_one(self._api, identity_id, found)
+        await self._take_one(api, identity_id, found)
 
-    def refresh_soon(self, identity_id: IdentityId) -> None:
-        """Asks for one identity in the background, unless that was done a short while ago."""
+    def refresh_refused(self, identity_id: IdentityId) -> None:
+        """Asks in the background for an identity that the parent hub refuses, unless a refusal of it was
+        looked into a short while ago."""
+        if self._api is None or not self._policy.take_refused(identity_id, self._clock.monotonic_s()):
+            return
         if len(self._asking) >= ASKING_MAX:
             self.request_refresh()
             return
-        task = asyncio.create_task(self.refresh_one(identity_id))
+        task = asyncio.create_task(self._refresh_quietly(self._api, identity_id))
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
 

@@ -172,7 +172,8 @@ class RefreshPolicy:
         self._gap_s = gap_s
         self._loaded = False
         self._last_full_s: float | None = None
-        self._last_one_s: OrderedDict[IdentityId, float] = OrderedDict()
+        self._contacts = _Gaps(gap_s)
+        self._refusals = _Gaps(gap_s)
 
     @property
     def loaded(self) -> bool:
@@ -197,13 +198,29 @@ class RefreshPolicy:
 
     def take_one(self, identity_id: IdentityId, now_s: float) -> bool:
         """Whether one identity may be refreshed now; if so, it counts as done."""
-        last_s = self._last_one_s.get(identity_id)
-        if not self._loaded or (last_s is not None and now_s - last_s < self._gap_s):
+        return self._loaded and self._contacts.take(identity_id, now_s)
+
+    def take_refused(self, identity_id: IdentityId, now_s: float) -> bool:
+        """The same for one that the parent hub refuses: what was read at its first contact, maybe a moment
+        ago, is older than the refusal. Refusals have a gap of their own."""
+        return self._loaded and self._refusals.take(identity_id, now_s)
+
+
+class _Gaps:
+    """Lets each identity pass once in `gap_s`."""
+
+    def __init__(self, gap_s: float) -> None:
+        self._gap_s = gap_s
+        self._last_s: OrderedDict[IdentityId, float] = OrderedDict()
+
+    def take(self, identity_id: IdentityId, now_s: float) -> bool:
+        last_s = self._last_s.get(identity_id)
+        if last_s is not None and now_s - last_s < self._gap_s:
             return False
-        self._last_one_s[identity_id] = now_s
-        self._last_one_s.move_to_end(identity_id)
-        if len(self._last_one_s) > TRACKED_REFRESHES_MAX:
-            self._last_one_s.popitem(last=False)
+        self._last_s[identity_id] = now_s
+        self._last_s.move_to_end(identity_id)
+        if len(self._last_s) > TRACKED_REFRESHES_MAX:
+            self._last_s.popitem(last=False)
         return True
 
 
