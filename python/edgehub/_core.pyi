@@ -295,7 +295,6 @@ class Engine:
         log_level: int = 30,
         sender_of_topic: bool = False,
         sent_renews_keep_alive: bool = False,
-        unknown_topics_close: bool = False,
     ) -> Engine:
         """Opens the store and recovers it; may take seconds after a crash. Releases the GIL.
 
@@ -321,7 +320,6 @@ class Engine:
         :param log_level: of Python's `logging`: lines of less come not as `LogEvent`. For the whole process.
         :param sender_of_topic: takes telemetry under another identity's topic as that of the other.
         :param sent_renews_keep_alive: what is sent to a client counts as a sign of its life.
-        :param unknown_topics_close: a publish to a topic that is not the client's ends the connection.
         :raises ConfigError: an option is out of range.
         :raises StoreError: the store cannot be opened.
         """

@@ -28,12 +28,14 @@ class MqttRules:
     :ivar auth_waits_max: clients whose identity is looked up at once; further ones get code 3 and try again.
     :ivar bare_usernames: whether a user name may be host and client id alone.
     :ivar may_subscribe: whether a client may have a filter; else it gets 0x80.
+    :ivar closing_notices: kinds of notices of the core that end the connection.
     :ivar method_qos: quality of service of method calls, capped by the client's subscription.
     """
 
     auth_waits_max: int = AUTH_WAITS_MAX
     bare_usernames: bool = False
     may_subscribe: Callable[[IdentityId, str], bool] = lambda identity, topic_filter: True
+    closing_notices: frozenset[str] = frozenset()
     method_qos: int = 1
 
 

@@ -125,6 +125,8 @@ class MqttHead:
         name = client.identity if client is not None else f"connection {event.conn}"
         kind = event.kind.replace("_", " ")
         log.warning("Client %s: %s: %s", name, kind, event.detail)
+        if event.kind in self._rules.closing_notices:
+            self._core.close(event.conn, f"{kind}: {event.detail}")
 
     def on_closed(self, event: ClosedEvent) -> None:
         # A client that left while it waited for its CONNACK needs no answer any more (DEV-26); whatever

@@ -148,7 +148,6 @@ class EngineFactory(Protocol):
         log_level: int = 30,
         sender_of_topic: bool = False,
         sent_renews_keep_alive: bool = False,
-        unknown_topics_close: bool = False,
     ) -> HubCore: ...
 
 

@@ -122,8 +122,6 @@ class MqttEndpoint:
             keep_alive_max_ms=KEEP_ALIVE_MAX_MS,
             connections_max=self._services.limits.mqtt_connections_max + CONNECTIONS_SPARE,
             will_property=WILL_PROPERTY,
-            # Row 60: not acknowledged, as nothing of it is kept.
-            unknown_topics_close=True,
             log_level=core_log_level(),
         )
 

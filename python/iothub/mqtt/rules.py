@@ -42,5 +42,7 @@ HUB_RULES: Final = MqttRules(
     auth_waits_max=AUTH_WAITS_MAX,
     bare_usernames=True,
     may_subscribe=may_subscribe,
+    # A publish to the topic of another device, or to none that is known, ends the connection (row 60).
+    closing_notices=frozenset({"foreign_topic", "unknown_topic"}),
     method_qos=0,
 )

@@ -23,9 +23,6 @@ pub struct EngineConfig {
     /// Whether telemetry under another identity's topic is taken as that of the other, as with the reference
     /// (DEV-6). Whoever may connect can then write in the name of everybody.
     pub sender_of_topic: bool,
-    /// Whether a publish to a topic that is not the client's, or not known, ends the connection (iothub section
-    /// 1.5.3) instead of being dropped and acknowledged (M-033, DEV-6).
-    pub unknown_topics_close: bool,
     /// Wait for a client's PUBACK (`MessageAckTimeoutSecs`). Passed: everything in flight is sent again.
     pub ack_timeout_ms: u64,
     /// How often in a row a client may let that wait pass before it is closed (`MaxOutboundRetransmissionCount`). Its
@@ -94,7 +91,6 @@ impl Default for EngineConfig {
             keep_alive_max_ms: 600_000,
             sent_renews_keep_alive: false,
             sender_of_topic: false,
-            unknown_topics_close: false,
             ack_timeout_ms: 30_000,
             retransmissions_max: None,
             abort_on_bad_puback: false,

@@ -361,19 +361,6 @@ fn dev_6_lenient_takes_the_sender_of_a_will_from_its_topic() {
     assert!(topic.ends_with("k=v&MessageType=Will&%24.cdid=d2&%24.cmid=o"), "{topic}");
 }
 
-/// iothub row 60: what was sent before is acknowledged, the odd one is not.
-#[test]
-fn a_topic_of_nobody_may_end_the_connection() {
-    for topic in ["devices/d2/messages/events/", "devices/d1/modules/m/messages/events/", "elsewhere"] {
-        let mut world = World::with(SyncPolicy::None, |config| config.unknown_topics_close = true);
-        let id = world.device("d1");
-        world.publish(id, "devices/d1/messages/events/", b"x", 1);
-        world.publish(id, topic, b"x", 2);
-        assert_eq!(world.received(id), [Got::PubAck(1)], "{topic}");
-        assert!(world.shard.is_closing(id), "{topic}");
-    }
-}
-
 /// With the switch for DEV-6 the topic names the sender, whoever sends.
 #[test]
 fn dev_6_lenient_takes_the_sender_from_the_topic() {

@@ -49,8 +49,7 @@ impl Engine {
         ack_timeout_ms=30_000, connections_max=4096, unauthenticated_max=None, listen_backlog=200,
         retransmissions_max=None, abort_on_bad_puback=false, retain_property="mqtt-retain",
         dup_property="mqtt-dup", qos_property="mqtt-qos", delivery_qos=1, will_property="MessageType",
-        connects_per_s=0, log_level=30, sender_of_topic=false, sent_renews_keep_alive=false,
-        unknown_topics_close=false))]
+        connects_per_s=0, log_level=30, sender_of_topic=false, sent_renews_keep_alive=false))]
     // One keyword per setting; Python has no other way.
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
     fn py_new(
@@ -82,7 +81,6 @@ impl Engine {
         log_level: u32,
         sender_of_topic: bool,
         sent_renews_keep_alive: bool,
-        unknown_topics_close: bool,
     ) -> PyResult<Self> {
         let mut profile = Profile::choose(low_memory, pooled_buffers);
         profile.store.sync = sync_policy(sync, sync_interval_ms)?;
@@ -106,7 +104,6 @@ impl Engine {
             .ok_or_else(|| ConfigError::new_err("delivery_qos is not 0, 1 or 2"))?;
         config.unauthenticated_max = unauthenticated_max.unwrap_or(config.unauthenticated_max);
         config.sender_of_topic = sender_of_topic;
-        config.unknown_topics_close = unknown_topics_close;
         config.sent_renews_keep_alive = sent_renews_keep_alive;
         profile.net.listen_backlog = listen_backlog;
         profile.net.connects_per_s = connects_per_s;

@@ -181,16 +181,6 @@ impl Shard {
             return self.request_publish(id, publish);
         }
         let other = self.named_sender(kind, publish.topic);
-        if other.is_none() && self.hub.config.unknown_topics_close {
-            let notice = match kind {
-                Topic::Foreign => Some(NoticeKind::ForeignTopic),
-                Topic::Unknown => Some(NoticeKind::UnknownTopic),
-                _ => None,
-            };
-            if let Some(notice) = notice {
-                return self.close_over_topic(id, notice, publish.topic);
-            }
-        }
         if self.ingress.is_blocked() && (other.is_some() || matches!(kind, Topic::Telemetry { .. })) {
             return self.wait_for_store(slot);
         }
@@ -237,12 +227,6 @@ impl Shard {
             _ => return Err((NoticeKind::UnknownTopic, foreign(publish.topic))),
         };
         self.ingress.stage(&self.hub, self.now, grants, publish, bag)
-    }
-
-    /// Without a PUBACK: nobody takes the message.
-    fn close_over_topic(&mut self, id: ConnId, kind: NoticeKind, topic: &str) -> Step {
-        self.drop_publish(id, kind, foreign(topic));
-        protocol_error(format!("{}: {}", kind.name().replace('_', " "), foreign(topic)))
     }
 
     fn drop_publish(&mut self, id: ConnId, kind: NoticeKind, detail: String) {

@@ -17,6 +17,7 @@ from iothub.registry.model import parse_device
 from iothub.twins.model import parse_twin_request
 from testkit.fake_core import (
     ConnectEvent,
+    NoticeEvent,
     PublishEvent,
     SendDoneEvent,
     SubscribeEvent,
@@ -221,6 +222,13 @@ async def test_a_client_that_does_not_read_is_told(rig: MqttRig) -> None:
 
 
 # What ends a connection
+
+
+@pytest.mark.parametrize("kind", ["foreign_topic", "unknown_topic"])
+async def test_row_60_publishes_elsewhere_end_it(rig: MqttRig, kind: str) -> None:
+    (call,) = await rig.feed(NoticeEvent(1, kind, "devices/d2/messages/events/"))
+    assert call == f"close 1 {kind.replace('_', ' ')}: devices/d2/messages/events/"
+    assert await rig.feed(NoticeEvent(1, "bad_properties", "x"), count=0) == []
 
 
 @pytest.mark.parametrize("topic", ["$iothub/other", "$iothub/twin/PUT/?$rid=1", "$iothub/twin/GET/"])
