@@ -7,12 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from edgehub.common.method_calls import Failure, MethodAnswer, MethodCall, MethodCalls, MethodError
-from edgehub.protocol.method_request import (
-    PAYLOAD_BYTES_MAX,
-    MethodRequest,
-    MethodRequestError,
-    parse_method_request,
-)
+from edgehub.protocol.method_request import MethodRequest, MethodRequestError, parse_method_request
 from iothub.errors import ErrorCode, HubError
 
 if TYPE_CHECKING:
@@ -70,8 +65,7 @@ class Methods:
     async def invoke(self, key: Key, request: MethodRequest) -> MethodAnswer:
         """Calls a method and waits.
 
-        :raises HubError: 404001, 404010, 403012, 403800, 404103, 404104, 504101; 400004 for an answer that
-            is too large.
+        :raises HubError: 404001, 404010, 403012, 403800, 404103, 404104, 504101.
         """
         await self._authorizer.require_identity(*key)
         call = MethodCall(
@@ -81,7 +75,7 @@ class Methods:
             float(request.connectTimeoutInSeconds),
         )
         try:
-            return _checked(await self._calls.call(key, call))
+            return await self._calls.call(key, call)
         except MethodError as error:
             raise HubError(*_FAILURES[error.failure], structured=True) from None
 
@@ -94,12 +88,3 @@ class Methods:
             handed_over = asyncio.get_running_loop().create_future()
             handed_over.set_result("sent")
         return handed_over
-
-
-def _checked(answer: MethodAnswer) -> MethodAnswer:
-    """What a target may answer is as limited as what it may be asked (row 113)."""
-    size = len(answer.payload)
-    if size > PAYLOAD_BYTES_MAX:
-        text = f"The answer of the device has {size} bytes; {PAYLOAD_BYTES_MAX} are allowed."
-        raise HubError(ErrorCode.ArgumentInvalid, text, structured=True)
-    return answer

@@ -14,7 +14,6 @@ from edgehub.common.method_calls import MethodAnswer
 from edgehub.protocol.amqp_events import Received
 from edgehub.protocol.amqp_message import decode_message
 from edgehub.protocol.amqp_types import Int
-from edgehub.protocol.method_request import PAYLOAD_BYTES_MAX
 from iothub.config import HubLimits
 from iothub.errors import ErrorCode, HubError
 from iothub.methods.service import parse_invocation
@@ -157,18 +156,6 @@ async def test_row_111_a_target_s_own_status_is_an_answer(rig: Rig, status: int)
     (call,) = await pair.calls()
     await pair.answer(call.correlation_id, IoThub_status=Int(status))
     assert (await task).status == status
-
-
-async def test_row_113_an_answer_has_the_same_limit(rig: Rig) -> None:
-    pair = await (await connected(rig)).method_pair(METHODS.format("d1"))
-    for size, taken in ((PAYLOAD_BYTES_MAX, True), (PAYLOAD_BYTES_MAX + 1, False)):
-        task = invoke(rig)
-        (call,) = await pair.calls()
-        await pair.answer(call.correlation_id, b'"%b"' % (b"x" * (size - 2)), IoThub_status=Int(200))
-        if taken:
-            assert len((await task).payload) == size
-        else:
-            assert await error_of(task) is ErrorCode.ArgumentInvalid
 
 
 async def test_row_113_the_payload_has_a_limit() -> None:
