@@ -375,7 +375,7 @@ class Services:
         """The parent hub refuses a client: it is closed; what is known of it may be out of date (T-024)."""
         if self._clients is not None:
             self._clients.unauthorized(identity)
-        self._refresher.refresh_soon(identity)
+        self._refresher.refresh_refused(identity)
 
     def _chain_of(self, sender: str) -> str | None:
         """Auth chain for messages of a sender, None when it may not send."""

@@ -146,14 +146,23 @@ class ScopeRefresher:
             self._policy.give_back_one(identity_id)
             log.warning("Could not refresh the identity %s: %s", identity_id, error)
 
-    def refresh_soon(self, identity_id: IdentityId) -> None:
-        """Asks for one identity in the background, unless that was done a short while ago."""
+    def refresh_refused(self, identity_id: IdentityId) -> None:
+        """Asks in the background for an identity that the parent hub refuses, unless a refusal of it was
+        looked into a short while ago."""
+        if self._api is None or not self._policy.take_refused(identity_id, self._clock.monotonic_s()):
+            return
         if len(self._asking) >= ASKING_MAX:
             self.request_refresh()
             return
-        task = asyncio.create_task(self.refresh_one(identity_id))
+        task = asyncio.create_task(self._ask_again(self._api, identity_id))
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
+
+    async def _ask_again(self, api: ScopeApi, identity_id: IdentityId) -> None:
+        error = await self._ask_one(api, identity_id)
+        if error is not None:
+            self._policy.give_back_refused(identity_id)
+            log.warning("Could not refresh the identity %s: %s", identity_id, error)
 
     async def refresh_these(self, identities: Sequence[IdentityId]) -> None:
         """Asks for identities at once, whenever that was done last: somebody at the parent hub knows why.

@@ -227,7 +227,8 @@ class RefreshPolicy:
         self._wanted = False
         self._last_failed = False
         self._last_full_s: float | None = None
-        self._last_one_s: OrderedDict[IdentityId, float] = OrderedDict()
+        self._contacts = _Gaps(gap_s)
+        self._refusals = _Gaps(gap_s)
 
     @property
     def loaded(self) -> bool:
@@ -266,18 +267,42 @@ class RefreshPolicy:
 
     def take_one(self, identity_id: IdentityId, now_s: float) -> bool:
         """Whether one identity may be refreshed now; if so, it counts as done."""
-        last_s = self._last_one_s.get(identity_id)
-        if not self._loaded or (last_s is not None and now_s - last_s < self._gap_s):
-            return False
-        self._last_one_s[identity_id] = now_s
-        self._last_one_s.move_to_end(identity_id)
-        if len(self._last_one_s) > TRACKED_REFRESHES_MAX:
-            self._last_one_s.popitem(last=False)
-        return True
+        return self._loaded and self._contacts.take(identity_id, now_s)
+
+    def take_refused(self, identity_id: IdentityId, now_s: float) -> bool:
+        """The same for one that the parent hub refuses: what was read at its first contact, maybe a moment
+        ago, is older than the refusal. Refusals have a gap of their own."""
+        return self._loaded and self._refusals.take(identity_id, now_s)
 
     def give_back_one(self, identity_id: IdentityId) -> None:
         """The refresh of one identity failed: it may be tried again at once."""
-        self._last_one_s.pop(identity_id, None)
+        self._contacts.give_back(identity_id)
+
+    def give_back_refused(self, identity_id: IdentityId) -> None:
+        """The same after a refusal."""
+        self._refusals.give_back(identity_id)
+
+
+class _Gaps:
+    """Lets each identity pass once in `gap_s`."""
+
+    def __init__(self, gap_s: float) -> None:
+        self._gap_s = gap_s
+        self._last_s: OrderedDict[IdentityId, float] = OrderedDict()
+
+    def take(self, identity_id: IdentityId, now_s: float) -> bool:
+        last_s = self._last_s.get(identity_id)
+        if last_s is not None and now_s - last_s < self._gap_s:
+            return False
+        self._last_s[identity_id] = now_s
+        self._last_s.move_to_end(identity_id)
+        if len(self._last_s) > TRACKED_REFRESHES_MAX:
+            self._last_s.popitem(last=False)
+        return True
+
+    def give_back(self, identity_id: IdentityId) -> None:
+        """What it passed for came to nothing: it may pass again at once."""
+        self._last_s.pop(identity_id, None)
 
 
 def edge_hub_of(device_id: str) -> IdentityId:

@@ -173,8 +173,10 @@ class HubClient:
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
+            distrusted = isinstance(error, ssl.SSLCertVerificationError)
+            advice = "; name the authority to trust with --ca-file" if distrusted else ""
             raise ClientError(
-                f"cannot reach {login.hostname} at {login.address}:{login.port}: {error}"
+                f"cannot reach {login.hostname} at {login.address}:{login.port}: {error}{advice}"
             ) from None
         except ValueError as error:
             # A header is one line; whoever gave more reads why it was not sent.

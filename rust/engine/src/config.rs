@@ -4,7 +4,7 @@ use edgehub_mqtt::QoS;
 
 /// Options of the engine; defaults are those of the reference where it has them.
 #[derive(Debug, Clone)]
-#[allow(clippy::struct_excessive_bools)] // each is an option of its own
+#[expect(clippy::struct_excessive_bools, reason = "one switch per setting, each for itself")]
 pub struct EngineConfig {
     /// Device id of this edge device; the first part of module endpoints.
     pub edge_device_id: String,
