@@ -353,5 +353,17 @@ async def test_t_024_a_refusal_counts_although_the_identity_was_read_a_moment_ag
     assert bench.api.asked == [LEAF, LEAF, LEAF]
 
 
+async def test_t_024_a_refusal_that_could_not_be_looked_into_is_tried_again() -> None:
+    bench = Bench()
+    await bench.refresher.refresh_all()
+    bench.api.failure = ScopeApiError("503")
+    bench.refresher.refresh_refused(LEAF)
+    await asyncio.sleep(0)
+    bench.api.failure = None
+    bench.refresher.refresh_refused(LEAF)
+    await asyncio.sleep(0)
+    assert bench.api.asked == [LEAF, LEAF]
+
+
 async def test_without_a_parent_a_refusal_is_not_looked_into() -> None:
     Bench(api=False).refresher.refresh_refused(LEAF)
