@@ -295,6 +295,8 @@ class Engine:
         log_level: int = 30,
         sender_of_topic: bool = False,
         sent_renews_keep_alive: bool = False,
+        message_bytes_max: int = 262144,
+        closes_on_drop: bool = False,
     ) -> Engine:
         """Opens the store and recovers it; may take seconds after a crash. Releases the GIL.
 
@@ -320,6 +322,9 @@ class Engine:
         :param log_level: of Python's `logging`: lines of less come not as `LogEvent`. For the whole process.
         :param sender_of_topic: takes telemetry under another identity's topic as that of the other.
         :param sent_renews_keep_alive: what is sent to a client counts as a sign of its life.
+        :param message_bytes_max: body and properties of a message; a larger one is dropped.
+        :param closes_on_drop: a publish that is dropped (too large, unreadable properties, topic of another
+            identity or of nobody) ends its connection; else it is acknowledged.
         :raises ConfigError: an option is out of range.
         :raises StoreError: the store cannot be opened.
         """

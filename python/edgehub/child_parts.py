@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from aiohttp.web import RouteDef
 
     from edgehub.common.clock import Clock
+    from edgehub.heads.forwarded import ForwardedCertificates
     from edgehub.identity.authenticator import Authenticator
     from edgehub.identity.refresher import ScopeRefresher
     from edgehub.identity.scope import ScopeCache
@@ -24,12 +25,14 @@ def child_routes(
     authenticator: Authenticator,
     registry: ParentRegistry | None,
     clock: Clock,
+    forwarded: ForwardedCertificates | None,
 ) -> list[RouteDef]:
     """The device scope and the modules of devices below, for `HttpHead.add_routes`.
 
     :param registry: None without a parent hub.
+    :param forwarded: reads the certificates that a proxy passes on; None: they are not looked at.
     """
-    access = ChildAccess(authenticator, clock)
+    access = ChildAccess(authenticator, clock, forwarded)
     answers = ScopeAnswers(cache, refresher)
     return [
         *ScopeRoutes(access, answers).routes(),

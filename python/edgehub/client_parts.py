@@ -86,6 +86,7 @@ class ClientParts:
         proxy: IdentityId | None,
     ) -> None:
         self._core = core
+        self._clock = clock
         self.forwarded = None if proxy is None else ForwardedCertificates(authenticator, proxy)
         self._authenticator = authenticator
         self._edge_device_id = edge_device_id
@@ -137,7 +138,9 @@ class ClientParts:
         """What the HTTP head serves."""
         from edgehub.heads.method_routes import MethodRoutes  # noqa: PLC0415 - only with the HTTP head
 
-        return MethodRoutes(self.methods, self._authenticator, self._edge_device_id).routes()
+        return MethodRoutes(
+            self.methods, self._authenticator, self._edge_device_id, self._clock, self.forwarded
+        ).routes()
 
     def _send_method(
         self, target: IdentityId, request_id: str, call: MethodCall
@@ -163,8 +166,9 @@ class ClientParts:
         self._reauthenticator.refused_by_parent(identity)
 
     def scope_changed(self, diff: ScopeDiff) -> None:
-        """Closes clients that may no longer connect, and forgets the sessions of identities that are gone."""
+        """Closes clients that may no longer connect, and forgets the sessions and twins of identities that
+        are gone: another of the same name is not given them."""
         self._reauthenticator.scope_changed(diff)
-        for gone in diff.removed:
+        for gone in diff.gone:
             self._sessions.drop(gone)
             self.twins.drop(gone)

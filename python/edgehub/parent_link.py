@@ -24,7 +24,7 @@ from edgehub.upstream.tokens import SignedTokens
 from edgehub.upstream_parts import ParentHub
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from edgehub.common.ids import IdentityId
     from edgehub.hub.ports import UpstreamCore
@@ -88,6 +88,25 @@ class HttpsScopeApi:
             raise ScopeApiError(str(error)) from None
 
 
+class AmqpHubTwin:
+    """`HubTwin` over the link."""
+
+    def __init__(self, calls: TwinCalls) -> None:
+        self._calls = calls
+
+    async def get_desired(self) -> Mapping[str, Any]:
+        return await self._calls.get_desired()
+
+    async def patch_reported(self, patch: Mapping[str, Any]) -> str | None:
+        try:
+            await self._calls.patch_reported(patch)
+        except UpstreamRefused as error:
+            if error.status not in REFUSED_FOR_GOOD:
+                raise
+            return str(error)
+        return None
+
+
 class AmqpTwins:
     """`ParentTwins` over the link."""
 
@@ -124,7 +143,7 @@ def connect_parent_hub(context: ParentContext) -> ParentHub:
     scope = ScopeClient(https, session)
     return ParentHub(
         link,
-        link.twins,
+        AmqpHubTwin(link.twins),
         AmqpTwins(link.twins),
         link.methods,
         link.messages,

@@ -375,7 +375,7 @@ class Services:
         """The parent hub refuses a client: it is closed; what is known of it may be out of date (T-024)."""
         if self._clients is not None:
             self._clients.unauthorized(identity)
-        self._refresher.refresh_soon(identity)
+        self._refresher.refresh_refused(identity)
 
     def _chain_of(self, sender: str) -> str | None:
         """Auth chain for messages of a sender, None when it may not send."""
@@ -427,7 +427,12 @@ class Services:
 
             registry = None if self._upstream is None else self._upstream.registry
             yield from child_routes(
-                self._cache, self._refresher, self._clients.authenticator, registry, self.clock
+                self._cache,
+                self._refresher,
+                self._clients.authenticator,
+                registry,
+                self.clock,
+                self._clients.forwarded,
             )
 
     def _messages_ready(self) -> None:

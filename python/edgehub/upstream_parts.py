@@ -223,3 +223,10 @@ class UpstreamParts:
                 self._client_twins.desired_patch(IdentityId.parse(identity), patch)
         elif self._follow_twin:
             self.twin.desired_patch(patch)
+
+    def desired_missed(self, identity: str) -> None:
+        if identity != str(self._own):
+            if self._client_twins is not None:
+                self._client_twins.desired_missed(IdentityId.parse(identity))
+        elif self._follow_twin:
+            self.twin.desired_missed()

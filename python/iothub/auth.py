@@ -28,7 +28,7 @@ from iothub.policies import Permission, Policy
 from iothub.registry.model import Device, scope_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from iothub.registry.service import Identity, Registry
 
@@ -53,6 +53,8 @@ class Principal:
     :ivar expires_at: Unix time until which the token, skew included, or the certificate is taken.
     :ivar token: for checking again when keys change; None for a certificate.
     :ivar certificate: likewise, DER; None for a token.
+    :ivar scope: resource that a policy's token is for, as segments of a path: it permits what is there and
+        below; none for the whole hub.
     """
 
     policy: Policy | None
@@ -61,15 +63,21 @@ class Principal:
     expires_at: float
     token: SasToken | None
     certificate: bytes | None = field(default=None, repr=False)
+    scope: tuple[str, ...] = ()
 
-    def may(self, permission: Permission) -> bool:
-        """Whether a policy token grants this."""
-        return self.policy is not None and bool(self.policy.permissions & permission)
+    def may(self, permission: Permission, path: Sequence[str] = ()) -> bool:
+        """Whether a policy token grants this for a resource.
+
+        :param path: segments of the resource, below the host; none for the whole hub.
+        """
+        if self.policy is None or not self.policy.permissions & permission:
+            return False
+        return _is_below(path, self.scope)
 
     def speaks_for(self, device_id: str, module_id: str | None) -> bool:
         """Whether this is the identity itself, the device of the module, or a policy for all devices."""
         if self.policy is not None:
-            return self.may(Permission.DEVICE_CONNECT)
+            return self.may(Permission.DEVICE_CONNECT, identity_path(device_id, module_id))
         return self.device_id == device_id and self.module_id in (None, module_id)
 
     @property
@@ -102,6 +110,11 @@ class Authorizer:
         self._hosts = hosts
         self._clock = clock
 
+    @property
+    def epoch(self) -> int:
+        """How many changes of the registry there were."""
+        return self._registry.epoch
+
     async def principal(self, text: str, hint: str | None = None) -> Principal:
         """Verifies a token and says whom it speaks for.
 
@@ -116,7 +129,7 @@ class Authorizer:
         except SasError as error:
             raise unauthorized(f"The token cannot be read: {error}.") from None
         if token.policy is not None:
-            return self._policy_principal(token)
+            return self._policy_principal(token, audience)
         candidates = _named_by(hint, audience) + audience.identities()
         if not candidates:
             raise unauthorized("The token is for neither a policy nor a device nor a module.")
@@ -145,25 +158,33 @@ class Authorizer:
         check_enabled(identity.device)
         return Principal(None, device_id, module_id, proof.ends_at, None, certificate)
 
-    def _policy_principal(self, token: SasToken) -> Principal:
+    def _policy_principal(self, token: SasToken, audience: Audience) -> Principal:
         policy = self._policies.get(token.policy or "")
-        self._verify(token, policy.keys if policy else (), ())
-        return Principal(policy, None, None, token.expires_at + CLOCK_SKEW_SECS, token)
+        self._verify(token, policy.keys if policy else (), audience.segments)
+        ends_at = token.expires_at + CLOCK_SKEW_SECS
+        return Principal(policy, None, None, ends_at, token, scope=audience.segments)
 
     async def _identity_principal(
         self, token: SasToken, candidates: list[tuple[str, str | None]]
     ) -> Principal:
+        refusal: HubError | None = None
         for device_id, module_id in candidates:
             identity = await self._registry.identity(device_id, module_id)
-            if identity is not None:
-                break
-        else:
-            device_id, module_id = candidates[0]
-            self._verify(token, None, identity_path(device_id, module_id))
-            raise device_not_found(device_id) if module_id is None else module_not_found(device_id, module_id)
-        self._verify(token, identity.keys, identity_path(device_id, module_id))
-        check_enabled(identity.device)
-        return Principal(None, device_id, module_id, token.expires_at + CLOCK_SKEW_SECS, token)
+            if identity is None:
+                continue
+            try:
+                self._verify(token, identity.keys, identity_path(device_id, module_id))
+            except HubError as error:
+                # An id may look as if it were encoded: then the signature tells which one is meant.
+                refusal = refusal or error
+                continue
+            check_enabled(identity.device)
+            return Principal(None, device_id, module_id, token.expires_at + CLOCK_SKEW_SECS, token)
+        if refusal is not None:
+            raise refusal
+        device_id, module_id = candidates[0]
+        self._verify(token, None, identity_path(device_id, module_id))
+        raise device_not_found(device_id) if module_id is None else module_not_found(device_id, module_id)
 
     def _verify(self, token: SasToken, keys: tuple[str, ...] | None, path: tuple[str, ...]) -> None:
         """With `keys` None only what needs no key is judged."""
@@ -177,7 +198,10 @@ class Authorizer:
             raise unauthorized(f"The token is refused: {error}.") from None
 
     async def still_valid(self, principal: Principal) -> HubError | None:
-        """Checks a principal again after the registry changed; gives what is wrong, or None."""
+        """Checks a principal again after the registry changed; gives what is wrong, or None.
+
+        :raises HubError: 503001, the registry does not answer, which says nothing about the principal.
+        """
         if principal.policy is not None or principal.device_id is None:
             return None
         named = (principal.device_id, principal.module_id)
@@ -187,6 +211,8 @@ class Authorizer:
             elif principal.token is not None:
                 await self._identity_principal(principal.token, [named])
         except HubError as error:
+            if error.code is ErrorCode.ServiceUnavailable:
+                raise
             return error
         return None
 
@@ -219,6 +245,15 @@ class Authorizer:
             child = device
         if child is None or not child.iot_edge:
             raise access_denied(f"{chain.actor} is not an edge device.")
+
+
+def _is_below(path: Sequence[str], scope: Sequence[str]) -> bool:
+    """Whether a path begins with these segments. Ids, which are every second one, are compared to the letter:
+    where no key of their own tells them apart, `dev1` must not stand for `DEV1`."""
+    if len(scope) > len(path):
+        return False
+    pairs = enumerate(zip(scope, path, strict=False))
+    return all(mine == own if at % 2 else mine.lower() == own.lower() for at, (mine, own) in pairs)
 
 
 def _named_by(hint: str | None, audience: Audience) -> list[tuple[str, str | None]]:

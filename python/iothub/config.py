@@ -24,14 +24,17 @@ class HubLimits:
     :ivar link_message_bytes_max: one transfer, that is one message or batch; larger detaches the link.
     :ivar open_timeout_secs: a connection that has not opened by then is closed.
     :ivar tokens_max: CBS tokens on one connection; a further put-token is answered 403.
-    :ivar control_queue_max: attaches, token and twin requests waiting on one connection; more closes it.
+    :ivar control_queue_max: attaches, token and twin requests waiting on one connection; from a quarter
+        of it on the connection is not read, and more than that closes it.
     :ivar twin_queue_max: twin messages waiting for a device's credit; more detaches its twin link.
     :ivar method_queue_max: method calls waiting for a client's credit; more detaches its link.
     :ivar c2d: of cloud-to-device messages.
     :ivar telemetry_bytes_max: payload bytes kept in the telemetry log; the oldest events are dropped.
     :ivar telemetry_age_secs: older events are dropped.
+    :ivar https_connections_max: HTTPS connections, WebSockets among them; further ones wait in the kernel.
     :ivar http_body_bytes_max: larger requests get 413.
-    :ivar http_requests_max: requests being served; a further one is answered 429.
+    :ivar http_requests_max: requests being served, but for those that wait for the answer of a device; a
+        further one is answered 429.
     :ivar tails_max: telemetry streams at the same time; a further one is answered 429.
     :ivar mqtt_connections_max: MQTT clients, WebSockets among them; a further one gets CONNACK 3.
     :ivar mqtt_store_bytes_max: MQTT messages that wait for the telemetry log; publishers then wait.
@@ -50,6 +53,7 @@ class HubLimits:
     c2d: C2dLimits = field(default_factory=C2dLimits)
     telemetry_bytes_max: int = 4 * 1024 * 1024 * 1024
     telemetry_age_secs: int = 7 * 24 * 3600
+    https_connections_max: int = 12_000
     http_body_bytes_max: int = 1_048_576
     http_requests_max: int = 256
     tails_max: int = 64

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from iothub.errors import ErrorCode, HubError
@@ -52,7 +52,8 @@ class Database:
     def _guarded(self, work: Callable[[], T]) -> T:
         try:
             result = work()
-        except (OperationalError, InterfaceError, NoConnection, DatabaseError) as error:
+        # InternalError: among others a server that takes no changes while another one takes over.
+        except (OperationalError, InterfaceError, InternalError, NoConnection, DatabaseError) as error:
             if self._answers:
                 log.error("the registry database does not answer: %s", reason_of(error))
             self._answers = False

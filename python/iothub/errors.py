@@ -31,6 +31,7 @@ class ErrorCode(enum.Enum):
     IotHubFormatError = (400006, amqp_errors.DECODE_ERROR)
     DeviceDefinedMultipleTimes = (400011, amqp_errors.ARGUMENT_ERROR)
     BulkRegistryOperationFailure = (400013, amqp_errors.ARGUMENT_ERROR)
+    DefaultStorageEndpointNotConfigured = (400014, amqp_errors.ARGUMENT_ERROR)
     EtagDoesNotMatch = (400023, amqp_errors.ARGUMENT_ERROR)
     InvalidDeviceScope = (400028, amqp_errors.ARGUMENT_ERROR)
     CannotRegisterModuleToModule = (400301, amqp_errors.ARGUMENT_ERROR)

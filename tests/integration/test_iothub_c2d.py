@@ -126,6 +126,8 @@ async def test_row_66_receive_complete_reject_abandon(hub: Caller) -> None:
         ("/devices/nobody/messages/deviceBound", {}, (404, "DeviceNotFound")),
         (SEND, {"iothub_ack": "some"}, (400, "ArgumentInvalid")),
         (SEND, {"iothub_expiry": "tomorrow"}, (400, "ArgumentInvalid")),
+        (SEND, {"iothub_contenttype": "text/pl\u00e4in"}, (400, "ArgumentInvalid")),
+        (SEND, {"iothub_app_": "no name"}, (400, "ArgumentInvalid")),
         (SEND, {"iothub_expiry": "1970-01-01T00:00:01"}, (403, "InvalidMessageExpiryTime")),
         (SEND, {"who": "registryRead"}, (401, "IotHubUnauthorizedAccess")),
         (SEND, {"who": "d1"}, (401, "IotHubUnauthorizedAccess")),
@@ -151,7 +153,7 @@ async def test_a_device_reads_its_own_messages_alone(hub: Caller) -> None:
     assert (await hub.call("DELETE", f"{other}/{token}", who="d2"))[0] == 412
 
 
-@pytest.mark.parametrize("seconds", ["4", "301", "x", "-5"])
+@pytest.mark.parametrize("seconds", ["4", "301", "x", "-5", "\u00b2", "9" * 5000])
 async def test_lock_times_have_limits(hub: Caller, seconds: str) -> None:
     status, headers, _ = await hub.call("GET", SEND, who="d1", IotHub_MessageLockTimeout=seconds)
     assert (status, headers["iothub-errorcode"]) == (400, "ArgumentInvalid")
@@ -200,7 +202,7 @@ def test_the_command_line(serving: Serving, tmp_path: Path) -> None:
     body = tmp_path / "body.json"
     body.write_text('{"on": true}')
     for arguments in (
-        ("lamp", "wake up", "-p", "level=high", "--ack", "full", "--message-id", "m-1"),
+        ("lamp", "wake up", "-p", "level=high", "--ack", "full", "--message-id", "m-\N{SNOWMAN}"),
         ("lamp", "--file", str(body), "--content-type", "application/json", "--expires-in", "600"),
     ):
         done = run("c2d", "send", *arguments, data_dir=folder)
@@ -221,6 +223,7 @@ def test_the_command_line(serving: Serving, tmp_path: Path) -> None:
         (("send", "lamp", "--file", "/no/such/file"), "cannot read /no/such/file: No such file"),
         (("send", "lamp", "x", "-p", "level"), "--property must be NAME=VALUE, not 'level'"),
         (("send", "lamp", "x", "-p", "level=\N{SNOWMAN}"), "--property level: only printable ASCII"),
+        (("send", "lamp", "x", "--message-id", "two\nlines"), "the request cannot be sent"),
         (("send", "nobody", "x"), "404 DeviceNotFound"),
         (("send", "nobody", "x", "--ack", "some"), "must be one of none, positive, negative, full"),
         (("purge", "nobody"), "404 DeviceNotFound"),

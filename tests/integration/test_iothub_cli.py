@@ -192,6 +192,12 @@ def test_login_with_a_connection_string_and_address(hub: Serving) -> None:
     )  # fmt: skip
     assert done.code == 0, done.err
     assert isinstance(json.loads(done.out), list)
+    distrusted = run(
+        "device", "list", "--login", hub.ready["connectionStrings"]["registryRead"],
+        "--address", f"127.0.0.1:{hub.ready['httpsPort']}",
+    )  # fmt: skip
+    assert distrusted.code == 1
+    assert distrusted.err.endswith("; name the authority to trust with --ca-file\n")
     nothing = run("device", "list")
     assert nothing.code == 1
     assert "--login CONNECTION_STRING or --data-dir DIR" in nothing.err
@@ -216,6 +222,7 @@ def test_help(arguments: tuple[str, ...]) -> None:
     [
         (("--cert", "/no/cert.pem"), "--cert and --key belong together"),
         (("--cert", "/no/cert.pem", "--key", "/no/key.pem"), "/no/cert.pem"),
+        (("--hostname", "no name"), "--hostname 'no name' is neither the name of a host nor an address"),
         (("--log-level", "loud"), "'loud' is not one of"),
         (("--host", "192.0.2.1"), "192.0.2.1"),
     ],

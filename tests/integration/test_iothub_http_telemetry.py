@@ -43,9 +43,10 @@ async def send(
     token: str,
     body: bytes,
     version: str = "?api-version=2020-09-30",
+    place: str = "messages/events",
     **headers: str,
 ) -> Answer:
-    url = URL(f"https://{HOST}:{api.server.https_port}/devices/{device_id}/messages/events{version}")
+    url = URL(f"https://{HOST}:{api.server.https_port}/devices/{device_id}/{place}{version}")
     named = {"Authorization": token} | {name.replace("_", "-"): value for name, value in headers.items()}
     session: aiohttp.ClientSession = api._session
     async with session.post(url, data=body, headers=named) as answer:
@@ -79,6 +80,16 @@ async def test_row_65_who_may_send(api: Api) -> None:
     assert (await send(api, "d3", policy, b"x")).error() == (403, "DeviceDisabled")
     assert (await send(api, "nobody", policy, b"x")).error() == (404, "DeviceNotFound")
     assert (await send(api, "d1", token, b"x", version="")).error() == (400, "InvalidProtocolVersion")
+
+
+@pytest.mark.parametrize("place", ["files", "files/notifications"])
+async def test_files_have_nowhere_to_go(api: Api, place: str) -> None:
+    token = await device_token(api, "d1")
+    other = await device_token(api, "d2")
+    wanted = b'{"blobName": "x"}'
+    assert (await send(api, "d1", other, wanted, place=place)).error() == (401, "IotHubUnauthorizedAccess")
+    refused = await send(api, "d1", token, wanted, place=place)
+    assert refused.error() == (400, "DefaultStorageEndpointNotConfigured")
 
 
 async def test_row_65_limits(api: Api) -> None:

@@ -27,8 +27,8 @@ from testkit.iothub_devices import (
     events,
     opened,
     register,
+    serving,
     set_desired,
-    start,
     token,
     until,
     username,
@@ -61,10 +61,9 @@ pytestmark = [
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[HubServer]:
-    made = await start(tmp_path)
-    await register(made)
-    yield made
-    await made.stop()
+    async with serving(tmp_path) as made:
+        await register(made)
+        yield made
 
 
 @pytest.fixture
@@ -204,17 +203,34 @@ async def test_rows_50_and_60_what_ends_a_connection(server: HubServer, ca_file:
         with connected(ca_file) as client:
             client.send(packet(PUBLISH, field(EVENTS) + b"\x00\x01twice", 4))
             client.expect_closed()
-        for topic in ("devices/d2/messages/events/", "devices/d1/modules/m/messages/events/", "elsewhere"):
+        for topic in (
+            "devices/d2/messages/events/",
+            "devices/d1/modules/m/messages/events/",
+            "elsewhere",
+            f"{EVENTS}k=v&=",
+        ):
             with connected(ca_file) as client:
                 client.send(publish_packet(topic, b"stolen", 1))
-                while client.receive() is not None:
-                    pass
+                client.expect_closed()
         with connected(ca_file, "d2") as client:
             client.send(publish_packet("devices/d2/messages/events/", b"own", 1))
             assert client.expect(PUBACK).acked == 1
 
     await asyncio.to_thread(run)
     assert [event.body for event in await events(server, 1)] == [b"own"]
+
+
+async def test_whatever_fits_a_packet_is_stored(server: HubServer, ca_file: Path) -> None:
+    """256 KiB, topic and payload counted (section 1.5.3)."""
+    body = bytes(262_144 - len(field(EVENTS)) - 2)
+
+    def run() -> None:
+        with connected(ca_file) as client:
+            client.send(publish_packet(EVENTS, body, 1))
+            assert client.expect(PUBACK).acked == 1
+
+    await asyncio.to_thread(run)
+    assert [event.body for event in await events(server, 1)] == [body]
 
 
 async def test_row_51_filters(server: HubServer, ca_file: Path) -> None:

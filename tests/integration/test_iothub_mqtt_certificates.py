@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from iothub.config import HubConfig
 from iothub.registry.model import parse_device
-from iothub.server import HubServer
 from testkit import x509
-from testkit.iothub_devices import HOST, authority, events
+from testkit.iothub_devices import HOST, authority, events, serving
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
+
+    from iothub.server import HubServer
 
 # The SDK asks for a version of TLS in a way that Python has grown out of, and leaves sockets open.
 pytestmark = [
@@ -30,10 +30,8 @@ ROOT = x509.authority("root", NOW)
 async def server(tmp_path: Path) -> AsyncIterator[HubServer]:
     ca_file = tmp_path / "devices.pem"
     ca_file.write_bytes(ROOT.pem)
-    made = HubServer(HubConfig(tmp_path / "hub", HOST, HOST, 0, 0, client_ca_file=ca_file, mqtt_port=8883))
-    await made.start()
-    yield made
-    await made.stop()
+    async with serving(tmp_path / "hub", client_ca_file=ca_file) as made:
+        yield made
 
 
 async def register(server: HubServer, kind: str, **thumbprints: str) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from iothub.c2d.model import C2dMessage
-from testkit.iothub_devices import SdkClient, authority, connected, register, start, until
+from testkit.iothub_devices import SdkClient, authority, connected, register, serving, until
 from testkit.wire import PUBLISH, SUBACK, puback_packet, subscribe_packet
 
 if TYPE_CHECKING:
@@ -26,10 +26,9 @@ pytestmark = [
 
 @pytest.fixture
 async def server(tmp_path: Path) -> AsyncIterator[HubServer]:
-    made = await start(tmp_path)
-    await register(made)
-    yield made
-    await made.stop()
+    async with serving(tmp_path) as made:
+        await register(made)
+        yield made
 
 
 async def send(server: HubServer, *bodies: bytes) -> None:

@@ -156,6 +156,7 @@ async def test_row_76_system_modules_stay(gateways: Gateways) -> None:
     module = {"deviceId": "low", "moduleId": "$edgeAgent", "authentication": {"type": "sas"}}
     keys = await gateways.call("PUT", "putModuleOnBehalfOf", {"module": module}, if_match="*")
     assert keys.status == 200
+    assert keys.json["managedBy"] == "IotEdge"
     taken = {**module, "managedBy": "me"}
     refused = await gateways.call("PUT", "putModuleOnBehalfOf", {"module": taken}, if_match="*")
     assert refused.error() == (401, "SystemModuleModifyUnauthorizedAccess")

@@ -5,17 +5,21 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgehub.heads.tls_listener import ListenError
 from edgehub.protocol.sas import build_token
 from iothub.config import HubConfig, HubLimits
+from iothub.rest import app as rest_app
 from iothub.server import HubServer
 from iothub.telemetry.event import Origin
 from iothub.telemetry.log import Append
+from testkit.https import raw_request
 from testkit.rest_api import HOST, Api, running
 
 if TYPE_CHECKING:
@@ -124,6 +128,36 @@ async def test_row_9_permissions(api: Api) -> None:
             assert answer.error() == (401, "IotHubUnauthorizedAccess")
 
 
+@pytest.mark.parametrize(
+    ("scope", "policy", "path", "status"),
+    [
+        ("/devices", "registryRead", "/devices/d1", 200),
+        ("/devices", "registryRead", "/devices", 200),
+        ("/Devices/d1", "registryRead", "/devices/d1", 200),
+        ("/devices/d1", "registryRead", "/devices/d1/modules", 200),
+        ("/devices/d1", "registryRead", "/devices/d2", 401),
+        ("/devices/d1", "registryRead", "/devices/D1", 401),
+        ("/devices/d", "registryRead", "/devices/d1", 401),
+        ("/devices/d1", "registryRead", "/devices", 401),
+        ("/devices", "iothubowner", "/twins/d1", 401),
+        ("/twins/d1", "service", "/twins/d1", 200),
+        ("/devices", "service", "/devices/d1", 401),
+    ],
+)
+async def test_a_policy_s_token_is_for_its_resource_and_what_is_below(
+    api: Api, scope: str, policy: str, path: str, status: int
+) -> None:
+    """Section 1.2: resources match by the segments of their paths."""
+    for device_id in ("d1", "d2", "D1"):
+        await api.ok("PUT", f"/devices/{device_id}", {})
+    key = api.server.policies[policy].primary_key
+    token = build_token(f"{HOST}{scope}", int(time.time()) + 60, key=key, policy=policy)
+    answer = await api.call("GET", path, token=token)
+    assert answer.status == status
+    if status == 401:
+        assert answer.error() == (401, "IotHubUnauthorizedAccess")
+
+
 async def test_row_10_bad_tokens(api: Api) -> None:
     expired = api.token(life=-301)
     forged = build_token(HOST, int(time.time()) + 60, key="AAAA", policy="iothubowner")
@@ -131,6 +165,26 @@ async def test_row_10_bad_tokens(api: Api) -> None:
     for token in (expired, forged, unknown, "", "junk", "SharedAccessSignature sr=x", "Bearer abc"):
         assert (await api.call("GET", "/devices", token=token)).error() == (401, "IotHubUnauthorized")
     assert (await api.call("GET", "/devices", token=api.token(life=-290))).status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "header"),
+    [
+        ("PUT", "/devices/d1", "If-Match"),
+        ("DELETE", "/devices/d1", "If-Match"),
+        ("POST", "/devices/d1/messages/deviceBound", "iothub-messageid"),
+        ("POST", "/devices/d1/messages/deviceBound", "iothub-app-x"),
+        ("POST", "/devices/d1/messages/events", "iothub-userid"),
+    ],
+)
+async def test_headers_that_are_no_text_give_400(api: Api, method: str, path: str, header: str) -> None:
+    await api.ok("PUT", "/devices/d1", {})
+    first = f"{method} {path}?api-version=2021-04-12 HTTP/1.1\r\nAuthorization: {api.token()}\r\n{header}: "
+    trusting = ssl.create_default_context(cafile=api.server.certificate.ca_file)
+    status, body = await raw_request(
+        HOST, api.server.https_port, trusting, first.encode() + b"\xff\r\n", b"{}"
+    )
+    assert (status, "is not UTF-8 text" in json.loads(body)["Message"]) == (400, True)
 
 
 async def test_rows_72_and_76_a_device_manages_its_own_modules(api: Api) -> None:
@@ -151,6 +205,9 @@ async def test_rows_72_and_76_a_device_manages_its_own_modules(api: Api) -> None
     assert names == ["$edgeAgent", "$edgeHub", "m"]
     keys = {"managedBy": "IotEdge", "authentication": {"type": "sas"}}
     await api.ok("PUT", "/devices/Gw/modules/%24edgeHub", keys, token=token, if_match="*")
+    unsaid = {"authentication": {"type": "sas"}}
+    kept = await api.ok("PUT", "/devices/Gw/modules/%24edgeHub", unsaid, token=token, if_match="*")
+    assert kept["managedBy"] == "IotEdge"
     taken = await api.call(
         "PUT", "/devices/Gw/modules/%24edgeHub", {"managedBy": "me"}, token=token, if_match="*"
     )
@@ -255,10 +312,62 @@ async def test_requests_at_the_same_time_are_limited(tmp_path: Path) -> None:
                 append(api, "d1", b"x")
 
 
+async def test_calls_that_wait_for_a_device_keep_nobody_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest_app, "SHUTDOWN_SECS", 0.01)
+    async with running(tmp_path, HubLimits(http_requests_max=1)) as api:
+        await api.ok("PUT", "/devices/d1", {})
+        body = {"methodName": "reset", "connectTimeoutInSeconds": 300}
+        waiting = asyncio.create_task(api.call("POST", "/twins/d1/methods", body))
+        async with asyncio.timeout(20):
+            while not api.server.amqp.methods._calls.count:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0.01)
+        assert (await api.call("GET", "/devices/d1")).status == 200
+        waiting.cancel()
+
+
+async def dial(api: Api) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    context = ssl.create_default_context(cafile=str(api.server.certificate.ca_file))
+    return await asyncio.open_connection(
+        "127.0.0.1", api.server.https_port, ssl=context, server_hostname=HOST
+    )
+
+
+async def test_connections_are_limited_and_wait_for_their_turn(tmp_path: Path) -> None:
+    async with running(tmp_path, HubLimits(https_connections_max=1)) as api:
+        _, writer = await dial(api)
+        waiting = asyncio.create_task(api.call("GET", "/devices"))
+        await asyncio.wait([waiting], timeout=0.1)
+        assert not waiting.done()
+        writer.close()
+        async with asyncio.timeout(20):
+            assert (await waiting).status == 200
+
+
+async def test_a_connection_that_asks_for_nothing_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rest_app, "REQUEST_WAIT_S", 0.01)
+    async with running(tmp_path) as api, asyncio.timeout(20):
+        reader, writer = await dial(api)
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_what_is_no_http_is_answered_and_not_logged(api: Api, caplog: pytest.LogCaptureFixture) -> None:
+    reader, writer = await dial(api)
+    writer.write(b"\x16\x03\x01 what is this\r\n\r\n")
+    async with asyncio.timeout(20):
+        assert (await reader.readline()).split()[1] == b"400"
+    writer.close()
+    assert caplog.text == ""
+
+
 async def test_start_fails_clearly_and_leaves_nothing_open(tmp_path: Path) -> None:
     async with running(tmp_path / "one") as api:
         taken = HubServer(HubConfig(tmp_path / "two", HOST, "127.0.0.1", 0, api.server.https_port))
-        with pytest.raises(OSError, match="address already in use"):
+        with pytest.raises(ListenError, match="Address already in use"):
             await taken.start()
     missing = tmp_path / "missing.pem"
     broken = HubServer(HubConfig(tmp_path / "three", HOST, "127.0.0.1", 0, 0, missing, missing))

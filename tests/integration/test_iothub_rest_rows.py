@@ -200,8 +200,9 @@ def filled(size: int) -> dict[str, Any]:
 
 
 def nested(depth: int) -> dict[str, Any]:
+    """A section with so many levels of objects below it."""
     document: dict[str, Any] = {"n": 1}
-    for _ in range(depth - 1):
+    for _ in range(depth):
         document = {"n": document}
     return document
 
@@ -222,7 +223,7 @@ LIMITS = [
     ("desired", desired(filled(32 * 1024)), desired(filled(32 * 1024 + 1))),
     ("text", desired({"a": "é" * 2048}), desired({"a": "é" * 2048 + "x"})),
     ("depth", desired(nested(10)), desired(nested(11))),
-    ("arrays", desired({"a": in_arrays(9)}), desired({"a": in_arrays(10)})),
+    ("arrays", desired({"a": in_arrays(10)}), desired({"a": in_arrays(11)})),
     ("name", desired({"k" * 1024: 1}), desired({"k" * 1025: 1})),
     ("integer", desired({"a": 2**52 - 1}), desired({"a": 2**52})),
     ("negative", desired({"a": -(2**52)}), desired({"a": -(2**52) - 1})),

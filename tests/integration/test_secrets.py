@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import ssl
 import stat
 import time
 from typing import TYPE_CHECKING
@@ -166,3 +167,30 @@ async def test_iothub_keeps_its_files_for_its_owner(tmp_path: Path) -> None:
         assert set(modes_of(*(folder / name for name in private))) == {0o600}
     finally:
         await server.stop()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET /devices HTTP/1.1\r\nAuthorization: SharedAccessSignature sr=h&sig=%b\x01&se=1\r\n\r\n",
+        b"GET /devices HTTP/1.1\r\nAuthorization SharedAccessSignature sr=h&sig=%b&se=1\r\n\r\n",
+        b"GET /devices?sig=%b\xff HTTP/1.1\r\n\r\n",
+        b"POST /devices HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n%b\r\n",
+    ],
+)
+async def test_iothub_writes_no_malformed_request_down(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, head: bytes
+) -> None:
+    caplog.set_level("DEBUG")
+    server = HubServer(HubConfig(tmp_path / "hub", "localhost", "127.0.0.1", 0, 0))
+    await server.start()
+    try:
+        trusting = ssl.create_default_context(cafile=server.certificate.ca_file)
+        reader, writer = await asyncio.open_connection("localhost", server.https_port, ssl=trusting)
+        writer.write(head % PASSWORD.encode())
+        assert (await reader.readline()).split()[1] == b"400"
+        writer.close()
+    finally:
+        await server.stop()
+    assert found_in(caplog.text, {"password": PASSWORD}) == []
+    assert "Traceback" not in caplog.text

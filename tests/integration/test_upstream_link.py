@@ -25,7 +25,7 @@ from edgehub.upstream.errors import UpstreamError, UpstreamOffline, UpstreamRefu
 from edgehub.upstream.scope_client import NoSuchIdentity, NotInScope, ScopeClient, ScopeError, ScopeSettings
 from edgehub.upstream.settings import UpstreamSettings
 from edgehub.upstream.tokens import SignedTokens
-from iothub.config import HubConfig
+from iothub.config import HubConfig, HubLimits
 from iothub.registry.model import parse_device, parse_module
 from iothub.server import HubServer
 from iothub.telemetry.event import events_of
@@ -117,6 +117,9 @@ class Listener:
     def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
         self.patches.append((identity, patch))
 
+    def desired_missed(self, identity: str) -> None:
+        raise AssertionError("nothing is missed")
+
     def client_unauthorized(self, identity: str) -> None:
         self.downs.append(f"{identity} is refused")
 
@@ -201,13 +204,14 @@ class World:
             link.messages_ready()
 
 
-def config(folder: Path, amqp_port: int = 0) -> HubConfig:
-    return HubConfig(folder, HOST, "127.0.0.1", amqp_port=amqp_port, https_port=0)
+def config(folder: Path, amqp_port: int = 0, limits: HubLimits | None = None) -> HubConfig:
+    limits = limits or HubLimits()
+    return HubConfig(folder, HOST, "127.0.0.1", amqp_port=amqp_port, https_port=0, limits=limits)
 
 
 @asynccontextmanager
-async def world(folder: Path, leaves: int = 3) -> AsyncIterator[World]:
-    server = HubServer(config(folder))
+async def world(folder: Path, leaves: int = 3, limits: HubLimits | None = None) -> AsyncIterator[World]:
+    server = HubServer(config(folder, limits=limits))
     await server.start()
     relay = Relay(server.amqp_port)
     await relay.start()
@@ -220,6 +224,24 @@ async def world(folder: Path, leaves: int = 3) -> AsyncIterator[World]:
             await link.stop()
         await relay.stop()
         await made.server.stop()
+
+
+async def test_a_gateway_with_many_clients_comes_up(tmp_path: Path) -> None:
+    """It attaches the links of all of them at once: more than iothub lets wait."""
+    async with world(tmp_path, leaves=300, limits=HubLimits(control_queue_max=1000)) as made:
+        link = AmqpUpstream(made.settings(), made.source)
+        link.set_listener(made.listener)
+        made.links.append(link)
+        for number in range(300):
+            for kind in (link.twins, link.methods, link.messages):
+                kind.follow(f"leaf{number}", wanted=True)
+        made.put("leaf0", 0, 3)
+        await link.start()
+        await until(lambda: made.listener.ups == 1)
+        # Answered after all that was asked before it.
+        await link.twins.read("leaf299")
+        assert made.listener.downs == []
+        assert (await made.stored())["leaf0"] == [0, 1, 2]
 
 
 def assert_complete_and_ordered(numbers: list[int], count: int) -> None:

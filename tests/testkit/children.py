@@ -21,10 +21,12 @@ from edgehub.common.ids import IdentityId
 from edgehub.common.state import MemoryState
 from edgehub.errors import EdgehubError
 from edgehub.heads.child_access import ChildAccess
+from edgehub.heads.forwarded import ForwardedCertificates
 from edgehub.heads.http import HttpHead
 from edgehub.heads.registry_routes import RegistryRoutes
 from edgehub.heads.scope_routes import ScopeRoutes
 from edgehub.identity.authenticator import Authenticator
+from edgehub.identity.client_certificates import ClientCertificates
 from edgehub.identity.refresher import ScopeRefresher
 from edgehub.identity.scope import RefreshPolicy, ScopeCache
 from edgehub.identity.scope_answers import ScopeAnswers
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
     from edgehub.identity.model import ServiceIdentity
     from edgehub.protocol.child_requests import RegistryCall
 
+PROXY = IdentityId(EDGE_ID, "IoTEdgeAPIProxy")
 SCOPES = {name: f"ms-azure-iot-edge://{name}-1" for name in ("edge2", "edge3", "edge4")}
 FAMILY = (
     edge_identity(),
@@ -111,10 +114,12 @@ class ChildBench:
         policy.full_finished(self.clock.monotonic_s(), succeeded=True)
         self.clock.advance(1000)
         self.authenticator = Authenticator(
-            self.cache, self.refresher, self.clock, hosts=(HUB_HOST,), nested=True
-        )
+            self.cache, self.refresher, self.clock, hosts=(HUB_HOST,), nested=True,
+            certificates=ClientCertificates(None),
+        )  # fmt: skip
         self.answers = ScopeAnswers(self.cache, self.refresher)
-        self.access = ChildAccess(self.authenticator, self.clock)
+        forwarded = ForwardedCertificates(self.authenticator, PROXY)
+        self.access = ChildAccess(self.authenticator, self.clock, forwarded)
         self.registry = FakeRegistry()
 
     def put(self, *identities: ServiceIdentity) -> None:
@@ -147,12 +152,16 @@ class Door:
         who: str = "edge2/$edgeHub",
         token: str | None = "",
         if_match: str | None = None,
+        passed_on: str | None = None,
     ) -> Answer:
         """One request.
 
         :param who: whose token it has; `token` instead of that one, None for none.
+        :param passed_on: the header with a certificate, as a proxy sends it.
         """
         headers = {} if if_match is None else {"If-Match": if_match}
+        if passed_on is not None:
+            headers["x-ms-edge-clientcert"] = passed_on
         shown = token_for(who, self.bench.clock) if token == "" else token
         if shown is not None:
             headers["Authorization"] = shown

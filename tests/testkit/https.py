@@ -18,6 +18,23 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 
 
+async def raw_request(
+    host: str, port: int, trusting: ssl.SSLContext, head: bytes, body: bytes = b""
+) -> tuple[int, bytes]:
+    """A request with bytes that no client library sends: status and body.
+
+    :param head: first line and headers, each with its end of line.
+    """
+    reader, writer = await asyncio.open_connection(host, port, ssl=trusting)
+    ending = b"Host: x\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    writer.write(head + ending + body)
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    writer.close()
+    top, _, content = answer.partition(b"\r\n\r\n")
+    return int(top.split()[1]), content
+
+
 class TrustedServer:
     """PEM texts of a server certificate for loopback, and the context of a client that trusts it."""
 

@@ -22,7 +22,7 @@ from iothub.twins.model import parse_twin_request
 from testkit.wire import WireClient
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
 HOST = "127.0.0.41"
@@ -33,12 +33,28 @@ OTHER_KEY = base64.b64encode(bytes(range(32, 64))).decode()
 SAS = {"authentication": {"symmetricKey": {"primaryKey": KEY, "secondaryKey": OTHER_KEY}}}
 
 
-async def start(folder: Path, mqtt_port: int | None = 8883) -> HubServer:
+async def start(folder: Path, mqtt_port: int | None = 8883, **config: Any) -> HubServer:
     """A hub on the running loop, with the ports that SDKs know. When it has stopped its folder is still not
-    free for another one in this process: the engine is only gone with all that refers to it."""
-    server = HubServer(HubConfig(folder, HOST, HOST, 0, 443, mqtt_port=mqtt_port))
+    free for another one in this process: the engine is only gone with all that refers to it.
+
+    :param config: more of `HubConfig`.
+    """
+    server = HubServer(HubConfig(folder, HOST, HOST, 0, 443, mqtt_port=mqtt_port, **config))
     await server.start()
     return server
+
+
+@contextlib.asynccontextmanager
+async def serving(folder: Path, **config: Any) -> AsyncIterator[HubServer]:
+    """Such a hub, until the end of the block.
+
+    :param config: more of `HubConfig`.
+    """
+    server = await start(folder, **config)
+    try:
+        yield server
+    finally:
+        await server.stop()
 
 
 async def register(server: HubServer) -> None:

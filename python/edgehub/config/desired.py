@@ -101,6 +101,7 @@ def parse_desired(document: Json) -> RoutesConfig:
     """
     if not isinstance(document, Mapping):
         raise DesiredConfigError(f"Expected a JSON object, found {_type_name(document)}")
+    _check_unicode(document)
     minor, warnings = _check_version(document)
     routes = _parse_routes(_find(document, "routes"), objects_allowed=minor >= 1)
     ttl_secs, limits = _parse_store_section(_find(document, "storeAndForwardConfiguration"))
@@ -129,6 +130,17 @@ def document_version(document: Mapping[str, Json]) -> int | None:
     """`$version` of a desired document or patch, if it has a usable one."""
     version = document.get("$version")
     return version if isinstance(version, int) and not isinstance(version, bool) else None
+
+
+def _check_unicode(document: Mapping[str, Json]) -> None:
+    """JSON can escape half of a character (`\\ud800`), which neither the core nor a file can hold."""
+    try:
+        json.dumps(document, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        text = json.dumps(error.object[error.start : error.end])
+        raise DesiredConfigError(f"Text with half of a character: {text}") from None
+    except RecursionError:
+        raise DesiredConfigError("Objects are nested too deeply") from None
 
 
 def _check_version(document: Mapping[str, Json]) -> tuple[int, tuple[str, ...]]:

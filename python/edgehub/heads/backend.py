@@ -28,14 +28,12 @@ class MqttRules:
     :ivar auth_waits_max: clients whose identity is looked up at once; further ones get code 3 and try again.
     :ivar bare_usernames: whether a user name may be host and client id alone.
     :ivar may_subscribe: whether a client may have a filter; else it gets 0x80.
-    :ivar closing_notices: kinds of notices of the core that end the connection.
     :ivar method_qos: quality of service of method calls, capped by the client's subscription.
     """
 
     auth_waits_max: int = AUTH_WAITS_MAX
     bare_usernames: bool = False
     may_subscribe: Callable[[IdentityId, str], bool] = lambda identity, topic_filter: True
-    closing_notices: frozenset[str] = frozenset()
     method_qos: int = 1
 
 
@@ -54,7 +52,10 @@ class ClientAuthenticator(Protocol):
         ...
 
     async def authenticate(self, request: AuthRequest) -> Verdict:
-        """Answers after a look where that is written down."""
+        """Answers after a look where that is written down.
+
+        :raises ConnectRefusedError: nobody can say now; with the code that the client gets.
+        """
         ...
 
 

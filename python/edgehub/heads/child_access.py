@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from edgehub.common.ids import EDGE_HUB_MODULE_ID, IdentityId
 from edgehub.heads.line_budget import LineBudget
-from edgehub.heads.rest import TOKEN_MISSING, RefusalError, token_of
-from edgehub.identity.authenticator import AuthRequest
+from edgehub.heads.rest import RefusalError, credential_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,7 +21,8 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from edgehub.common.clock import Clock
-    from edgehub.identity.authenticator import Authenticator, Verdict
+    from edgehub.heads.forwarded import ForwardedCertificates
+    from edgehub.identity.authenticator import Authenticator, AuthRequest, Verdict
 
 REQUESTS_MAX: Final = 64
 """Requests of children that are worked on at a time; one more is answered with 429."""
@@ -39,10 +39,16 @@ log = logging.getLogger(__name__)
 
 
 class ChildAccess:
-    """Authenticates, and gives places to those who are let in."""
+    """Authenticates, and gives places to those who are let in.
 
-    def __init__(self, authenticator: Authenticator, clock: Clock) -> None:
+    :param forwarded: reads the certificates that a proxy passes on; None: they are not looked at.
+    """
+
+    def __init__(
+        self, authenticator: Authenticator, clock: Clock, forwarded: ForwardedCertificates | None = None
+    ) -> None:
         self._authenticator = authenticator
+        self._forwarded = forwarded
         self._lines = LineBudget(clock, LINES_BURST, LINES_PER_S)
         self._busy: Counter[str] = Counter()
         self._auth_waits = 0
@@ -61,17 +67,23 @@ class ChildAccess:
     async def authenticate(self, request: web.Request, identity: IdentityId) -> None:
         """Makes sure that an identity asks.
 
-        :raises RefusalError: as of `child_of`.
+        :raises RefusalError: as of `child_of`; 503 as long as nobody can be known: a child that gets 401
+            forgets the identity that it asked for.
         """
-        token = token_of(request)
-        if token is None:
-            raise self._refusal(request, TOKEN_MISSING)
-        asked = AuthRequest(identity, token)
+        try:
+            asked = await credential_of(request, identity, self._forwarded)
+        except RefusalError as error:
+            self._tell(request, str(error))
+            raise
         verdict = self._authenticator.check(asked)
         if not verdict.accepted and self._authenticator.may_refresh(verdict):
             verdict = await self._ask_parent(asked)
         if not verdict.accepted:
             self._tell(request, f"{identity}: {verdict.reason}")
+            if self._authenticator.is_undecided(verdict):
+                raise RefusalError(
+                    503, "this edge device does not know its device scope yet; try again later"
+                )
             raise RefusalError(401, f"Unable to authenticate device with Id {identity}")
 
     async def _ask_parent(self, asked: AuthRequest) -> Verdict:

@@ -37,9 +37,10 @@ UpgradeHandler: TypeAlias = "Callable[[web.Request], Awaitable[web.StreamRespons
 """Answers a request to upgrade to a WebSocket."""
 
 log = logging.getLogger(__name__)
-# Handlers are guarded here. What else aiohttp would log is whatever an outsider sends, with a traceback each.
-_wire_log = logging.getLogger(f"{__name__}.wire")
-_wire_log.setLevel(logging.CRITICAL + 1)
+WIRE_LOG: Final = logging.getLogger(f"{__name__}.wire")
+"""For aiohttp, where handlers are guarded: what else it logs is whatever an outsider sends, a token in a
+malformed header among it, with a traceback each. It goes nowhere."""
+WIRE_LOG.setLevel(logging.CRITICAL + 1)
 
 
 class HttpStartError(EdgehubError):
@@ -69,7 +70,7 @@ class HttpHead:
             access_log=None,
             handle_signals=False,
             keepalive_timeout=KEEP_ALIVE_S,
-            logger=_wire_log,
+            logger=WIRE_LOG,
             max_line_size=LINE_BYTES_MAX,
             max_field_size=FIELD_BYTES_MAX,
             max_headers=HEADERS_MAX,
@@ -119,7 +120,7 @@ class HttpHead:
     async def _guard(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        _request_arrived(request)
+        request_arrived(request)
         try:
             if _is_upgrade(request):
                 return await self._upgrade(request)
@@ -143,7 +144,8 @@ def _is_upgrade(request: web.Request) -> bool:
     return request.headers.get("Upgrade", "").strip().lower() == "websocket"
 
 
-def _request_arrived(request: web.Request) -> None:
+def request_arrived(request: web.Request) -> None:
+    """To be called first with every request that came through a `TlsListener`: its connection may stay."""
     if request.transport is not None:
         connection = request.transport.get_protocol()
         if isinstance(connection, Connection):

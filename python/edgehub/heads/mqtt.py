@@ -125,8 +125,6 @@ class MqttHead:
         name = client.identity if client is not None else f"connection {event.conn}"
         kind = event.kind.replace("_", " ")
         log.warning("Client %s: %s: %s", name, kind, event.detail)
-        if event.kind in self._rules.closing_notices:
-            self._core.close(event.conn, f"{kind}: {event.detail}")
 
     def on_closed(self, event: ClosedEvent) -> None:
         # A client that left while it waited for its CONNACK needs no answer any more (DEV-26); whatever
@@ -191,6 +189,9 @@ class MqttHead:
     ) -> None:
         try:
             verdict = await self._authenticator.authenticate(auth)
+        except ConnectRefusedError as refusal:
+            self._refuse(event, refusal)
+            return
         finally:
             self._auth_waits.discard(event.conn)
         if verdict.credential is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 from aiohttp import web
 
 from edgehub.common.ids import IdentityId
+from edgehub.common.texts import is_utf8
 from edgehub.errors import EdgehubError
 from edgehub.heads.rest import RefusalError, json_answer, read_body
 from edgehub.identity.scope_answers import OutsideSubtreeError
@@ -93,7 +94,7 @@ class RegistryRoutes:
     async def _put(self, request: web.Request, device: str) -> RegistryCall:
         body = await read_body(request)
         check_module(body, device, request.match_info["module"])
-        return put_call(await self._own_chain(device), body, request.headers.get("If-Match"))
+        return put_call(await self._own_chain(device), body, _if_match(request))
 
     async def _get(self, request: web.Request, device: str) -> RegistryCall:
         return get_call(await self._own_chain(device), request.match_info["module"])
@@ -129,7 +130,7 @@ class RegistryRoutes:
         asked = parse_child_request(await read_body(request), ModulePut)
         module = bytes(asked.module)
         check_module(module, parse_chain(asked.auth_chain).target_device, None)
-        return put_call(await self._chain(asked.auth_chain, actor), module, request.headers.get("If-Match"))
+        return put_call(await self._chain(asked.auth_chain, actor), module, _if_match(request))
 
     async def _nested_get(self, request: web.Request, actor: str) -> RegistryCall:
         asked = parse_child_request(await read_body(request), ModuleGet)
@@ -177,6 +178,17 @@ class RegistryRoutes:
             return _error(error.status, str(error))
         self._access.refused(request, error)
         return _error(UNAUTHORIZED if isinstance(error, OutsideSubtreeError) else 400, str(error))
+
+
+def _if_match(request: web.Request) -> str | None:
+    """The header to pass on.
+
+    :raises ChildRequestError: it cannot be passed on.
+    """
+    text = request.headers.get("If-Match")
+    if text is not None and not is_utf8(text):
+        raise ChildRequestError("If-Match is not UTF-8 text")
+    return text
 
 
 def _error(status: int, text: str) -> web.Response:

@@ -35,6 +35,8 @@ CLOSE_WAIT_S: Final = 2.0
 """Longest wait for the client's half of the closing handshake."""
 
 log = logging.getLogger(__name__)
+# It warns of sub-protocols that it does not find, whatever they hold; which one is served is decided here.
+logging.getLogger("aiohttp.websocket").setLevel(logging.ERROR)
 
 
 def choose_sub_protocol(offered: list[str]) -> str | None:

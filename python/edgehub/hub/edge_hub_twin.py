@@ -57,6 +57,7 @@ class EdgeHubTwin:
         self._online = False
         self._full_wanted = True
         self._version: int | None = None
+        self._retry: asyncio.TimerHandle | None = None
         self._desired_wake = asyncio.Event()
         self._reported_wake = asyncio.Event()
         self.first_outcome: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -82,6 +83,10 @@ class EdgeHubTwin:
         else:
             self._full_wanted = True
         self._desired_wake.set()
+
+    def desired_missed(self) -> None:
+        """Patches may have gone astray."""
+        self._want_full()
 
     # Events of the heads (`ClientObserver`).
 
@@ -126,7 +131,7 @@ class EdgeHubTwin:
             if patch is None:
                 return
             try:
-                await self._twin.patch_reported(patch)
+                refused = await self._twin.patch_reported(patch)
             except EdgehubError as error:
                 self._reported.put_back(patch)
                 log.warning("Could not update the reported properties of edge hub: %s", error)
@@ -134,6 +139,9 @@ class EdgeHubTwin:
             except BaseException:
                 self._reported.put_back(patch)
                 raise
+            if refused is not None:
+                log.warning("The parent hub does not take reported properties of edge hub: %s", refused)
+                self._reported.refused(patch)
 
     async def _apply_waiting(self) -> None:
         if self._full_wanted and self._online:
@@ -163,12 +171,18 @@ class EdgeHubTwin:
         self._full_wanted = True
         self._desired_wake.set()
 
+    def _retry_later(self) -> None:
+        """One retry at a time, whatever else asks for reads that fail."""
+        if self._retry is not None:
+            self._retry.cancel()
+        self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._desired_wake.set)
+
     async def _read_twin(self) -> None:
         try:
             document = await self._twin.get_desired()
         except EdgehubError as error:
             log.warning("Could not obtain the twin of edge hub: %s", error)
-            asyncio.get_running_loop().call_later(RETRY_S, self._desired_wake.set)
+            self._retry_later()
             return
         # Patches that arrived meanwhile stay; those the document already holds are skipped by version.
         self._full_wanted = False

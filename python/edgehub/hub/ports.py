@@ -148,6 +148,8 @@ class EngineFactory(Protocol):
         log_level: int = 30,
         sender_of_topic: bool = False,
         sent_renews_keep_alive: bool = False,
+        message_bytes_max: int = 262144,
+        closes_on_drop: bool = False,
     ) -> HubCore: ...
 
 
@@ -197,10 +199,10 @@ class HubTwin(Protocol):
         """
         ...
 
-    async def patch_reported(self, patch: Mapping[str, Any]) -> None:
-        """Merges a patch into the reported properties.
+    async def patch_reported(self, patch: Mapping[str, Any]) -> str | None:
+        """Merges a patch into the reported properties; why it will never be taken, None when it was.
 
-        :raises EdgehubError: no answer, or refused.
+        :raises EdgehubError: no answer, or none for good.
         """
         ...
 
@@ -218,6 +220,10 @@ class LinkListener(Protocol):
 
     def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
         """The desired properties of our module, or of a client that is followed, changed."""
+        ...
+
+    def desired_missed(self, identity: str) -> None:
+        """They may have changed unseen, because the parent hub did not follow them for a while."""
         ...
 
     def client_unauthorized(self, identity: str) -> None:

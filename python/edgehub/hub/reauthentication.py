@@ -59,10 +59,10 @@ class Reauthenticator:
 
     def scope_changed(self, diff: ScopeDiff) -> None:
         """Closes clients that left the scope; checks those that, or whose device, changed (I-014, I-015)."""
-        removed = set(diff.removed)
-        touched = {identity.id for identity in diff.changed} | removed
+        gone = set(diff.gone)
+        touched = {identity.id for identity in diff.changed} | gone
         for client in self._connections:
-            if client.identity in removed:
+            if client.identity in gone:
                 self._disconnect(client, "identity removed")
             elif (
                 client.credential.auth_chain is not None

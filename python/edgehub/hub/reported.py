@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 REPORTED_SCHEMA = "1.0"
 
+DESCRIPTION_BYTES_MAX = 4096
+"""What a value of a twin may have; descriptions quote the configuration, and are cut there."""
+
 Patch = dict[str, Any]
 
 
@@ -41,7 +44,10 @@ class ReportedState:
         """A desired document or patch was applied or refused."""
         if status.version is not None:
             self._status["lastDesiredVersion"] = status.version
-        self._status["lastDesiredStatus"] = {"code": status.code, "description": status.description}
+        description = status.description.encode(errors="replace")[:DESCRIPTION_BYTES_MAX].decode(
+            errors="ignore"
+        )
+        self._status["lastDesiredStatus"] = {"code": status.code, "description": description}
 
     def connected(self, identity: IdentityId, now_s: float) -> None:
         """A client connected."""
@@ -83,6 +89,14 @@ class ReportedState:
             before = merged.get(key)
             merged[key] = {**before, **value} if before is not None and value is not None else value
         self._clients = merged
+
+    def refused(self, patch: Patch) -> None:
+        """A patch that will never be taken, mostly because the twin has no room for so many clients. What
+        makes it smaller is tried again, and then the status alone."""
+        clients = patch.get("clients")
+        if clients:
+            gone = {key: None for key, entry in clients.items() if entry is None}
+            self.put_back({**patch, "clients": gone if len(gone) < len(clients) else {}})
 
     def _merge_client(self, identity: IdentityId, entry: dict[str, str]) -> None:
         key = client_key(identity)

@@ -167,6 +167,11 @@ class Authenticator:
         """Whether `authenticate` could come to another verdict."""
         return verdict.refresh is not None and self._refresher.can_refresh()
 
+    def is_undecided(self, verdict: Verdict) -> bool:
+        """Whether the refused is unknown only because the scope was never read, and cannot be read now."""
+        unknown = verdict.refresh is not None and self._cache.get(verdict.refresh) is None
+        return unknown and not self._refresher.can_refresh()
+
     async def authenticate(self, request: AuthRequest) -> Verdict:
         """Checks, and on a refusal that fresh data may change asks the parent hub: first for the identity,
         then, if it is still unknown, for the whole scope."""
@@ -336,7 +341,7 @@ class _TokenProof:
 
     def fault_for(self, speaker: IdentityId) -> str:
         try:
-            audience = parse_audience(self._token.resource)
+            audience = parse_audience(self._token.resource, EDGE_PROFILE)
         except SasError as error:
             return f"malformed token: {error}"
         if audience.host not in self._hosts:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from edgehub.common.state import Change, StateError, StateStore, log_failure
+from edgehub.common.state import Change, StateError, StateStore
 from edgehub.errors import EdgehubError
-from edgehub.identity.scope import NESTING_MAX, RefreshPolicy, ScopeCache, ScopeDiff
+from edgehub.identity.scope import NESTING_MAX, RefreshPolicy, ScopeCache, ScopeDiff, ScopeReading
 from edgehub.identity.scope_wire import ScopeFormatError, decode_scope_page, encode_identity
 from edgehub.identity.sealing import Sealer, SealError
 
@@ -59,6 +60,12 @@ class ScopeApi(Protocol):
 
 REFRESHES_MAX = 32
 """Identities that the parent hub is asked for at a time for child edge devices; one more is refused."""
+CLIENT_REFRESHES_MAX = 128
+"""Identities that it is asked for at a time because of who connects; one more is judged by what is known."""
+
+
+_Asks: TypeAlias = "dict[IdentityId, asyncio.Task[ScopeApiError | None]]"
+"""Identities that are being asked for; the outcome is what went wrong."""
 
 
 class ScopeRefresher:
@@ -82,7 +89,9 @@ class ScopeRefresher:
         sealer: Sealer | None,
         nested: bool = True,
     ) -> None:
-        self._single: dict[IdentityId, asyncio.Task[ScopeApiError | None]] = {}
+        self._single: _Asks = {}
+        self._of_clients: _Asks = {}
+        self._unsaved: set[IdentityId] = set()
         self._nested = nested
         self._cache = cache
         self._policy = policy
@@ -118,23 +127,42 @@ class ScopeRefresher:
         return self._api is not None and self._policy.loaded
 
     async def refresh_one(self, identity_id: IdentityId) -> None:
-        if self._api is None or not self._policy.take_one(identity_id, self._clock.monotonic_s()):
+        if self._api is None:
             return
-        try:
-            found = await self._api.get_identity(identity_id, self._cache.edges_above(identity_id))
-        except ScopeApiError as error:
-            log.warning("Could not refresh the identity %s: %s", identity_id, error)
-            return
-        await self._take_one(self._api, identity_id, found)
+        asking = self._of_clients.get(identity_id)
+        if asking is None:
+            if len(self._of_clients) >= CLIENT_REFRESHES_MAX:
+                return
+            if not self._policy.take_one(identity_id, self._clock.monotonic_s()):
+                return
+            asking = self._ask(self._of_clients, self._api, identity_id)
+            asking.add_done_callback(partial(self._asked_for_client, identity_id))
+        # Shielded: a client that gives up and comes again finds its answer.
+        await asyncio.shield(asking)
 
-    def refresh_soon(self, identity_id: IdentityId) -> None:
-        """Asks for one identity in the background, unless that was done a short while ago."""
+    def _asked_for_client(self, identity_id: IdentityId, asking: asyncio.Task[ScopeApiError | None]) -> None:
+        error = None if asking.cancelled() or asking.exception() is not None else asking.result()
+        if error is not None:
+            self._policy.give_back_one(identity_id)
+            log.warning("Could not refresh the identity %s: %s", identity_id, error)
+
+    def refresh_refused(self, identity_id: IdentityId) -> None:
+        """Asks in the background for an identity that the parent hub refuses, unless a refusal of it was
+        looked into a short while ago."""
+        if self._api is None or not self._policy.take_refused(identity_id, self._clock.monotonic_s()):
+            return
         if len(self._asking) >= ASKING_MAX:
             self.request_refresh()
             return
-        task = asyncio.create_task(self.refresh_one(identity_id))
+        task = asyncio.create_task(self._ask_again(self._api, identity_id))
         self._asking.add(task)
         task.add_done_callback(self._asking.discard)
+
+    async def _ask_again(self, api: ScopeApi, identity_id: IdentityId) -> None:
+        error = await self._ask_one(api, identity_id)
+        if error is not None:
+            self._policy.give_back_refused(identity_id)
+            log.warning("Could not refresh the identity %s: %s", identity_id, error)
 
     async def refresh_these(self, identities: Sequence[IdentityId]) -> None:
         """Asks for identities at once, whenever that was done last: somebody at the parent hub knows why.
@@ -158,13 +186,17 @@ class ScopeRefresher:
         if asking is None:
             if len(self._single) >= REFRESHES_MAX:
                 raise ScopeApiError(f"{REFRESHES_MAX} identities are being asked for already")
-            asking = asyncio.create_task(self._ask_one(self._api, identity_id))
-            self._single[identity_id] = asking
-            asking.add_done_callback(lambda _: self._single.pop(identity_id, None))
+            asking = self._ask(self._single, self._api, identity_id)
         # Shielded: one who waits no longer must not stop it for the others.
         error = await asyncio.shield(asking)
         if error is not None:
             raise ScopeApiError(str(error))
+
+    def _ask(self, asks: _Asks, api: ScopeApi, identity_id: IdentityId) -> asyncio.Task[ScopeApiError | None]:
+        asking = asyncio.create_task(self._ask_one(api, identity_id))
+        asks[identity_id] = asking
+        asking.add_done_callback(lambda _: asks.pop(identity_id, None))
+        return asking
 
     async def _ask_one(self, api: ScopeApi, identity_id: IdentityId) -> ScopeApiError | None:
         """What went wrong is given back: nobody may be waiting for it any more."""
@@ -189,12 +221,12 @@ class ScopeRefresher:
 
     async def _add_scope(self, api: ScopeApi, edge: IdentityId, chain: tuple[str, ...]) -> None:
         try:
-            found, _ = await self._walk(api, chain)
+            reading = await self._walk(api, chain)
         except ScopeApiError as error:
             log.warning("Could not list the scope of %s: %s", edge, error)
             return
-        if edge in found:
-            self._publish(self._cache.apply_one(edge, found.values()))
+        if edge in reading.found:
+            self._publish(self._cache.apply_one(edge, (item for item, _ in reading.found.values())))
 
     async def refresh_all(self) -> None:
         if self._running is None:
@@ -217,22 +249,24 @@ class ScopeRefresher:
                 await asyncio.shield(self._running)
 
     async def _is_due(self) -> bool:
-        """Waits for the clock or a request; False when a refresh that just happened serves as well."""
+        """Waits for the clock or a request; False when that came too soon after the last refresh. Then the
+        clock tells when its time has come."""
         try:
             async with asyncio.timeout(self._policy.next_full_s(self._clock.monotonic_s())):
                 await self._wake.wait()
         except TimeoutError:
             return self._policy.next_full_s(self._clock.monotonic_s()) <= 0
         self._wake.clear()
-        return not self._policy.loaded or self._policy.may_refresh_all(self._clock.monotonic_s())
+        self._policy.want_full()
+        return self._policy.next_full_s(self._clock.monotonic_s()) <= 0
 
     async def _refresh_now(self, api: ScopeApi) -> None:
         succeeded = False
         try:
-            found, succeeded = await self._walk(api, (self._edge_device_id,))
-            if not succeeded:
-                found = {item.id: item for item in self._cache.all()} | found
-            self._publish(self._cache.replace_all(found.values()))
+            reading = await self._walk(api, (self._edge_device_id,))
+            succeeded = reading.complete
+            self._publish(self._cache.take_all(reading))
+            self._save()
             log.info("Device scope refreshed: %d identities", len(self._cache))
         except ScopeApiError as error:
             log.warning("Could not refresh the device scope: %s", error)
@@ -240,22 +274,20 @@ class ScopeRefresher:
             self._policy.full_finished(self._clock.monotonic_s(), succeeded=succeeded)
             self._running = None
 
-    async def _walk(
-        self, api: ScopeApi, start: tuple[str, ...]
-    ) -> tuple[dict[IdentityId, ServiceIdentity], bool]:
+    async def _walk(self, api: ScopeApi, start: tuple[str, ...]) -> ScopeReading:
         """Lists an edge device and, breadth first, the edge devices below it, disabled ones left out.
 
-        :param start: the edge device and those above it, up to this one.
+        An edge device below that cannot be listed does not spoil the rest; the reading is incomplete then.
 
-        :returns: what was found, and whether it is all there is: an edge device below that cannot be
-            listed does not spoil the rest.
+        :param start: the edge device and those above it, up to this one.
         :raises ScopeApiError: the first edge device cannot be listed.
         """
-        found: dict[IdentityId, ServiceIdentity] = {}
+        begun = self._cache.revision
+        found: dict[IdentityId, tuple[ServiceIdentity, int]] = {}
         waiting: deque[tuple[str, ...]] = deque([start])
         seen, complete = set(start), True
         while waiting:
-            chain = waiting.popleft()
+            chain, revision = waiting.popleft(), self._cache.revision
             try:
                 listed = await api.list_identities(chain)
             except ScopeApiError as error:
@@ -264,32 +296,50 @@ class ScopeRefresher:
                 log.warning("Could not list the scope of %s: %s", chain[0], error)
                 complete = False
                 continue
-            found.update((item.id, item) for item in listed)
+            found.update((item.id, (item, revision)) for item in listed)
             if self._nested and len(chain) <= NESTING_MAX:
                 edges = (item.id.device_id for item in listed if item.is_edge and item.enabled)
                 below = [device_id for device_id in edges if device_id not in seen]
                 seen.update(below)
                 waiting.extend((device_id, *chain) for device_id in below)
-        return found, complete
+        return ScopeReading(begun, found, complete)
 
     def _publish(self, diff: ScopeDiff) -> None:
         if not diff:
             return
-        self._store(diff)
+        if self._sealer is not None:
+            self._unsaved.update(item.id for item in (*diff.added, *diff.changed))
+            self._unsaved.update(diff.removed)
+            self._save()
         self.on_diff(diff)
 
-    def _store(self, diff: ScopeDiff) -> None:
-        if self._sealer is None:
+    def _save(self) -> None:
+        """Writes what the disk does not have yet. What fails is written with the next change or refresh:
+        without it, a hub that restarts offline would take identities that are gone."""
+        if self._sealer is None or not self._unsaved:
             return
-        changes: list[Change] = []
-        for identity in (*diff.added, *diff.changed):
-            key = str(identity.id)
-            changes.append((BUCKET, key, self._sealer.seal(encode_identity(identity), _place(key))))
-        changes.extend((BUCKET, str(gone), None) for gone in diff.removed)
+        saving, self._unsaved = self._unsaved, set()
         try:
-            log_failure(self._state.write(changes), "The device scope")
+            written = self._state.write([self._change(self._sealer, item) for item in saving])
         except StateError as error:
-            log.warning("Could not store the device scope: %s", error)
+            self._not_saved(saving, error)
+            return
+        if written is not None:
+            written.add_done_callback(partial(self._written, saving))
+
+    def _change(self, sealer: Sealer, identity_id: IdentityId) -> Change:
+        key, known = str(identity_id), self._cache.get(identity_id)
+        value = None if known is None else sealer.seal(encode_identity(known), _place(key))
+        return BUCKET, key, value
+
+    def _written(self, saving: set[IdentityId], written: asyncio.Future[None]) -> None:
+        error = None if written.cancelled() else written.exception()
+        if error is not None:
+            self._not_saved(saving, error)
+
+    def _not_saved(self, saving: set[IdentityId], error: BaseException) -> None:
+        self._unsaved |= saving
+        log.warning("Could not store the device scope: %s", error)
 
 
 def _place(key: str) -> str:

@@ -20,21 +20,44 @@ if TYPE_CHECKING:
 NESTING_MAX = 5
 """Edge devices between a leaf and the root (heads spec 10)."""
 FIRST_LOAD_RETRY_S = 60.0
-"""Gap between attempts until the first full load succeeds."""
+"""Gap between attempts until the first full load succeeds, and least gap after a later one that failed."""
 TRACKED_REFRESHES_MAX = 10_000
 """Identities whose last refresh is remembered; the oldest is forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
 class ScopeDiff:
-    """What a refresh changed."""
+    """What a refresh changed.
+
+    :ivar anew: those of the changed that were deleted and registered again: others of the same name.
+    """
 
     added: tuple[ServiceIdentity, ...] = ()
     changed: tuple[ServiceIdentity, ...] = ()
     removed: tuple[IdentityId, ...] = ()
+    anew: tuple[IdentityId, ...] = ()
+
+    @property
+    def gone(self) -> tuple[IdentityId, ...]:
+        """Identities that are no more, whether another has the name now or not."""
+        return (*self.removed, *self.anew)
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed)
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeReading:
+    """What reading the whole scope gave, call by call.
+
+    :ivar begun: revision of the cache before the first call.
+    :ivar found: identities, each with the revision before the call that told of it.
+    :ivar complete: whether it is all there is.
+    """
+
+    begun: int
+    found: dict[IdentityId, tuple[ServiceIdentity, int]]
+    complete: bool
 
 
 class ScopeCache:
@@ -43,6 +66,8 @@ class ScopeCache:
     def __init__(self, edge_device_id: str) -> None:
         self._edge_device_id = edge_device_id
         self._identities: dict[IdentityId, ServiceIdentity] = {}
+        self._revision = 0
+        self._changed_at: dict[IdentityId, int] = {}
 
     def __len__(self) -> int:
         return len(self._identities)
@@ -54,13 +79,35 @@ class ScopeCache:
         """Every identity, in no particular order."""
         return tuple(self._identities.values())
 
+    @property
+    def revision(self) -> int:
+        """Grows with every identity that was read by itself and is another now, for `ScopeReading`."""
+        return self._revision
+
     def replace_all(self, identities: Iterable[ServiceIdentity]) -> ScopeDiff:
-        """Takes the result of a full refresh; what is not in it is removed."""
+        """Takes these and no others; what is not among them is removed."""
         fresh = {identity.id: identity for identity in identities}
         removed = tuple(known for known in self._identities if known not in fresh)
         diff = self._compare(fresh.values(), removed)
         self._identities = fresh
+        self._changed_at.clear()
         return diff
+
+    def take_all(self, reading: ScopeReading) -> ScopeDiff:
+        """Takes the result of a full refresh. What is not in it is removed, if it is complete; what was read
+        by itself after the refresh had read it is newer and stays as it is."""
+        fresh = {} if reading.complete else dict(self._identities)
+        fresh.update((known, item) for known, (item, _) in reading.found.items())
+        for known, revision in self._changed_at.items():
+            found = reading.found.get(known)
+            if revision <= (reading.begun if found is None else found[1]):
+                continue
+            own = self._identities.get(known)
+            if own is None:
+                fresh.pop(known, None)
+            else:
+                fresh[known] = own
+        return self.replace_all(fresh.values())
 
     def apply_one(self, target: IdentityId, found: Iterable[ServiceIdentity]) -> ScopeDiff:
         """Takes the answer for one identity, which may include its device. A target that is not in it is
@@ -71,6 +118,10 @@ class ScopeCache:
         for gone in removed:
             del self._identities[gone]
         self._identities.update(fresh)
+        if diff:
+            self._revision += 1
+            touched = (*(item.id for item in (*diff.added, *diff.changed)), *removed)
+            self._changed_at.update(dict.fromkeys(touched, self._revision))
         return diff
 
     def chain_to(self, identity_id: IdentityId) -> tuple[str, ...] | None:
@@ -143,14 +194,16 @@ class ScopeCache:
         return not item.is_edge and item.device_scope == edge.device_scope
 
     def _compare(self, fresh: Iterable[ServiceIdentity], removed: tuple[IdentityId, ...]) -> ScopeDiff:
-        added, changed = [], []
+        added, changed, anew = [], [], []
         for identity in fresh:
             before = self._identities.get(identity.id)
             if before is None:
                 added.append(identity)
             elif before != identity:
                 changed.append(identity)
-        return ScopeDiff(tuple(added), tuple(changed), removed)
+                if before.generation_id and identity.generation_id not in ("", before.generation_id):
+                    anew.append(identity.id)
+        return ScopeDiff(tuple(added), tuple(changed), removed, tuple(anew))
 
     def _with_modules(self, target: IdentityId) -> tuple[IdentityId, ...]:
         if target not in self._identities:
@@ -171,8 +224,11 @@ class RefreshPolicy:
         self._period_s = period_s
         self._gap_s = gap_s
         self._loaded = False
+        self._wanted = False
+        self._last_failed = False
         self._last_full_s: float | None = None
-        self._last_one_s: OrderedDict[IdentityId, float] = OrderedDict()
+        self._contacts = _Gaps(gap_s)
+        self._refusals = _Gaps(gap_s)
 
     @property
     def loaded(self) -> bool:
@@ -182,7 +238,14 @@ class RefreshPolicy:
     def full_finished(self, now_s: float, *, succeeded: bool) -> None:
         """Records the end of a full refresh."""
         self._last_full_s = now_s
+        self._last_failed = not succeeded
+        # One that was asked for is tried again; before the first success that happens anyway.
+        self._wanted = self._wanted and self._loaded and not succeeded
         self._loaded = self._loaded or succeeded
+
+    def want_full(self) -> None:
+        """Asks for a full refresh as soon as one is allowed, for example because the link is back."""
+        self._wanted = True
 
     def may_refresh_all(self, now_s: float) -> bool:
         """Whether a full refresh on demand is allowed now."""
@@ -192,19 +255,54 @@ class RefreshPolicy:
         """Seconds until the next full refresh by the clock."""
         if self._last_full_s is None:
             return 0.0
-        period_s = self._period_s if self._loaded else min(FIRST_LOAD_RETRY_S, self._period_s)
-        return max(0.0, self._last_full_s + period_s - now_s)
+        return max(0.0, self._last_full_s + self._wait_s() - now_s)
+
+    def _wait_s(self) -> float:
+        """From one full refresh to the next."""
+        if not self._loaded:
+            return 0.0 if self._wanted else min(FIRST_LOAD_RETRY_S, self._period_s)
+        if not self._wanted:
+            return self._period_s
+        return max(self._gap_s, FIRST_LOAD_RETRY_S) if self._last_failed else self._gap_s
 
     def take_one(self, identity_id: IdentityId, now_s: float) -> bool:
         """Whether one identity may be refreshed now; if so, it counts as done."""
-        last_s = self._last_one_s.get(identity_id)
-        if not self._loaded or (last_s is not None and now_s - last_s < self._gap_s):
+        return self._loaded and self._contacts.take(identity_id, now_s)
+
+    def take_refused(self, identity_id: IdentityId, now_s: float) -> bool:
+        """The same for one that the parent hub refuses: what was read at its first contact, maybe a moment
+        ago, is older than the refusal. Refusals have a gap of their own."""
+        return self._loaded and self._refusals.take(identity_id, now_s)
+
+    def give_back_one(self, identity_id: IdentityId) -> None:
+        """The refresh of one identity failed: it may be tried again at once."""
+        self._contacts.give_back(identity_id)
+
+    def give_back_refused(self, identity_id: IdentityId) -> None:
+        """The same after a refusal."""
+        self._refusals.give_back(identity_id)
+
+
+class _Gaps:
+    """Lets each identity pass once in `gap_s`."""
+
+    def __init__(self, gap_s: float) -> None:
+        self._gap_s = gap_s
+        self._last_s: OrderedDict[IdentityId, float] = OrderedDict()
+
+    def take(self, identity_id: IdentityId, now_s: float) -> bool:
+        last_s = self._last_s.get(identity_id)
+        if last_s is not None and now_s - last_s < self._gap_s:
             return False
-        self._last_one_s[identity_id] = now_s
-        self._last_one_s.move_to_end(identity_id)
-        if len(self._last_one_s) > TRACKED_REFRESHES_MAX:
-            self._last_one_s.popitem(last=False)
+        self._last_s[identity_id] = now_s
+        self._last_s.move_to_end(identity_id)
+        if len(self._last_s) > TRACKED_REFRESHES_MAX:
+            self._last_s.popitem(last=False)
         return True
+
+    def give_back(self, identity_id: IdentityId) -> None:
+        """What it passed for came to nothing: it may pass again at once."""
+        self._last_s.pop(identity_id, None)
 
 
 def edge_hub_of(device_id: str) -> IdentityId:

@@ -9,7 +9,7 @@ Who handles what (part 2 performatives):
 | begin, end | windows, channels | byte limits | `AmqpSession.open`/`close` |
 | attach, detach | handles | termini, properties, errors | `AmqpLink.open`/`refuse`/`close` |
 | flow | credit | credit overruns become a detach | `AmqpLink.grant` |
-| transfer | splits and joins frames | message format, size limits | `AmqpLink.send`, `Received` |
+| transfer | splits and joins frames | formats, limits (`amqp_transfers`) | `AmqpLink.send`, `Received` |
 | disposition | delivery states | outcome with condition | `AmqpDelivery.accept`/`reject`, `Disposed` |
 
 Call `feed`, then take `events`, act, then take `outbound`; ask `deadline` and call `on_deadline` when it
@@ -35,7 +35,6 @@ from edgehub.protocol.amqp_events import (
     LinkAttached,
     LinkClosed,
     LinkCredit,
-    Received,
     SaslPlain,
     SessionClosed,
     SessionOpened,
@@ -43,7 +42,6 @@ from edgehub.protocol.amqp_events import (
 )
 from edgehub.protocol.amqp_frames import FormatReader, FormatWriter
 from edgehub.protocol.amqp_handles import (
-    AmqpDelivery,
     AmqpLink,
     AmqpSession,
     CPointer,
@@ -54,6 +52,7 @@ from edgehub.protocol.amqp_handles import (
 from edgehub.protocol.amqp_opening import Opening
 from edgehub.protocol.amqp_options import CHANNEL_MAX
 from edgehub.protocol.amqp_sasl import SaslError
+from edgehub.protocol.amqp_transfers import Transfers
 from edgehub.protocol.amqp_types import AmqpDecodeError
 
 if TYPE_CHECKING:
@@ -81,7 +80,7 @@ class AmqpEngine:
         self._links: dict[int, AmqpLink] = {}
         self._opening = Opening(options)
         self._opening_unsent = True
-        self._partial_bytes = 0
+        self._transfers = Transfers(options.message_bytes_max)
         self._format = 0  # message format of the transfer frame being pushed
         self._deadline: float | None = None
         self._beat_at: float | None = None
@@ -406,7 +405,7 @@ class AmqpEngine:
 
     def forget_link(self, link: AmqpLink) -> None:
         """Drops a closed link and the bytes it holds."""
-        self._partial_bytes -= len(link.partial)
+        self._transfers.drop(link)
         link.invalidate()
         self._links.pop(link.key, None)
 
@@ -459,62 +458,8 @@ class AmqpEngine:
         self._events.append(Disposed(delivery, outcome))
 
     def _on_transfer(self, link: AmqpLink, impl: CPointer) -> None:
-        if lib.pn_link_current(link.impl) != impl:
-            return  # a disposition for a delivery that was taken before
-        if lib.pn_delivery_aborted(impl):
-            self._drop_partial(link)
-            lib.pn_delivery_settle(impl)
-            return
-        if self._format:
-            link.message_format = self._format
-        pending = lib.pn_delivery_pending(impl)
-        partial = lib.pn_delivery_partial(impl)
-        if len(link.partial) + pending > self.options.message_bytes_max:
-            limit = self.options.message_bytes_max
-            self._break_link(link, AmqpFault(amqp_errors.MESSAGE_SIZE, f"a message may have {limit} bytes"))
-            return
-        if partial or link.partial:
-            self._take_partial(link, pending)
-            if partial or self._failed:
-                return
-        self._finish_transfer(link, impl, pending)
-
-    def _take_partial(self, link: AmqpLink, pending: int) -> None:
-        """Moves what has come out of proton, so that its session window opens again."""
-        if not pending:
-            return
-        buffer = bytearray(pending)
-        lib.pn_link_recv(link.impl, ffi.from_buffer(buffer), pending)
-        link.partial += buffer
-        self._partial_bytes += pending
-        if self._partial_bytes > self.options.partial_bytes_max:
+        event = self._transfers.take(link, impl, self._format)
+        if event is not None:
+            self._events.append(event)
+        elif self._transfers.held_bytes > self.options.partial_bytes_max:
             self._abort(f"more than {self.options.partial_bytes_max} bytes of incomplete messages")
-
-    def _finish_transfer(self, link: AmqpLink, impl: CPointer, pending: int) -> None:
-        message_format, link.message_format = link.message_format, 0
-        if link.partial:
-            payload = bytes(link.partial)
-            self._drop_partial(link)
-        else:
-            buffer = bytearray(pending)
-            if pending:
-                lib.pn_link_recv(link.impl, ffi.from_buffer(buffer), pending)
-            payload = bytes(buffer)
-        lib.pn_link_advance(link.impl)
-        if lib.pn_link_credit(link.impl) < 0:
-            self._break_link(link, AmqpFault(amqp_errors.TRANSFER_LIMIT, "a message was sent without credit"))
-            return
-        settled = bool(lib.pn_delivery_settled(impl))
-        delivery = AmqpDelivery(link, impl)
-        self._events.append(Received(link, delivery, payload, message_format, settled))
-
-    def _drop_partial(self, link: AmqpLink) -> None:
-        self._partial_bytes -= len(link.partial)
-        link.partial = bytearray()
-        link.message_format = 0
-
-    def _break_link(self, link: AmqpLink, fault: AmqpFault) -> None:
-        """Detaches a link whose peer broke a limit."""
-        self._drop_partial(link)
-        link.close(fault)
-        self._events.append(LinkClosed(link, fault))

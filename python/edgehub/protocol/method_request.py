@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from edgehub.common.texts import is_utf8
 from edgehub.errors import EdgehubError
 
 NAME_CHARS_MAX: Final = 100
@@ -13,6 +14,8 @@ PAYLOAD_BYTES_MAX: Final = 131_072
 RESPONSE_TIMEOUT_S: Final = (5, 300)
 CONNECT_TIMEOUT_S: Final = (0, 300)
 _NULL: Final = b"null"
+RESPONSE_TIMEOUT_DEFAULT_S: Final = 30
+CONNECT_TIMEOUT_DEFAULT_S: Final = 0
 
 
 class MethodRequestError(EdgehubError):
@@ -20,15 +23,24 @@ class MethodRequestError(EdgehubError):
 
 
 class MethodRequest(msgspec.Struct, frozen=True):
-    """The body of a method call; other members are ignored.
+    """What is to be called.
 
     :ivar payload: JSON as it was sent; `null` if it is missing (DEV-13).
     """
 
     methodName: str
     payload: msgspec.Raw = msgspec.Raw(_NULL)
-    responseTimeoutInSeconds: int = 30
-    connectTimeoutInSeconds: int = 0
+    responseTimeoutInSeconds: int = RESPONSE_TIMEOUT_DEFAULT_S
+    connectTimeoutInSeconds: int = CONNECT_TIMEOUT_DEFAULT_S
+
+
+class _Body(msgspec.Struct, frozen=True):
+    """As clients write it: some say null for what they leave out. Other members are ignored."""
+
+    methodName: str
+    payload: msgspec.Raw = msgspec.Raw(_NULL)
+    responseTimeoutInSeconds: int | None = None
+    connectTimeoutInSeconds: int | None = None
 
 
 def parse_method_request(body: bytes, name_chars_max: int = NAME_CHARS_MAX) -> MethodRequest:
@@ -37,7 +49,7 @@ def parse_method_request(body: bytes, name_chars_max: int = NAME_CHARS_MAX) -> M
     :raises MethodRequestError: not a call, or outside of the limits.
     """
     try:
-        request = msgspec.json.decode(body, type=MethodRequest)
+        request = _with_defaults(msgspec.json.decode(body, type=_Body))
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise MethodRequestError(f"The request is not a method call: {error}") from None
     if not request.methodName.strip() or len(request.methodName) > name_chars_max:
@@ -47,6 +59,16 @@ def parse_method_request(body: bytes, name_chars_max: int = NAME_CHARS_MAX) -> M
     _check_range("responseTimeoutInSeconds", request.responseTimeoutInSeconds, RESPONSE_TIMEOUT_S)
     _check_range("connectTimeoutInSeconds", request.connectTimeoutInSeconds, CONNECT_TIMEOUT_S)
     return request
+
+
+def _with_defaults(body: _Body) -> MethodRequest:
+    response, connect = body.responseTimeoutInSeconds, body.connectTimeoutInSeconds
+    return MethodRequest(
+        body.methodName,
+        body.payload,
+        RESPONSE_TIMEOUT_DEFAULT_S if response is None else response,
+        CONNECT_TIMEOUT_DEFAULT_S if connect is None else connect,
+    )
 
 
 def _check_range(name: str, value: int, limits: tuple[int, int]) -> None:
@@ -76,8 +98,11 @@ def encode_message(text: str) -> bytes:
 
 
 def caller_of(header: str | None) -> tuple[str, str] | None:
-    """Device and module of `x-ms-edge-moduleId`; None if it has another form (H-002)."""
-    parts = (header or "").split("/")
+    """Device and module of `x-ms-edge-moduleId`; None if it has another form (H-002). Headers are bytes: one
+    that is not UTF-8 comes with halves of characters, and names nobody."""
+    if header is None or not is_utf8(header):
+        return None
+    parts = header.split("/")
     if len(parts) != 2 or not all(part.strip() for part in parts):
         return None
     return parts[0], parts[1]

@@ -236,20 +236,25 @@ def _same_segment(mine: str, theirs: str) -> bool:
     return mine.lower() == wanted or unquote(mine).lower() == wanted
 
 
-def parse_audience(resource: str) -> Audience:
-    """Reads an `sr` in any of the encodings clients send: encoded, plain, ids encoded once more, with a
-    scheme.
+def parse_audience(resource: str, profile: SasProfile = HUB_PROFILE) -> Audience:
+    """Reads an `sr` in any of the encodings clients send: encoded, plain, ids encoded once more; where the
+    shape is not strict also with a scheme, and with slashes and spaces around it.
 
     :raises SasError: no host in it.
     """
-    text = unquote(resource).strip()
-    scheme, separator, rest = text.partition("://")
-    if separator and scheme.isalpha():
-        text = rest
-    host, *segments = text.strip("/").split("/")
+    text = unquote(resource)
+    if not profile.strict_shape:
+        text = _bare(text)
+    host, *segments = text.split("/")
     if not host:
         raise SasError("sr names no host")
     return Audience(host.lower(), tuple(segments))
+
+
+def _bare(text: str) -> str:
+    text = text.strip()
+    scheme, separator, rest = text.partition("://")
+    return (rest if separator and scheme.isalpha() else text).strip("/")
 
 
 def device_audience(host: str, device_id: str, module_id: str | None = None) -> str:
@@ -282,7 +287,7 @@ def verify_token(
     """
     if token.is_expired(now, profile.skew_secs):
         raise SasError("the token has expired")
-    audience = parse_audience(token.resource)
+    audience = parse_audience(token.resource, profile)
     if audience.host not in (host.lower() for host in hosts):
         raise SasError("the token is for another host")
     if not token.is_signed_with(keys):

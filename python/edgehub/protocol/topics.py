@@ -136,8 +136,8 @@ def twin_response_topic(status: int, rid: str, version: int | None = None) -> st
 
 def method_topic(name: str, rid: str) -> str:
     """Topic of a method call. The name stands as it is (heads spec 1.6), but for what would not be one level
-    of a topic name."""
-    level = re.sub(r"[/+#\x00]", lambda found: f"%{ord(found[0]):02X}", name)
+    of a topic name, and for what begins the properties behind it, where SDKs look for the id."""
+    level = re.sub(r"[/+#?\x00]", lambda found: f"%{ord(found[0]):02X}", name)
     return f"$iothub/methods/POST/{level}/?$rid={rid}"
 
 

@@ -1,8 +1,8 @@
 """Channels of one connection, one for each identity in use. Sans-IO.
 
 They are opened when they are needed, opened again when the parent closed them, and closed when they are
-quiet. Their number is limited: beyond, the one quiet longest gives way, followed or not, until it is needed
-again.
+quiet. Their number is limited: beyond, the one quiet longest gives way until it is needed again, first of
+those that nobody follows.
 """
 
 from __future__ import annotations
@@ -171,8 +171,10 @@ class ChannelPool(Generic[C]):
         limit = sessions_share(self._sessions_max, self._engine)
         if len(self._channels) < limit:
             return
-        for channel in self._channels.values():
-            if not channel.waiting and channel.identity != self._settings.identity:
+        quiet = [channel for channel in self._channels.values() if not channel.waiting]
+        # Who is followed misses something, and gives way last; the sort keeps the order of use.
+        for channel in sorted(quiet, key=lambda channel: channel.identity in self._followed):
+            if channel.identity != self._settings.identity:
                 self._close(channel)
                 return
         raise UpstreamOffline(f"{limit} channels are in use")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import math
 import random
 import time
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -33,6 +34,9 @@ log = logging.getLogger(__name__)
 
 STABLE_S: Final = 10.0
 """A connection that lasted this long resets the waits between attempts."""
+REFUSED_WAIT_MAX_S: Final = 5.0
+"""A host that refuses connections is there, and what listens on it is about to start: it is asked again after
+no more than this, for an attempt costs two packets."""
 WRITE_HIGH_BYTES: Final = 512 * 1024
 _LINGER_S: Final = 1.0
 
@@ -122,6 +126,7 @@ class AmqpUpstream:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._pump_queued = False
+        self._refused = False
         self._draining = False
         self._drained = asyncio.Event()
         self.twins = TwinCalls(
@@ -184,11 +189,17 @@ class AmqpUpstream:
     # ---- connecting
 
     async def _run(self) -> None:
+        before = ""
         try:
             while True:
                 links = self.stats.connects
                 reason = await self._connect_and_serve()
-                log.info("no link to the parent hub: %s", reason)
+                log.log(
+                    logging.DEBUG if reason == before else logging.INFO,
+                    "no link to the parent hub: %s",
+                    reason,
+                )
+                before = reason
                 if self.stats.connects > links:
                     # A link refers to itself in circles, and has proton's buffers behind it: a megabyte that
                     # would stay, for each link lost, until a full collection happens to come.
@@ -199,7 +210,7 @@ class AmqpUpstream:
                 self._token_task.cancel()
 
     async def _wait_before_retry(self) -> None:
-        wait_s = self._backoff.next_s()
+        wait_s = self._backoff.next_s(REFUSED_WAIT_MAX_S if self._refused else math.inf)
         try:
             async with asyncio.timeout(wait_s):
                 await self._kicked.wait()
@@ -211,6 +222,7 @@ class AmqpUpstream:
         """One connection from start to end; gives why it ended."""
         settings = self._settings
         self._closed.clear()
+        self._refused = False
         stream = _Stream(self)
         tls_name = settings.host if settings.tls is not None else None
         try:
@@ -221,6 +233,7 @@ class AmqpUpstream:
                 )
         except (OSError, EdgehubError) as error:
             self.stats.connects_failed += 1
+            self._refused = isinstance(error, ConnectionRefusedError)
             if isinstance(error, TimeoutError) and not error.args:
                 return f"{settings.host}:{settings.port} does not answer"
             return f"{settings.host}:{settings.port}: {error}"
@@ -318,6 +331,11 @@ class AmqpUpstream:
         """Desired properties of an identity that is followed changed."""
         if self._listener is not None:
             self._listener.desired_patch(identity, patch)
+
+    def desired_missed(self, identity: str) -> None:
+        """Desired properties of an identity that is followed may have changed unseen."""
+        if self._listener is not None:
+            self._listener.desired_missed(identity)
 
     # ---- bytes and time
 

@@ -91,6 +91,10 @@ class ConnectionOwner(Protocol):
         """Desired properties of an identity that is followed changed."""
         ...
 
+    def desired_missed(self, identity: str) -> None:
+        """Desired properties of an identity that is followed may have changed unseen."""
+        ...
+
     def method_request(self, channel: MethodChannel, request: MethodRequest) -> None:
         """The parent calls a method of a client that is followed, or of ours."""
         ...
@@ -286,6 +290,8 @@ class UpstreamConnection:
         self.was_up = True
         # Our own twin is followed always: that is how the hub gets its configuration.
         self.twins.follow(self._settings.identity, self._now, wanted=True)
+        # Messages first: the links of a thousand clients take their time to be attached.
+        self.pump(self._now)
         self._owner.connection_up()
         self.pump(self._now)
 
@@ -324,6 +330,10 @@ class UpstreamConnection:
     def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
         """From the twins."""
         self._owner.desired_patch(identity, patch)
+
+    def desired_missed(self, identity: str) -> None:
+        """From the twins."""
+        self._owner.desired_missed(identity)
 
     # ---- methods
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from edgehub.protocol.cloud_messages import Settlement
 from edgehub.upstream.followed_links import FollowedLinks
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from edgehub.protocol.cloud_messages import CloudMessage
     from edgehub.upstream.connection import UpstreamConnection
     from edgehub.upstream.message_channel import MessageChannel, ParentMessage
+
+FAULT_WAIT_S: Final = 5.0
+"""How long a message stays that a fault of ours kept from its device."""
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +48,10 @@ class MessageLinks(FollowedLinks):
         try:
             if self._serve is not None:
                 settlement = await self._serve(message.identity, message.message)
+        except Exception:
+            log.exception("A message of the parent hub for %s failed", message.identity)
+            # Given back at once it would be here again at once.
+            await asyncio.sleep(FAULT_WAIT_S)
         finally:
             if channel.settle(message, settlement):
                 self._flush()

@@ -30,7 +30,7 @@ class MethodLinks(FollowedLinks):
         self._serve: Callable[[str, str, bytes], Awaitable[tuple[int, bytes]]] | None = None
 
     def serve_with(self, serve: Callable[[str, str, bytes], Awaitable[tuple[int, bytes]]]) -> None:
-        """Who answers: identity, name and payload -> status and payload. It does not raise."""
+        """Who answers: identity, name and payload -> status and payload."""
         self._serve = serve
 
     def requested(self, channel: MethodChannel, request: MethodRequest) -> None:
@@ -38,10 +38,14 @@ class MethodLinks(FollowedLinks):
         self._begin(self._answer(channel, request))
 
     async def _answer(self, channel: MethodChannel, request: MethodRequest) -> None:
-        if self._serve is None:
-            status, payload = 404, b""
-        else:
-            status, payload = await self._serve(request.identity, request.name, request.payload)
+        status, payload = 404, b""
+        if self._serve is not None:
+            try:
+                status, payload = await self._serve(request.identity, request.name, request.payload)
+            except Exception:
+                # Without an answer the caller would wait, and the credit of the call would never come back.
+                log.exception("A call of the parent hub to %s failed", request.identity)
+                status, payload = 500, b""
         if channel.answer(request, status, payload):
             self._flush()
         else:

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Final
 import aiohttp
 from yarl import URL
 
-from edgehub.errors import EdgehubError
 from edgehub.protocol.child_requests import NESTED_VERSION
 from edgehub.upstream.errors import UpstreamError
-from edgehub.upstream.scope_client import edge_hub_path, read_answer
+from edgehub.upstream.scope_client import call_headers, edge_hub_path, read_answer
 
 if TYPE_CHECKING:
     from edgehub.protocol.child_requests import RegistryCall
@@ -56,15 +55,7 @@ class RegistryClient:
             raise RegistryError(f"the parent hub cannot be reached: {text}") from None
 
     async def _call(self, call: RegistryCall) -> tuple[int, bytes]:
-        try:
-            token = await self._settings.tokens.get()
-        except EdgehubError as error:
-            raise RegistryError(f"no token for the parent hub: {error}") from None
-        headers = {
-            "Authorization": token.text,
-            "Content-Type": "application/json",
-            "User-Agent": self._settings.product_info,
-        }
+        headers = await call_headers(self._settings)
         if call.if_match is not None:
             headers["If-Match"] = call.if_match
         url = URL(f"{self._base}/{call.operation}?api-version={NESTED_VERSION}", encoded=True)

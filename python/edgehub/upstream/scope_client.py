@@ -43,6 +43,8 @@ RETRY_DELTA_S: Final = 4.0
 OPERATION_S: Final = 120.0
 NEVER_RETRIED: Final = frozenset((400, 401, 403, 404, 405, 406))
 _UNKNOWN_ROUTE: Final = frozenset((404, 405))
+_OWN_TOKEN_REFUSED: Final = ("ErrorCode:IotHubUnauthorized;", "Unable to authenticate device with Id ")
+"""How a hub, and a parent edge hub, begin to say that a token is no good."""
 
 T = TypeVar("T")
 
@@ -52,7 +54,7 @@ class ScopeError(UpstreamError):
 
 
 class NotInScope(ScopeError):
-    """401 or 403: the identity is not below this device."""
+    """401 or 403, and not for our own token: the identity is not below this device."""
 
 
 class NoSuchIdentity(ScopeError):
@@ -64,12 +66,14 @@ class _Status(ScopeError):
 
     :ivar status: as it came.
     :ivar known_route: whether the body is that of the hub's error, so that the route itself exists.
+    :ivar about_us: whether it is our own token that is refused.
     """
 
-    def __init__(self, message: str, status: int, known_route: bool) -> None:
+    def __init__(self, message: str, status: int, *, known_route: bool, about_us: bool) -> None:
         super().__init__(message)
         self.status = status
         self.known_route = known_route
+        self.about_us = about_us
 
 
 class AuthorizationProvider(Protocol):
@@ -187,7 +191,8 @@ class ScopeClient:
         try:
             return await call
         except _Status as error:
-            if error.status in (401, 403):
+            # Who does not take our token says nothing about the identity.
+            if error.status in (401, 403) and not error.about_us:
                 raise NotInScope(str(error)) from None
             # Without the body of a hub it says nothing about the identity, only about who answers there.
             if error.status in (400, 404) and error.known_route:
@@ -251,15 +256,7 @@ class ScopeClient:
             await self._sleep(retry_wait_s(failures, self._random))
 
     async def _once(self, method: str, path: str, body: dict[str, Any] | None) -> bytes:
-        try:
-            token = await self._settings.tokens.get()
-        except EdgehubError as error:
-            raise ScopeError(f"no token for the parent hub: {error}") from None
-        headers = {
-            "Authorization": token.text,
-            "Content-Type": "application/json",
-            "User-Agent": self._settings.product_info,
-        }
+        headers = await call_headers(self._settings)
         data = None if body is None else msgspec.json.encode(body)
         url = URL(f"{self._settings.base_url}{path}", encoded=True)
         async with self._session.request(
@@ -274,6 +271,22 @@ class ScopeClient:
 def edge_hub_path(device_id: str) -> str:
     """Path of the `$edgeHub` of an edge device, below which all its calls are."""
     return f"/devices/{quote(device_id, safe='')}/modules/{quote(EDGE_HUB_MODULE, safe='')}"
+
+
+async def call_headers(settings: ScopeSettings) -> dict[str, str]:
+    """Headers of every call to the parent hub.
+
+    :raises ScopeError: no token could be had.
+    """
+    try:
+        token = await settings.tokens.get()
+    except EdgehubError as error:
+        raise ScopeError(f"no token for the parent hub: {error}") from None
+    return {
+        "Authorization": token.text,
+        "Content-Type": "application/json",
+        "User-Agent": settings.product_info,
+    }
 
 
 async def read_answer(answer: aiohttp.ClientResponse, bytes_max: int = ANSWER_BYTES_MAX) -> bytes:
@@ -300,7 +313,9 @@ def _status_error(status: int, raw: bytes, what: str) -> _Status:
     texts = [str(value) for name, value in fields if name.lower() in ("message", "errormessage")]
     text = texts[0] if texts else raw[:200].decode("utf-8", "replace")
     known = bool(texts) and "GenericNotFound" not in text and "MethodNotAllowed" not in text
-    return _Status(f"{what} answered {status}: {text[:300]}", status, known)
+    about_us = text.startswith(_OWN_TOKEN_REFUSED)
+    message = f"{what} answered {status}: {text[:300]}"
+    return _Status(message, status, known_route=known, about_us=about_us)
 
 
 def retry_wait_s(failures: int, random_source: Callable[[], float]) -> float:

@@ -60,6 +60,10 @@ class LinkListener(Protocol):
         """The desired properties of our module, or of a client that is followed, changed."""
         ...
 
+    def desired_missed(self, identity: str) -> None:
+        """They may have changed unseen, because the parent hub did not follow them for a while."""
+        ...
+
     def client_unauthorized(self, identity: str) -> None:
         """The parent hub refuses to serve a client, although it takes us."""
         ...

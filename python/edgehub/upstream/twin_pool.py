@@ -28,6 +28,10 @@ class TwinPoolOwner(Protocol):
         """Desired properties of an identity changed."""
         ...
 
+    def desired_missed(self, identity: str) -> None:
+        """Desired properties may have changed unseen while an identity could not be followed."""
+        ...
+
     def operation_succeeded(self) -> None:
         """The parent answered."""
         ...
@@ -103,7 +107,10 @@ class TwinPool(ChannelPool[TwinChannel]):
             return
         channel = self._channels.get(identity)
         if not isinstance(result, UpstreamError):
+            late = identity in self._failures
             self._works(identity)
+            if late:
+                self._owner.desired_missed(identity)
         elif channel is not None and identity in self._followed:
             channel.subscribed = False
             self._retry_later(identity, result)

@@ -33,7 +33,10 @@ def read_service_message(payload: bytes) -> tuple[str, C2dMessage]:
         raise HubError(ErrorCode.IotHubFormatError, f"The message cannot be read: {error}.") from None
     if message.body_kind not in ("data", "none"):
         raise argument_invalid("The body must be of data sections.")
-    properties = {_text(key): _text(value) for key, value in message.application_properties.items()}
+    properties = {
+        _text(key): None if value is None else _text(value)
+        for key, value in message.application_properties.items()
+    }
     ack = parse_ack(properties.pop(ACK, None))
     return _device_of(message), C2dMessage(
         body=message.body,

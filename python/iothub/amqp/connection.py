@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from edgehub.protocol import amqp_errors
@@ -30,13 +29,14 @@ from edgehub.protocol.amqp_events import (
     TransportFailed,
 )
 from edgehub.protocol.amqp_options import EngineOptions
-from edgehub.protocol.cbs import DELETE_TOKEN, CbsError, encode_response, parse_request
-from edgehub.protocol.sas import SasError, parse_audience, parse_token
-from iothub.amqp.nodes import CbsRequests, EventsHandler, NodeHandler, Outbox, OutcomeHandler
-from iothub.amqp.served import ServedIdentity
+from iothub.amqp.cbs_node import CbsNode
+from iothub.amqp.link_access import CERTIFICATE_MECHANISM, LinkAccess
+from iothub.amqp.nodes import EventsHandler, OutcomeHandler
+from iothub.amqp.open_links import LinkEntry, OpenLinks
+from iothub.amqp.rechecks import Rechecks
 from iothub.amqp.service_links import ServiceLinks
-from iothub.amqp.tokens import TokenKey, TokenRing, plain_name_fits, token_key
-from iothub.auth import access_denied, read_chain
+from iothub.amqp.tokens import TokenRing, plain_name_fits
+from iothub.auth import unauthorized
 from iothub.errors import ErrorCode, HubError
 from iothub.telemetry.event import Origin
 
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
 
     from edgehub.protocol.amqp_handles import AmqpLink
     from edgehub.protocol.amqp_types import Value
+    from iothub.amqp.nodes import NodeHandler
     from iothub.amqp.services import AmqpServices
     from iothub.connections import IdentityKey
 
@@ -53,26 +54,11 @@ log = logging.getLogger(__name__)
 SASL_MECHANISMS: Final = ("ANONYMOUS", "MSSBCBS", "PLAIN")
 CLIENT_IDLE_MIN_MS: Final = 5000
 """A client that asks for heartbeats more often is refused (A-005)."""
-CERTIFICATE_MECHANISM: Final = "EXTERNAL"
-"""Offered to clients that showed a certificate in their TLS handshake."""
 HEARTBEAT_DEFAULT_MS: Final = 120_000
 _WITH_CERTIFICATE: Final = (*SASL_MECHANISMS, CERTIFICATE_MECHANISM)
-_CHAIN_PROPERTY: Final = "com.microsoft:auth-chain"
-_CBS_QUEUE_MAX: Final = 256
-
-
-@dataclass(frozen=True)
-class _LinkEntry:
-    """What the connection knows about an open link.
-
-    :ivar key: identity, None for `$cbs`.
-    :ivar token: token that the link lives by.
-    """
-
-    handler: NodeHandler
-    kind: str
-    key: IdentityKey | None = None
-    token: TokenKey | None = None
+_EXPIRED: Final = "The token or certificate has expired."
+BUSY_SHARE: Final = 0.25
+"""Of the control queue; from there on a connection is not read, until it is shorter again."""
 
 
 class HubConnection:
@@ -92,7 +78,6 @@ class HubConnection:
         touched: Callable[[], None],
         certificate: bytes | None = None,
     ) -> None:
-        self._certificate = certificate
         limits = services.limits
         self._services = services
         self._peer = peer
@@ -107,9 +92,11 @@ class HubConnection:
             )
         )
         self._tokens = TokenRing(limits.tokens_max)
-        self._identities: dict[IdentityKey, ServedIdentity] = {}
         self._service_links = ServiceLinks(services, self._tokens, self._enqueue, touched)
-        self._cbs_outbox: Outbox | None = None
+        self._links = OpenLinks(services, self, self._service_links, self._enqueue, touched)
+        self._cbs = CbsNode(services.authorizer, self._tokens, self._enqueue, self._links.close_by_token)
+        self._access = LinkAccess(services.authorizer, self._tokens, self.engine, certificate)
+        self._rechecks = Rechecks(services.authorizer, self._tokens, self._links)
         self._control: deque[Coroutine[Any, Any, None]] = deque()
         self._control_task: asyncio.Task[None] | None = None
         self._open_by: float | None = now + limits.open_timeout_secs
@@ -122,6 +109,12 @@ class HubConnection:
         self.engine.feed(data)
         self._dispatch()
 
+    @property
+    def busy(self) -> bool:
+        """Whether so many operations wait that no more should be read: a gateway that comes back attaches
+        the links of all its clients at once. What was read already may still fill the queue, not more."""
+        return len(self._control) >= self._services.limits.control_queue_max * BUSY_SHARE
+
     def feed_eof(self) -> None:
         """The peer closed its side."""
         self.engine.feed_eof()
@@ -129,7 +122,7 @@ class HubConnection:
 
     def deadline(self, now: float) -> float | None:
         """When to call `on_deadline`, on the clock of `now`."""
-        candidates = [self.engine.deadline(), self._open_by]
+        candidates = [self.engine.deadline(), self._open_by, self._rechecks.deadline(now)]
         expiry = self._tokens.next_expiry()
         if expiry is not None:
             candidates.append(now + max(0.0, expiry - self._services.clock()))
@@ -142,9 +135,9 @@ class HubConnection:
             self.close(AmqpFault(amqp_errors.CONNECTION_FORCED, "the connection was not opened in time"))
         for key in self._tokens.expired(self._services.clock()):
             self._tokens.remove(key)
-            self._detach_by_token(
-                key, HubError(ErrorCode.IotHubUnauthorized, "The token or certificate has expired.").fault()
-            )
+            self._links.close_by_token(key, unauthorized(_EXPIRED).fault())
+        if self._rechecks.is_due(now):
+            self._enqueue(self._rechecks.run())
         self._dispatch()
 
     def close(self, fault: AmqpFault | None = None) -> None:
@@ -163,10 +156,7 @@ class HubConnection:
         for operation in self._control:
             operation.close()
         self._control.clear()
-        for key in list(self._identities):
-            self._drop_identity(key)
-        for link in self._service_links.all():
-            self._forget_link(link)
+        self._links.drop_all()
 
     # ---- events
 
@@ -180,7 +170,7 @@ class HubConnection:
 
     def _on_message(self, event: Received) -> None:
         entry = event.link.tag
-        if isinstance(entry, _LinkEntry):
+        if isinstance(entry, LinkEntry):
             entry.handler.on_message(event)
         else:
             event.delivery.reject(AmqpFault(amqp_errors.NOT_ALLOWED, "the link is not open"))
@@ -189,14 +179,14 @@ class HubConnection:
         if isinstance(event, LinkAttached):
             self._enqueue(self._attach(event.link))
         elif isinstance(event, LinkCredit):
-            if isinstance(event.link.tag, _LinkEntry):
+            if isinstance(event.link.tag, LinkEntry):
                 event.link.tag.handler.on_credit()
         elif isinstance(event, Disposed):
             entry = event.delivery.link.tag
-            if isinstance(entry, _LinkEntry) and isinstance(entry.handler, OutcomeHandler):
+            if isinstance(entry, LinkEntry) and isinstance(entry.handler, OutcomeHandler):
                 entry.handler.on_disposed(event)
         elif isinstance(event, LinkClosed):
-            self._forget_link(event.link)
+            self._links.forget(event.link)
         elif isinstance(event, SessionOpened):
             event.session.open()
         elif isinstance(event, ConnectionOpened):
@@ -246,7 +236,7 @@ class HubConnection:
         finally:
             self._control_task = None
 
-    # ---- SASL and CBS
+    # ---- SASL
 
     async def _sasl_plain(self, event: SaslPlain) -> None:
         """`{device}[/modules/{module}]@sas.{hub}` or `{policy}@sas.root.{hub}` with a token (row 42)."""
@@ -261,43 +251,6 @@ class HubConnection:
         self.engine.sasl_decide(accepted)
         self._dispatch()
 
-    async def _cbs(self, payload: bytes) -> None:
-        try:
-            request = parse_request(payload)
-        except CbsError as error:
-            self._answer_cbs(error.message_id, error.status, str(error))
-            return
-        if request.operation == DELETE_TOKEN:
-            self._delete_token(request.name)
-            self._answer_cbs(request.message_id, 200, "OK")
-            return
-        try:
-            parse_token(request.token)
-            principal = await self._services.authorizer.principal(request.token, request.name)
-        except SasError as error:
-            self._answer_cbs(request.message_id, 400, str(error))
-        except HubError as error:
-            self._answer_cbs(request.message_id, error.code.http_status, error.message)
-        else:
-            if self._tokens.put(principal):
-                self._answer_cbs(request.message_id, 200, "OK")
-            else:
-                self._answer_cbs(request.message_id, 403, "too many tokens on this connection")
-
-    def _delete_token(self, name: str) -> None:
-        try:
-            identities = parse_audience(name).identities()
-        except SasError:
-            return
-        for device_id, module_id in identities:
-            token = ("identity", device_id, module_id or "")
-            self._tokens.remove(token)
-            self._detach_by_token(token, access_denied("The token was deleted.").fault())
-
-    def _answer_cbs(self, message_id: Value, status: int, description: str) -> None:
-        if self._cbs_outbox is not None:
-            self._cbs_outbox.send(encode_response(message_id, status, description))
-
     # ---- attach
 
     async def _attach(self, link: AmqpLink) -> None:
@@ -307,7 +260,7 @@ class HubConnection:
         try:
             address = parse_address(link.remote_source if link.is_sender else link.remote_target)
             if address.node is Node.CBS:
-                self._attach_cbs(link)
+                self._links.open(link, LinkEntry(self._cbs.handler(link), "cbs"))
             elif address.node in SERVICE_NODES:
                 self._attach_service(link, address.node)
             else:
@@ -317,177 +270,59 @@ class HubConnection:
         except HubError as error:
             link.refuse(error.fault())
 
-    def _attach_cbs(self, link: AmqpLink) -> None:
-        if link.is_sender:
-            self._cbs_outbox = Outbox(link, _CBS_QUEUE_MAX)
-            self._open_link(link, _LinkEntry(self._cbs_outbox, "cbs-out"))
-            self._cbs_outbox.on_credit()
-        else:
-            handler = CbsRequests(link, self._enqueue, self._cbs)
-            self._open_link(link, _LinkEntry(handler, "cbs-in"))
-
     def _attach_service(self, link: AmqpLink, node: Node) -> None:
         served = self._service_links.handler(link, node)
         if served is not None:
-            self._open_link(link, _LinkEntry(served[0], node.value, token=served[1]))
+            self._links.open(link, LinkEntry(served, node.value))
 
     async def _attach_identity(self, link: AmqpLink, address: LinkAddress) -> None:
         key = (address.device_id, address.module_id)
-        token = await self._authorize(link, key)
-        identity = await self._services.authorizer.require_identity(*key)
-        # The peer may have gone, or the token may have ended, while the registry was asked.
+        authorizer = self._services.authorizer
+        epoch = authorizer.epoch
+        access = await self._access.judge(link, key)
+        identity = await authorizer.require_identity(*key)
+        # The peer may have gone while the registry was asked.
         if not link.locally_new or self.closing:
             return
-        events = address.node is Node.EVENTS and not link.is_sender
-        messages = address.node is Node.DEVICE_BOUND and link.is_sender and address.module_id is None
-        if not events and not messages and address.node not in (Node.TWIN, Node.METHODS):
+        if self._tokens.get(access.token) is None:
+            raise unauthorized(_EXPIRED)
+        if not _is_offered(link, address):
             what = "receive from" if link.is_sender else "send to"
             text = f"this hub does not let you {what} {address.node.value}"
             link.refuse(AmqpFault(amqp_errors.NOT_IMPLEMENTED, text))
             return
-        served = self._identities.get(key)
-        if served is None:
-            served = ServedIdentity(key, self._services, self._touched, self._enqueue)
-            self._identities[key] = served
-            self._services.connections.claim(key, self)
-        handler: NodeHandler
-        if events:
+        served = self._links.serve(key)
+        if address.node is Node.EVENTS:
             origin = Origin(*key, identity.generation_id, identity.auth_type)
-            handler, kind = EventsHandler(link, origin, self._services, self._touched), "events"
-        elif messages:
-            handler, kind = served.messages_handler(link)
-        elif address.node is Node.TWIN:
-            handler, kind = served.twin_handler(link)
+            handler: NodeHandler = EventsHandler(link, origin, self._services, self._touched)
+            kind = "events"
         else:
-            handler, kind = served.method_handler(link)
-        self._open_identity_link(link, _LinkEntry(handler, kind, key, token), served)
-
-    async def _authorize(self, link: AmqpLink, key: IdentityKey) -> TokenKey:
-        """Token that lets this link be for this identity.
-
-        :raises HubError: 401002 or 401003.
-        """
-        chain_text = link.remote_properties.get(_CHAIN_PROPERTY)
-        if isinstance(chain_text, str) and chain_text:
-            chain = read_chain(chain_text)
-            if not chain.is_for(*key):
-                raise access_denied("The auth chain is for another identity.")
-            token = self._tokens.for_chain(chain)
-            if token is None:
-                raise access_denied(f"The connection has no token of {chain.actor}/$edgeHub.")
-            await self._services.authorizer.verify_chain(chain)
-            return token
-        own = self._tokens.for_identity(*key)
-        if own is None:
-            own = await self._authorize_by_certificate(key)
-        return own
-
-    async def _authorize_by_certificate(self, key: IdentityKey) -> TokenKey:
-        """For a client that came with EXTERNAL, or without SASL; any other means to put a token (A-039).
-
-        :raises HubError: 401002 or 401003.
-        """
-        if self._certificate is None or self.engine.sasl_mechanism not in (None, CERTIFICATE_MECHANISM):
-            raise access_denied("The connection has no token for this identity.")
-        principal = await self._services.authorizer.certificate_principal(self._certificate, *key)
-        if not self._tokens.put(principal):
-            raise access_denied("There are too many identities on this connection.")
-        return token_key(principal)
-
-    def _open_identity_link(self, link: AmqpLink, entry: _LinkEntry, served: ServedIdentity) -> None:
-        previous = served.links.get(entry.kind)
-        served.links[entry.kind] = link
-        if previous is not None:
-            text = "a newer link of the same kind was opened"
-            self._close_link(previous, AmqpFault(amqp_errors.LINK_STOLEN, text), keep_identity=True)
-            served.links[entry.kind] = link
-        self._open_link(link, entry)
-
-    def _open_link(self, link: AmqpLink, entry: _LinkEntry) -> None:
-        link.tag = entry
-        limits = self._services.limits
-        if link.owner_settles:
-            link.open(snd_settle_mode="unsettled", rcv_settle_mode=link.remote_rcv_settle_mode)
-            entry.handler.on_credit()  # what was granted with the attach
-        elif link.is_sender:
-            link.open(snd_settle_mode="settled")
-        else:
-            link.open(message_bytes_max=limits.link_message_bytes_max)
-            link.grant(limits.link_credit)
-
-    # ---- detach
-
-    def _close_link(self, link: AmqpLink, fault: AmqpFault, *, keep_identity: bool = False) -> None:
-        link.close(fault)
-        self._forget_link(link, keep_identity=keep_identity)
-
-    def _forget_link(self, link: AmqpLink, *, keep_identity: bool = False) -> None:
-        entry, link.tag = link.tag, None
-        if not isinstance(entry, _LinkEntry):
-            return
-        entry.handler.on_closed()
-        self._service_links.forget(link)
-        if entry.handler is self._cbs_outbox:
-            self._cbs_outbox = None
-        if entry.key is None or entry.key not in self._identities:
-            return
-        served = self._identities[entry.key]
-        if served.links.get(entry.kind) is link:
-            del served.links[entry.kind]
-        if not keep_identity:
-            self._drop_if_unused(entry.key)
-
-    def _drop_if_unused(self, key: IdentityKey) -> None:
-        served = self._identities.get(key)
-        if served is not None and not served.links:
-            self._drop_identity(key)
-
-    def _drop_identity(self, key: IdentityKey) -> None:
-        served = self._identities.pop(key)
-        served.close()
-        self._services.connections.release(key, self)
-
-    def _detach_identity(self, key: IdentityKey, fault: AmqpFault) -> None:
-        served = self._identities.get(key)
-        for link in list(served.links.values()) if served else ():
-            self._close_link(link, fault)
-
-    def _detach_by_token(self, token: TokenKey, fault: AmqpFault) -> None:
-        """Links that lived by a token go; the connection and other identities stay (row 37)."""
-        for served in list(self._identities.values()):
-            for link in list(served.links.values()):
-                if isinstance(link.tag, _LinkEntry) and link.tag.token == token:
-                    self._close_link(link, fault)
-        for link in self._service_links.of_token(token):
-            self._close_link(link, fault)
+            handler, kind = served.handler(link, address.node)
+        self._links.open_for(served, link, LinkEntry(handler, kind, key, access))
+        if epoch != authorizer.epoch:
+            # What changed while it was judged may have been about it.
+            for device_id in (key[0], *(access.chain.devices if access.chain is not None else ())):
+                self.identity_changed(device_id, None)
 
     # ---- word from the hub
 
     def evict(self, key: IdentityKey) -> None:
         """A newer connection has taken this identity over (row 39)."""
         fault = AmqpFault(amqp_errors.DETACH_FORCED, "a newer connection of this identity was opened")
-        self._detach_identity(key, fault)
-        self._identities.pop(key, None)
-        if not self._identities:
+        self._links.close_identity(key, fault)
+        if not self._links.serves_any:
             self.close(AmqpFault(amqp_errors.CONNECTION_FORCED, fault.description))
         self._touched()
 
     def identity_changed(self, device_id: str, module_id: str | None) -> None:
         """The registry changed: what this connection relies on is checked again."""
-        touched = [key for key in self._identities if key[0] == device_id and module_id in (None, key[1])]
-        if touched or self._tokens.of_device(device_id):
-            self._enqueue(self._recheck(device_id, touched))
+        if self._rechecks.add(device_id):
+            self._enqueue(self._rechecks.run())
 
-    async def _recheck(self, device_id: str, keys: list[IdentityKey]) -> None:
-        authorizer = self._services.authorizer
-        for token, principal in self._tokens.of_device(device_id):
-            error = await authorizer.still_valid(principal)
-            current = self._tokens.get(token)
-            if error is not None and current is principal and token_key(current) == token:
-                self._tokens.remove(token)
-                self._detach_by_token(token, error.fault())
-        for key in keys:
-            try:
-                await authorizer.require_identity(*key)
-            except HubError as error:
-                self._detach_identity(key, error.fault())
+
+def _is_offered(link: AmqpLink, address: LinkAddress) -> bool:
+    if address.node is Node.EVENTS:
+        return not link.is_sender
+    if address.node is Node.DEVICE_BOUND:
+        return link.is_sender and address.module_id is None
+    return address.node in (Node.TWIN, Node.METHODS)

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 WRITE_HIGH_BYTES: Final = 256 * 1024
 """Above this the transport stops us; proton then holds its output, bounded by windows and credit."""
+FEED_BYTES: Final = 64 * 1024
+"""Handled at once; a few hundred attaches at most."""
 CLOSE_WAIT_SECS: Final = 5.0
 """How long a client may take to answer a close before the socket goes."""
 HANDSHAKE_SECS: Final = 30.0
@@ -35,6 +37,8 @@ class AmqpProtocol(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._may_write = True
+        self._paused = False
+        self._unread = b""
         self._flush_queued = False
         self._abort_timer: asyncio.TimerHandle | None = None
         self._transport: asyncio.Transport
@@ -59,18 +63,27 @@ class AmqpProtocol(asyncio.Protocol):
             self._listener.services, peer, self._loop.time(), self.flush_soon, certificate
         )
         self._arm()
-        if self._listener.paused:
-            self._transport.pause_reading()
+        self.regulate()
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the client."""
         if self._connection is not None:
-            self._connection.feed(data)
+            self._unread += data
             self._flush()
+
+    def _feed(self, connection: HubConnection) -> None:
+        """Handles what was read, as far as there is room for what it asks for."""
+        data, done = self._unread, 0
+        while done < len(data) and not connection.busy:
+            connection.feed(data[done : done + FEED_BYTES])
+            done += FEED_BYTES
+        self._unread = data[done:]
 
     def eof_received(self) -> bool:
         """The client has closed its side; what is pending is still written."""
         if self._connection is not None:
+            self._connection.feed(self._unread)
+            self._unread = b""
             self._connection.feed_eof()
             self._flush()
         return False
@@ -105,6 +118,8 @@ class AmqpProtocol(asyncio.Protocol):
         connection = self._connection
         if connection is None or self._transport.is_closing():
             return
+        self._feed(connection)
+        self.regulate()
         if self._may_write:
             out = connection.engine.outbound()
             if out:
@@ -142,9 +157,13 @@ class AmqpProtocol(asyncio.Protocol):
             self._connection.on_deadline(self._loop.time())
             self._flush()
 
-    def pause_reading(self, paused: bool) -> None:
-        """Stops or resumes reading from this socket."""
-        if not self._transport.is_closing():
+    def regulate(self) -> None:
+        """Stops reading from this socket, or goes on, as there is room."""
+        if self._connection is None or self._transport.is_closing():
+            return
+        paused = self._listener.paused or self._connection.busy or bool(self._unread)
+        if paused != self._paused:
+            self._paused = paused
             (self._transport.pause_reading if paused else self._transport.resume_reading)()
 
     def abort(self) -> None:
@@ -206,7 +225,7 @@ class AmqpListener:
     def _on_room(self, full: bool) -> None:
         self.paused = full
         for protocol in self._protocols:
-            protocol.pause_reading(full)
+            protocol.regulate()
 
     def stop_accepting(self) -> None:
         """Closes the listening socket."""

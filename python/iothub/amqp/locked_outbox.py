@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from edgehub.protocol import amqp_errors
 from edgehub.protocol.amqp_errors import AmqpFault
-from iothub.errors import HubError
+from iothub.errors import ErrorCode, HubError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,17 +103,23 @@ class LockedOutbox:
         try:
             while await self._step():
                 pass
+        except HubError as error:
+            log.warning("link %s is closed: %s", self._link.name, error)
+            self._fail(error.fault())
         except Exception:
             log.exception("messages cannot be handed out on link %s", self._link.name)
-            self._link.close(AmqpFault(amqp_errors.INTERNAL_ERROR, "the hub has a fault"))
-            self._closed = True
-            self._detach()
+            self._fail(AmqpFault(amqp_errors.INTERNAL_ERROR, "the hub has a fault"))
         finally:
             self._task = None
             if self._closed:
                 held, self._held = list(self._held), {}
                 self._source.release(held)
             self._touched()
+
+    def _fail(self, fault: AmqpFault) -> None:
+        self._link.close(fault)
+        self._closed = True
+        self._detach()
 
     async def _step(self) -> bool:
         """One outcome, or one more to hand out; False if there is neither."""
@@ -125,8 +131,8 @@ class LockedOutbox:
         self._more = False
         taken = await self._source.take()
         if taken is None:
-            # Whoever woke us meanwhile has set it again.
-            return self._more
+            # Meanwhile somebody may have woken us, or the receiver decided.
+            return self._more or bool(self._outcomes)
         self._more = True
         self._hand_out(taken)
         return True
@@ -147,6 +153,9 @@ class LockedOutbox:
         try:
             await self._source.settle(token, outcome)
         except HubError as error:
+            if error.code is not ErrorCode.DeviceMessageLockLost:
+                # Not stored, so the receiver must not believe it is.
+                raise
             log.info("%s on link %s came too late: %s", outcome, self._link.name, error)
         del self._held[token]
         delivery.settle()

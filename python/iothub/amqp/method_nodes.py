@@ -39,9 +39,14 @@ class MethodChannel:
     def attach_outbox(self, link: AmqpLink) -> Outbox:
         """The requests' link."""
         self.close()
-        self._outbox = Outbox(link, self._services.limits.method_queue_max, self.close)
+        self._outbox = Outbox(link, self._services.limits.method_queue_max, self._outbox_closed)
         self._detach = self._services.methods.attach(self._key, self._send)
         return self._outbox
+
+    def _outbox_closed(self, outbox: Outbox) -> None:
+        if outbox is self._outbox:
+            self._outbox = None
+            self.close()
 
     def close(self) -> None:
         """Nobody is called any more."""

@@ -128,9 +128,10 @@ class Outbox(_Handler):
     """A link we send settled messages on; they wait for credit.
 
     :param queue_max: messages waiting; one more closes the link.
+    :param on_closed: told when the link is gone, with this outbox: there may be a newer one.
     """
 
-    def __init__(self, link: AmqpLink, queue_max: int, on_closed: Callable[[], None] | None = None) -> None:
+    def __init__(self, link: AmqpLink, queue_max: int, on_closed: Callable[[Outbox], None]) -> None:
         self._link = link
         self._queue_max = queue_max
         self._waiting: deque[bytes] = deque()
@@ -159,8 +160,7 @@ class Outbox(_Handler):
         """Whatever waited is lost with the link; a twin client reads the whole twin again."""
         self._closed = True
         self._waiting.clear()
-        if self._on_closed is not None:
-            self._on_closed()
+        self._on_closed(self)
 
 
 def correlation_pair(link: AmqpLink) -> str:
@@ -180,9 +180,15 @@ class TwinChannel:
         self._unsubscribe: Callable[[], None] | None = None
 
     def attach_outbox(self, link: AmqpLink) -> Outbox:
-        """The answers' link."""
-        self.outbox = Outbox(link, self._services.limits.twin_queue_max, self.unsubscribe)
+        """The answers' link. What another one subscribed to ends."""
+        self.unsubscribe()
+        self.outbox = Outbox(link, self._services.limits.twin_queue_max, self._outbox_closed)
         return self.outbox
+
+    def _outbox_closed(self, outbox: Outbox) -> None:
+        if outbox is self.outbox:
+            self.outbox = None
+            self.unsubscribe()
 
     def unsubscribe(self) -> None:
         """Ends desired notifications."""
@@ -244,8 +250,8 @@ class TwinChannel:
         raise argument_invalid(f"operation {operation!r} on {resource!r} is not known.")
 
     async def _report(self, request: AmqpMessage) -> tuple[int, int | None, bytes]:
-        resource = request.annotations.get("resource", REPORTED_RESOURCE)
-        if resource != REPORTED_RESOURCE:
+        resource = request.annotations.get("resource")
+        if resource not in (None, REPORTED_RESOURCE):
             raise argument_invalid(f"only {REPORTED_RESOURCE} can be patched, not {resource!r}.")
         version = request.annotations.get("version")
         if version is not None and (not isinstance(version, int) or isinstance(version, bool)):

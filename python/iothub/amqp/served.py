@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from edgehub.protocol.addresses import Node
 from iothub.amqp.c2d_nodes import DeviceSource
 from iothub.amqp.locked_outbox import LockedOutbox
 from iothub.amqp.method_nodes import MethodAnswers, MethodChannel
@@ -38,8 +39,13 @@ class ServedIdentity:
     methods: dict[str, MethodChannel] = field(default_factory=dict)
     messages: LockedOutbox | None = None
 
-    def twin_handler(self, link: AmqpLink) -> tuple[NodeHandler, str]:
-        """Handler and kind of a link to the twin."""
+    def handler(self, link: AmqpLink, node: Node) -> tuple[NodeHandler, str]:
+        """Handler and kind of a link to the twin, to the methods, or of cloud-to-device messages."""
+        if node is Node.TWIN:
+            return self._twin_handler(link)
+        return self._method_handler(link) if node is Node.METHODS else self._messages_handler(link)
+
+    def _twin_handler(self, link: AmqpLink) -> tuple[NodeHandler, str]:
         pair = correlation_pair(link)
         channel = self.twins.get(pair)
         if channel is None:
@@ -48,8 +54,7 @@ class ServedIdentity:
             return channel.attach_outbox(link), f"twin-out:{pair}"
         return TwinRequests(link, channel, self.enqueue), f"twin-in:{pair}"
 
-    def method_handler(self, link: AmqpLink) -> tuple[NodeHandler, str]:
-        """Handler and kind of a link to the methods."""
+    def _method_handler(self, link: AmqpLink) -> tuple[NodeHandler, str]:
         pair = correlation_pair(link)
         channel = self.methods.get(pair)
         if channel is None:
@@ -58,12 +63,21 @@ class ServedIdentity:
             return channel.attach_outbox(link), f"methods-out:{pair}"
         return MethodAnswers(link, channel), f"methods-in:{pair}"
 
-    def messages_handler(self, link: AmqpLink) -> tuple[NodeHandler, str]:
-        """Handler and kind of the link of its cloud-to-device messages."""
+    def _messages_handler(self, link: AmqpLink) -> tuple[NodeHandler, str]:
         if self.messages is not None:
             self.messages.on_closed()
         self.messages = LockedOutbox(link, DeviceSource(self.services.c2d, self.key[0]), self.touched)
         return self.messages, "messages-out"
+
+    def forget(self, kind: str, link: AmqpLink) -> None:
+        """A link is gone, and with both of its links a channel: a client may make new ones without end."""
+        if self.links.get(kind) is not link:
+            return
+        del self.links[kind]
+        for name, channels in (("twin", self.twins), ("methods", self.methods)):
+            pair = kind.partition(":")[2]
+            if kind.startswith(name) and not {f"{name}-in:{pair}", f"{name}-out:{pair}"} & self.links.keys():
+                channels.pop(pair, None)
 
     def close(self) -> None:
         """The connection serves it no more."""

@@ -33,8 +33,8 @@ class ServiceLinks:
         self._touched = touched
         self._links: dict[AmqpLink, TokenKey] = {}
 
-    def handler(self, link: AmqpLink, node: Node) -> tuple[NodeHandler, TokenKey] | None:
-        """Handler of a link, and the token it lives by; None after the link was refused.
+    def handler(self, link: AmqpLink, node: Node) -> NodeHandler | None:
+        """Handler of a link; None after the link was refused.
 
         :raises HubError: 401002.
         """
@@ -53,7 +53,7 @@ class ServiceLinks:
             link.refuse(AmqpFault(amqp_errors.NOT_IMPLEMENTED, f"nobody can {what} {node.value}"))
             return None
         self._links[link] = token
-        return handler, token
+        return handler
 
     def of_token(self, token: TokenKey) -> list[AmqpLink]:
         """Links that live by a token."""

@@ -17,7 +17,7 @@ TokenKey = tuple[str, ...]
 def token_key(principal: Principal) -> TokenKey:
     """A later token with the same key replaces the former."""
     if principal.policy is not None:
-        return ("policy", principal.policy.name)
+        return ("policy", principal.policy.name, *principal.scope)
     return ("identity", str(principal.device_id), principal.module_id or "")
 
 

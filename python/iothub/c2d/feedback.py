@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from iothub.c2d import feedback_store as store
 from iothub.c2d.model import MS
+from iothub.errors import HubError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +104,10 @@ class Feedback:
             with self._database.engine.begin() as connection:
                 store.release_batch(connection, token)
 
-        await self._database.run(work)
+        try:
+            await self._database.run(work)
+        except HubError as error:
+            log.warning("A batch of feedback comes again only when its lock ends: %s", error)
         self._retell()
 
     async def next_due_ms(self) -> int | None:

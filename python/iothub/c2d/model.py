@@ -83,7 +83,7 @@ class C2dMessage:
 
     :ivar expires_ms: Unix time the sender asked for, None for the default life.
     :ivar user_id: as text; AMQP carries bytes.
-    :ivar properties: application properties.
+    :ivar properties: application properties; one may have a name only.
     """
 
     body: bytes = b""
@@ -94,14 +94,19 @@ class C2dMessage:
     content_encoding: str | None = None
     expires_ms: int | None = None
     ack: Ack = Ack.NONE
-    properties: dict[str, str] = field(default_factory=dict)
+    properties: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def texts(self) -> list[str]:
+        """Everything in it that is text."""
+        texts = [self.message_id, self.correlation_id, self.user_id, self.content_type, self.content_encoding]
+        texts += [text for pair in self.properties.items() for text in pair]
+        return [text for text in texts if text]
 
     @property
     def size_bytes(self) -> int:
         """Body and properties, as the limit counts them."""
-        texts = [self.message_id, self.correlation_id, self.user_id, self.content_type, self.content_encoding]
-        texts += [text for pair in self.properties.items() for text in pair]
-        return len(self.body) + sum(len(text.encode()) for text in texts if text)
+        return len(self.body) + sum(len(text.encode()) for text in self.texts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,7 @@ class Delivery:
 
 
 MS: Final = 1000
+MESSAGE_ID_CHARS_MAX: Final = 128
 
 
 def expiry_of(message: C2dMessage, now_ms: int, limits: C2dLimits) -> int:
@@ -138,11 +144,25 @@ def expiry_of(message: C2dMessage, now_ms: int, limits: C2dLimits) -> int:
     return message.expires_ms
 
 
-def check_size(message: C2dMessage, limits: C2dLimits) -> None:
-    """Refuses what is too large.
+def check_message(message: C2dMessage, limits: C2dLimits) -> None:
+    """Refuses what is too large, and what a device or the database could not take.
 
-    :raises HubError: 413001.
+    :raises HubError: 400004, 413001.
     """
+    message_id = message.message_id or ""
+    if len(message_id) > MESSAGE_ID_CHARS_MAX:
+        raise argument_invalid(f"The message id has more than {MESSAGE_ID_CHARS_MAX} characters.")
+    if "" in message.properties:
+        raise argument_invalid("A property has no name.")
+    if not all(text.isascii() for text in (message.content_type, message.content_encoding) if text):
+        raise argument_invalid("Content type and encoding must be ASCII text.")
+    if not all(map(_is_unicode, message.texts)):
+        raise argument_invalid("A property is not UTF-8 text.")
     if message.size_bytes > limits.message_bytes_max:
         text = f"The message has {message.size_bytes} bytes; {limits.message_bytes_max} are allowed."
         raise HubError(ErrorCode.MessageTooLarge, text)
+
+
+def _is_unicode(text: str) -> bool:
+    """Headers are bytes: those that are not UTF-8 come in as lone surrogates."""
+    return not any("\ud800" <= char <= "\udfff" for char in text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -12,8 +13,8 @@ from sqlalchemy import select
 
 from iothub.c2d import feedback_store, store
 from iothub.c2d.feedback import Feedback
-from iothub.c2d.model import MS, Delivery, check_size, expiry_of
-from iothub.errors import argument_invalid, device_not_found
+from iothub.c2d.model import MS, Delivery, check_message, expiry_of
+from iothub.errors import HubError, device_not_found
 from iothub.registry.schema import devices
 
 if TYPE_CHECKING:
@@ -30,11 +31,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 Work = Callable[["Connection", "DeviceQueue", int], T]
 
-MESSAGE_ID_CHARS_MAX: Final = 128
 SWEEP_DEVICES_MAX: Final = 100
 """Devices that one sweep looks after; the next follows at once."""
 SLEEP_SECS_MAX: Final = 60.0
-"""The wall clock may be set: what it ends is looked for at least this often."""
+"""The wall clock may be set, and feedback grow: a sweep comes at least this often."""
 RETRY_SECS: Final = 5.0
 """Wait after the database failed."""
 
@@ -52,6 +52,7 @@ class CloudToDevice:
         self._consumers: dict[str, Callable[[], None]] = {}
         self._due_changed = asyncio.Event()
         self._releases: set[asyncio.Task[None]] = set()
+        self._swept_at = time.monotonic()
         self.feedback = Feedback(database, limits, clock, self._due_changed.set)
 
     def _now_ms(self) -> int:
@@ -85,9 +86,7 @@ class CloudToDevice:
 
         :raises HubError: 404001, 400004, 403004, 403009, 413001.
         """
-        check_size(message, self._limits)
-        if len(message.message_id or "") > MESSAGE_ID_CHARS_MAX:
-            raise argument_invalid(f"The message id has more than {MESSAGE_ID_CHARS_MAX} characters.")
+        check_message(message, self._limits)
 
         def work(connection: Connection, queue: DeviceQueue, now_ms: int) -> None:
             _require_device(connection, device_id)
@@ -181,7 +180,10 @@ class CloudToDevice:
 
     async def _release(self, device_id: str, tokens: list[UUID]) -> None:
         texts = [str(token) for token in tokens]
-        await self._transact(device_id, lambda _connection, queue, _now_ms: queue.release(texts))
+        try:
+            await self._transact(device_id, lambda _connection, queue, _now_ms: queue.release(texts))
+        except HubError as error:
+            log.warning("Messages of %s come again only when their locks end: %s", device_id, error)
         self._wake(device_id)
 
     # ---- time
@@ -202,6 +204,9 @@ class CloudToDevice:
             try:
                 if await self._wait_until_due():
                     await self.sweep()
+            except HubError as error:
+                log.warning("cloud-to-device messages cannot be looked after: %s", error)
+                await asyncio.sleep(RETRY_SECS)
             except Exception:
                 log.exception("cloud-to-device messages cannot be looked after")
                 await asyncio.sleep(RETRY_SECS)
@@ -214,9 +219,12 @@ class CloudToDevice:
         """False if the time to wait for may be another meanwhile."""
         self._due_changed.clear()
         due_ms = await self.next_due_ms()
-        sleep_secs = SLEEP_SECS_MAX
+        sleep_secs = self._swept_at + SLEEP_SECS_MAX - time.monotonic()
         if due_ms is not None:
             sleep_secs = min(sleep_secs, max(0.0, due_ms / MS - self._clock()))
+        if sleep_secs <= 0:
+            # However much else goes on: neither what is due nor what is too much waits for a quiet moment.
+            return True
         try:
             async with asyncio.timeout(sleep_secs):
                 await self._due_changed.wait()
@@ -241,6 +249,7 @@ class CloudToDevice:
             with self._database.engine.connect() as connection:
                 return store.due_devices(connection, self._now_ms(), SWEEP_DEVICES_MAX)
 
+        self._swept_at = time.monotonic()
         for device_id in await self._database.run(work):
             await self._transact(device_id, lambda _connection, _queue, _now_ms: None)
             self._wake(device_id)

@@ -165,16 +165,23 @@ class HubClient:
         login = self._login
         token = build_token(login.hostname, int(time.time()) + TOKEN_SECS, key=login.key, policy=login.policy)
         headers = {"Authorization": token, "Host": login.hostname, "User-Agent": "iothub-cli", **more}
+        encoded = {name: value.encode() for name, value in headers.items()}
         connection = _Connection(login, self._context, timeout)
         separator = "&" if "?" in path else "?"
         try:
-            connection.request(method, f"{path}{separator}api-version={API_VERSION}", data, headers)
+            connection.request(method, f"{path}{separator}api-version={API_VERSION}", data, encoded)
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
             connection.close()
+            distrusted = isinstance(error, ssl.SSLCertVerificationError)
+            advice = "; name the authority to trust with --ca-file" if distrusted else ""
             raise ClientError(
-                f"cannot reach {login.hostname} at {login.address}:{login.port}: {error}"
+                f"cannot reach {login.hostname} at {login.address}:{login.port}: {error}{advice}"
             ) from None
+        except ValueError as error:
+            # A header is one line; whoever gave more reads why it was not sent.
+            connection.close()
+            raise ClientError(f"the request cannot be sent: {error}") from None
         if response.status >= 400:
             message = _error_text(response)
             connection.close()
@@ -261,8 +268,8 @@ def _error_text(response: http.client.HTTPResponse) -> str:
 
 
 def segment(identity: str) -> str:
-    """An id inside a path."""
-    return quote(identity, safe="")
+    """An id inside a path; bytes that are no text go to the hub as they are, which refuses them."""
+    return quote(identity, safe="", errors="surrogateescape")
 
 
 def identity_path(base: str, device: str, module: str | None = None) -> str:

@@ -30,7 +30,7 @@ def read_payload(text: str | None) -> Any:
         return None
     try:
         return json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ClientError(f"--payload is not valid JSON: {error}; text needs quotes of its own") from None
 
 

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import json
 import logging
+import re
 import signal
 import sys
 from pathlib import Path  # noqa: TC003 - read by typer
@@ -88,6 +89,8 @@ def serve(  # noqa: PLR0913, PLR0917 - the options of the command
     """
     if (cert is None) != (key is None):
         _fail("--cert and --key belong together; one is missing")
+    if re.fullmatch(r"[A-Za-z0-9.:_-]+", hostname) is None:
+        _fail(f"--hostname {hostname!r} is neither the name of a host nor an address")
     level = logging.getLevelNamesMapping().get(log_level.upper())
     if level is None:
         _fail(f"--log-level {log_level!r} is not one of debug, info, warning, error")

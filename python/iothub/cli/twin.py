@@ -32,12 +32,14 @@ def read_object(text: str, option: str) -> dict[str, Any]:
     source = text
     if text.startswith("@"):
         try:
-            source = Path(text[1:]).read_text()
+            source = Path(text[1:]).read_text("utf-8")
         except OSError as error:
             raise ClientError(f"{option}: cannot read {text[1:]}: {error.strerror}") from None
+        except UnicodeDecodeError as error:
+            raise ClientError(f"{option}: {text[1:]} is not UTF-8: {error.reason}") from None
     try:
         value = json.loads(source)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ClientError(f"{option} is not valid JSON: {error}") from None
     if not isinstance(value, dict):
         raise ClientError(f"{option} must be a JSON object such as '{{\"interval\": 5}}'")

@@ -7,7 +7,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from edgehub.common.method_calls import Failure, MethodAnswer, MethodCall, MethodCalls, MethodError
-from edgehub.protocol.method_request import MethodRequest, MethodRequestError, parse_method_request
+from edgehub.protocol.method_request import (
+    PAYLOAD_BYTES_MAX,
+    MethodRequest,
+    MethodRequestError,
+    parse_method_request,
+)
 from iothub.errors import ErrorCode, HubError
 
 if TYPE_CHECKING:
@@ -65,9 +70,14 @@ class Methods:
     async def invoke(self, key: Key, request: MethodRequest) -> MethodAnswer:
         """Calls a method and waits.
 
-        :raises HubError: 404001, 404010, 403012, 403800, 404103, 404104, 504101.
+        :raises HubError: 404001, 404010, 403012, 403800, 404103, 404104, 504101; 400004 for a response that
+            is too large.
         """
-        await self._authorizer.require_identity(*key)
+        try:
+            await self._authorizer.require_identity(*key)
+        except HubError as error:
+            error.structured = True
+            raise
         call = MethodCall(
             request.methodName,
             bytes(request.payload),
@@ -75,9 +85,14 @@ class Methods:
             float(request.connectTimeoutInSeconds),
         )
         try:
-            return await self._calls.call(key, call)
+            answer = await self._calls.call(key, call)
         except MethodError as error:
             raise HubError(*_FAILURES[error.failure], structured=True) from None
+        size = len(answer.payload)
+        if size > PAYLOAD_BYTES_MAX:
+            text = f"The response has {size} bytes; {PAYLOAD_BYTES_MAX} are allowed."
+            raise HubError(ErrorCode.ArgumentInvalid, text, structured=True)
+        return answer
 
     def _send(self, key: Key, request_id: str, call: MethodCall) -> asyncio.Future[str] | None:
         receiver = self._receivers.get(key)

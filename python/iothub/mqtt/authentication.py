@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from edgehub.common.ids import IdentityId
 from edgehub.identity.authenticator import Credential, Verdict
+from edgehub.protocol.connect import ConnectCode, ConnectRefusedError
 from edgehub.protocol.sas import SasError, device_audience, parse_audience, parse_token
 from iothub.auth import access_denied, actor_key, read_chain
-from iothub.errors import HubError
+from iothub.errors import ErrorCode, HubError
 
 if TYPE_CHECKING:
     from edgehub.identity.authenticator import AuthRequest
@@ -61,10 +62,18 @@ class MqttAuthenticator:
         return verdict.refresh is not None
 
     async def authenticate(self, request: AuthRequest) -> Verdict:
-        """The verdict of the registry."""
+        """The verdict of the registry.
+
+        :raises ConnectRefusedError: the registry does not answer, so there is no verdict: the client may try
+            again.
+        """
         try:
             return Verdict(await self._admit(request))
         except HubError as error:
+            if error.code is ErrorCode.ServiceUnavailable:
+                raise ConnectRefusedError(
+                    ConnectCode.SERVER_UNAVAILABLE, error.message, str(request.identity)
+                ) from None
             return Verdict(None, error.message)
 
     async def _admit(self, request: AuthRequest) -> Admission:
@@ -108,13 +117,18 @@ class MqttAuthenticator:
         )
 
     async def fault_of(self, admission: Admission) -> HubError | None:
-        """What is wrong now with a client that was accepted, after the registry changed; None: nothing."""
+        """What is wrong now with a client that was accepted, after the registry changed; None: nothing.
+
+        :raises HubError: 503001, the registry does not answer.
+        """
         fault = await self._authorizer.still_valid(admission.principal)
         if fault is not None:
             return fault
         try:
             await self._check_registry(admission)
         except HubError as error:
+            if error.code is ErrorCode.ServiceUnavailable:
+                raise
             return error
         return None
 

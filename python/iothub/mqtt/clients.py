@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from edgehub.common.ids import IdentityId
 from edgehub.protocol.topics import SubscriptionKind
 from iothub import jsonio
+from iothub.errors import HubError
 from iothub.mqtt.authentication import Admission
 from iothub.mqtt.cloud_messages import CloudOutbox
 
@@ -187,7 +188,8 @@ class MqttClients:
         self._wake.set()
 
     async def run(self) -> None:
-        """Until cancelled checks clients again: those whose identity changed at once, tokens by the clock."""
+        """Until cancelled checks clients again: those whose identity changed at once, tokens, and whom the
+        registry could not tell about, by the clock."""
         loop = asyncio.get_running_loop()
         expire_at = loop.time() + EXPIRY_PERIOD_S
         while True:
@@ -209,23 +211,30 @@ class MqttClients:
                 await asyncio.sleep(0)
 
     async def recheck(self) -> None:
-        """Ends the connections that may be no longer, and the sessions of identities that are gone."""
-        while self._to_check:
-            identity = next(iter(self._to_check))
-            del self._to_check[identity]
-            await self._check(identity)
-        while self._changed:
-            identity = next(iter(self._changed))
-            del self._changed[identity]
-            await self._forget_if_gone(identity)
+        """Ends the connections that may be no longer, and the sessions of identities that are gone. While the
+        registry does not answer, all stay as they are; `run` comes back to them."""
+        for waiting, judge in ((self._to_check, self._check), (self._changed, self._forget_if_gone)):
+            while waiting:
+                identity = next(iter(waiting))
+                # Before the look: a change during it must be looked at, too.
+                del waiting[identity]
+                try:
+                    await judge(identity)
+                except HubError as error:
+                    log.warning("Client %s cannot be checked now: %s", identity, error)
+                    waiting[identity] = None
+                    return
 
     async def _check(self, identity: IdentityId) -> None:
+        """:raises HubError: 503001, the registry does not answer."""
         served = self._served.get(identity)
         if served is None:
             return
         try:
             fault = await self._authenticator.fault_of(served.admission)
             reason = None if fault is None else fault.message
+        except HubError:
+            raise
         except Exception:
             log.exception("Client %s could not be checked", identity)
             reason = "its identity cannot be checked"
@@ -233,6 +242,7 @@ class MqttClients:
             self._disconnect(identity, reason)
 
     async def _forget_if_gone(self, identity: IdentityId) -> None:
+        """:raises HubError: 503001, the registry does not answer."""
         try:
             if await self._services.registry.identity(*identity) is not None:
                 return
@@ -240,6 +250,8 @@ class MqttClients:
                 self._sessions.drop(identity)
             else:
                 self._sessions.drop_device(identity.device_id)
+        except HubError:
+            raise
         except Exception:
             log.exception("Identity %s could not be looked up", identity)
 

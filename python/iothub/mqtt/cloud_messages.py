@@ -14,7 +14,7 @@ from edgehub.common.publishing import publish_to_first
 from edgehub.protocol.cloud_messages import cloud_topic, read_cloud_message
 from edgehub.protocol.topics import base_topics
 from iothub.amqp.c2d_messages import encode_delivery
-from iothub.errors import HubError
+from iothub.errors import ErrorCode, HubError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -80,6 +80,9 @@ class CloudOutbox:
                 if delivery is not None:
                     self._more = True
                     self._begin(delivery)
+        except HubError as error:
+            log.warning("Messages of %s cannot be handed out: %s", self._identity, error)
+            self._pause()
         except Exception:
             log.exception("Messages of %s cannot be handed out", self._identity)
             self._pause()
@@ -109,9 +112,12 @@ class CloudOutbox:
                     self._pause()
                 self._c2d.release(device_id, [token])
         except HubError as error:
-            log.info("The end of a message for %s came too late: %s", self._identity, error)
+            if error.code is ErrorCode.DeviceMessageLockLost:
+                log.info("The end of a message for %s came too late: %s", self._identity, error)
+            else:
+                # Its lock ends by itself, and it is handed out again.
+                log.warning("The end of a message for %s is not stored: %s", self._identity, error)
         except Exception:
-            # Its lock ends by itself, and it is handed out again.
             log.exception("The end of a message for %s is not stored", self._identity)
 
     async def _publish(self, delivery: Delivery) -> str:

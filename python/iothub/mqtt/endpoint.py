@@ -30,7 +30,13 @@ from edgehub.heads.session_store import SessionStore
 from edgehub.heads.websocket import MqttWebSockets
 from iothub.mqtt.authentication import MqttAuthenticator
 from iothub.mqtt.clients import MqttClients
-from iothub.mqtt.rules import HUB_RULES, KEEP_ALIVE_MAX_MS, PACKET_BYTES_MAX, WILL_PROPERTY
+from iothub.mqtt.rules import (
+    HUB_RULES,
+    KEEP_ALIVE_MAX_MS,
+    MESSAGE_BYTES_MAX,
+    PACKET_BYTES_MAX,
+    WILL_PROPERTY,
+)
 from iothub.mqtt.telemetry import TelemetryDrain
 from iothub.mqtt.twins import MqttTwins
 
@@ -119,6 +125,10 @@ class MqttEndpoint:
             edge_device_id=self._services.hostname,
             storage_dir=folder,
             packet_bytes_max=PACKET_BYTES_MAX,
+            message_bytes_max=MESSAGE_BYTES_MAX,
+            # What is acknowledged is stored. A publish to the topic of another device, or to none that is
+            # known, ends the connection (row 60).
+            closes_on_drop=True,
             keep_alive_max_ms=KEEP_ALIVE_MAX_MS,
             connections_max=self._services.limits.mqtt_connections_max + CONNECTIONS_SPARE,
             will_property=WILL_PROPERTY,

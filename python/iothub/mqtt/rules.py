@@ -16,6 +16,8 @@ KEEP_ALIVE_MAX_MS: Final = 1_767_000
 WILL_PROPERTY: Final = "iothub-MessageType"
 """Has the value `Will` in a last will (row 53)."""
 PACKET_BYTES_MAX: Final = 262_144
+MESSAGE_BYTES_MAX: Final = PACKET_BYTES_MAX + 4096
+"""With the properties that are added, names of sender and hub among them: whatever fits a packet fits."""
 AUTH_WAITS_MAX: Final = 1000
 """As many as connections without session: each may be looked up."""
 _OWN_TOPICS: Final = (SubscriptionKind.CLOUD_TO_DEVICE, SubscriptionKind.MODULE_MESSAGES)
@@ -42,7 +44,5 @@ HUB_RULES: Final = MqttRules(
     auth_waits_max=AUTH_WAITS_MAX,
     bare_usernames=True,
     may_subscribe=may_subscribe,
-    # A publish to the topic of another device, or to none that is known, ends the connection (row 60).
-    closing_notices=frozenset({"foreign_topic", "unknown_topic"}),
     method_qos=0,
 )

@@ -12,6 +12,7 @@ import logging
 from typing import TYPE_CHECKING, Final
 
 from edgehub.common.ids import IdentityId
+from iothub.errors import HubError
 from iothub.telemetry.event import Origin
 from iothub.telemetry.log import Append
 
@@ -86,6 +87,11 @@ class TelemetryDrain:
     async def _append(self, batch: UpstreamBatch) -> None:
         try:
             origin = await self._origin(batch.sender)
+        except HubError as error:
+            # Of each sender every second, as long as the registry does not answer: one line, no traceback.
+            log.warning("The sender %s cannot be looked up now: %s", batch.sender, error)
+            self._later(batch.token)
+            return
         except Exception:
             log.exception("The sender %s could not be looked up", batch.sender)
             self._later(batch.token)

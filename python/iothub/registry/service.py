@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from iothub.errors import ErrorCode, HubError
 from iothub.registry.store import RegistryStore
 
 if TYPE_CHECKING:
     from iothub.database import Database
     from iothub.registry.model import Authentication, Device, DeviceRequest, KeyChoice, Module, ModuleRequest
+
+T = TypeVar("T")
 
 CACHE_IDENTITIES_MAX: Final = 10_000
 """Credentials kept in memory; the least recently used one leaves."""
@@ -137,40 +140,48 @@ class Registry:
 
         :raises HubError: see `RegistryStore.put_device`.
         """
-        device = await self._database.run(lambda: self._store.put_device(request, if_match))
-        self._changed(device.device_id, None)
-        return device
+        return await self._write((request.device_id, None), lambda: self._store.put_device(request, if_match))
 
     async def put_module(self, request: ModuleRequest, if_match: str | None) -> Module:
         """Creates or updates.
 
         :raises HubError: see `RegistryStore.put_module`.
         """
-        module = await self._database.run(lambda: self._store.put_module(request, if_match))
-        self._changed(module.device_id, module.module_id)
-        return module
+        key = (request.device_id, request.module_id)
+        return await self._write(key, lambda: self._store.put_module(request, if_match))
 
     async def renew_keys(self, device_id: str, module_id: str | None, choice: KeyChoice) -> Authentication:
         """Makes keys anew; who lives by the old ones is cut off.
 
         :raises HubError: 404001, 404010, 400003.
         """
-        renewed = await self._database.run(lambda: self._store.renew_keys(device_id, module_id, choice))
-        self._changed(device_id, module_id)
-        return renewed
+        key = (device_id, module_id)
+        return await self._write(key, lambda: self._store.renew_keys(*key, choice))
 
     async def delete_device(self, device_id: str, if_match: str | None) -> None:
         """Removes a device and all below it.
 
         :raises HubError: 404001, 412001.
         """
-        await self._database.run(lambda: self._store.delete_device(device_id, if_match))
-        self._changed(device_id, None)
+        await self._write((device_id, None), lambda: self._store.delete_device(device_id, if_match))
 
     async def delete_module(self, device_id: str, module_id: str, if_match: str | None) -> None:
         """Removes a module.
 
         :raises HubError: 404001, 404010, 412001.
         """
-        await self._database.run(lambda: self._store.delete_module(device_id, module_id, if_match))
-        self._changed(device_id, module_id)
+        await self._write(
+            (device_id, module_id), lambda: self._store.delete_module(device_id, module_id, if_match)
+        )
+
+    async def _write(self, key: tuple[str, str | None], work: Callable[[], T]) -> T:
+        """Changes an identity and tells of it. What the database did not answer may have been done all the
+        same, when the connection broke during the commit: then nothing that was read before is trusted."""
+        try:
+            result = await self._database.run(work)
+        except HubError as error:
+            if error.code is ErrorCode.ServiceUnavailable:
+                self._changed(*key)
+            raise
+        self._changed(*key)
+        return result

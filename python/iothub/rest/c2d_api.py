@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
@@ -154,7 +155,8 @@ def _lock_secs(request: web.Request) -> float | None:
     text = request.headers.get(LOCK_HEADER)
     if text is None:
         return None
-    if not text.isdigit() or not LOCK_SECS_MIN <= int(text) <= LOCK_SECS_MAX:
+    # Other scripts have digits, too, and Python limits how many it converts.
+    if re.fullmatch("[0-9]{1,3}", text) is None or not LOCK_SECS_MIN <= int(text) <= LOCK_SECS_MAX:
         raise argument_invalid(
             f"{LOCK_HEADER} must be {LOCK_SECS_MIN} to {LOCK_SECS_MAX} seconds, not {text!r:.50}."
         )
@@ -183,7 +185,7 @@ def _response(delivery: Delivery) -> web.Response:
         "iothub-deliverycount": str(delivery.delivery_count),
         "iothub-enqueuedtime": datetime.fromtimestamp(delivery.enqueued_ms / MS, UTC).isoformat(),
         "iothub-expiry": None if message.expires_ms is None else str(message.expires_ms),
-        **{f"{APP_PREFIX}{quote(name, safe='')}": value for name, value in message.properties.items()},
+        **{f"{APP_PREFIX}{quote(name, safe='')}": value or "" for name, value in message.properties.items()},
     }
     given = {name: _header(value) for name, value in headers.items() if value is not None}
     return web.Response(body=message.body, headers=given, content_type="application/octet-stream")

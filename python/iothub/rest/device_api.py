@@ -1,9 +1,9 @@
-"""What devices do over HTTP: send telemetry (section 1.9, row 65)."""
+"""What devices do over HTTP: send telemetry (section 1.9, row 65); files have nowhere to go."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from aiohttp import web
 
@@ -28,6 +28,8 @@ class DeviceApi:
     def add_to(self, router: Router) -> None:
         """Registers the handlers."""
         router.add("POST", "/devices/{}/messages/events", self.send)
+        router.add("POST", "/devices/{}/files", self.no_storage)
+        router.add("POST", "/devices/{}/files/notifications", self.no_storage)
 
     async def send(self, call: Call) -> web.Response:
         """Stores a message, or a batch by its content type; 204 when the disk has it."""
@@ -40,6 +42,16 @@ class DeviceApi:
         count = count_messages(payload, message_format, self._services.limits.message_bytes_max)
         await self._store(origin, message_format, count, payload)
         return web.Response(status=204)
+
+    async def no_storage(self, call: Call) -> NoReturn:
+        """Answers who wants to upload a file as IoT Hub without a storage account does.
+
+        :raises HubError: 400014, or what `_origin` raises.
+        """
+        await self._origin(call)
+        raise HubError(
+            ErrorCode.DefaultStorageEndpointNotConfigured, "This hub has no storage for files of devices."
+        )
 
     async def _origin(self, call: Call) -> Origin:
         """Who sends.

@@ -31,6 +31,8 @@ class MethodApi:
         await self._services.require(call.request, Permission.SERVICE_CONNECT)
         request = parse_invocation(await call.request.read())
         key = call.ids[0], call.ids[1] if len(call.ids) > 1 else None
+        # A device may take minutes, and calls have limits of their own.
+        call.leave()
         answer = await self._services.methods.invoke(key, request)
         body = encode_method_result(answer.status, answer.payload)
         return web.Response(body=body, content_type="application/json", charset="utf-8")

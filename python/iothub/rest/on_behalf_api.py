@@ -8,10 +8,10 @@ from aiohttp import web
 
 from edgehub.protocol.child_requests import DELETE_MODULE, GET_MODULE, LIST_MODULES, PUT_MODULE
 from iothub import jsonio
-from iothub.errors import argument_invalid, device_not_found, module_not_found
+from iothub.errors import argument_invalid
 from iothub.registry.model import SYSTEM_MODULES, Module, parse_module
 from iothub.rest.edge_actor import chain_of, edge_actor
-from iothub.rest.registry_api import json_response, system_module_error
+from iothub.rest.registry_api import find_module, json_response, keys_alone, system_module_error
 
 if TYPE_CHECKING:
     from iothub.rest.app import RestServices
@@ -41,17 +41,15 @@ class OnBehalfApi:
         if not isinstance(wanted, dict):
             raise argument_invalid("module must be an object.")
         request = parse_module(device_id, _text(wanted, "moduleId"), wanted)
-        if request.module_id in SYSTEM_MODULES and call.if_match is not None:
-            known = await self._find(device_id, request.module_id)
-            if request.managed_by not in (None, known.managed_by):
-                raise system_module_error(request.module_id)
+        if call.if_match is not None:
+            request = await keys_alone(self._registry, request)
         module = await self._registry.put_module(request, call.if_match)
         return json_response(self._view(module), etag=module.etag)
 
     async def get(self, call: Call) -> web.Response:
         """One module."""
         document, device_id = await self._request(call)
-        module = await self._find(device_id, _text(document, "targetModuleId"))
+        module = await find_module(self._registry, device_id, _text(document, "targetModuleId"))
         return json_response(self._view(module), etag=module.etag)
 
     async def list_modules(self, call: Call) -> web.Response:
@@ -77,14 +75,6 @@ class OnBehalfApi:
         document = jsonio.parse_object(await call.request.read(), "the request")
         chain = await chain_of(self._services, document, edge)
         return document, chain.target_device
-
-    async def _find(self, device_id: str, module_id: str) -> Module:
-        module = await self._registry.module(device_id, module_id)
-        if module is None:
-            if await self._registry.device(device_id) is None:
-                raise device_not_found(device_id)
-            raise module_not_found(device_id, module_id)
-        return module
 
     def _view(self, module: Module) -> dict[str, Any]:
         connected = self._services.connections.is_connected(module.device_id, module.module_id)

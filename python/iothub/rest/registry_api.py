@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -12,9 +13,12 @@ from iothub.errors import ErrorCode, HubError, device_not_found, module_not_foun
 from iothub.policies import Permission
 from iothub.registry.model import SYSTEM_MODULES, Device, Module, parse_device, parse_module
 from iothub.registry.store import check_top
+from iothub.rest.routing import path_of
 
 if TYPE_CHECKING:
     from edgehub.common.json_types import Json
+    from iothub.registry.model import ModuleRequest
+    from iothub.registry.service import Registry
     from iothub.rest.app import RestServices
     from iothub.rest.routing import Call, Router
 
@@ -107,7 +111,7 @@ class RegistryApi:
         """A policy, or the device itself for its own modules (the identity service does that)."""
         principal = await self._services.device_principal(call.request, call.ids[0])
         own = principal.device_id == call.ids[0] and principal.module_id is None
-        if not own and not principal.may(permission):
+        if not own and not principal.may(permission, path_of(call.request.rel_url.raw_path)):
             raise access_denied(f"{principal.label} may not manage modules of {call.ids[0]}.")
         return principal
 
@@ -119,16 +123,8 @@ class RegistryApi:
     async def get_module(self, call: Call) -> web.Response:
         """One module."""
         await self._module_access(call, Permission.REGISTRY_READ)
-        module = await self._find_module(*call.ids)
+        module = await find_module(self._registry, *call.ids)
         return json_response(self._view(module), etag=module.etag)
-
-    async def _find_module(self, device_id: str, module_id: str) -> Module:
-        module = await self._registry.module(device_id, module_id)
-        if module is None:
-            if await self._registry.device(device_id) is None:
-                raise device_not_found(device_id)
-            raise module_not_found(device_id, module_id)
-        return module
 
     async def put_module(self, call: Call) -> web.Response:
         """Creates without `If-Match`, updates with it. A device may set keys of its system modules, no
@@ -136,10 +132,8 @@ class RegistryApi:
         principal = await self._module_access(call, Permission.REGISTRY_WRITE)
         document = jsonio.parse_object(await call.request.read(), "the module")
         request = parse_module(call.ids[0], call.ids[1], document)
-        if principal.policy is None and request.module_id in SYSTEM_MODULES and call.if_match is not None:
-            known = await self._find_module(*call.ids)
-            if request.managed_by not in (None, known.managed_by):
-                raise system_module_error(request.module_id)
+        if principal.policy is None and call.if_match is not None:
+            request = await keys_alone(self._registry, request)
         module = await self._registry.put_module(request, call.if_match)
         return json_response(self._view(module), etag=module.etag)
 
@@ -150,6 +144,33 @@ class RegistryApi:
             raise system_module_error(call.ids[1])
         await self._registry.delete_module(call.ids[0], call.ids[1], call.if_match)
         return web.Response(status=204)
+
+
+async def find_module(registry: Registry, device_id: str, module_id: str) -> Module:
+    """One module.
+
+    :raises HubError: 404001, 404010.
+    """
+    module = await registry.module(device_id, module_id)
+    if module is None:
+        if await registry.device(device_id) is None:
+            raise device_not_found(device_id)
+        raise module_not_found(device_id, module_id)
+    return module
+
+
+async def keys_alone(registry: Registry, request: ModuleRequest) -> ModuleRequest:
+    """A device's change of one of its modules. Of a system module it may change the keys alone: who manages
+    that stays, whether the request says so or nothing.
+
+    :raises HubError: 401100, 404001, 404010.
+    """
+    if request.module_id not in SYSTEM_MODULES:
+        return request
+    known = await find_module(registry, request.device_id, request.module_id)
+    if request.managed_by not in (None, known.managed_by):
+        raise system_module_error(request.module_id)
+    return replace(request, managed_by=known.managed_by)
 
 
 def system_module_error(module_id: str) -> HubError:

@@ -24,10 +24,12 @@ class Call:
     """One request after routing.
 
     :ivar ids: the variable parts of the path, in order.
+    :ivar leave: gives the request's place to another one, while this one waits for somebody else.
     """
 
     request: web.Request
     ids: tuple[str, ...]
+    leave: Callable[[], None] = lambda: None
 
     @property
     def if_match(self) -> str | None:
@@ -63,7 +65,7 @@ class Router:
             raise HubError(
                 ErrorCode.GenericBadRequest, f"The path has more than {PATH_CHARS_MAX} characters."
             )
-        segments = [unquote(part) for part in raw_path.strip("/").split("/")]
+        segments = path_of(raw_path)
         for parts, methods in self._routes.get(len(segments), ()):
             ids = _match(parts, segments)
             if ids is None:
@@ -74,6 +76,11 @@ class Router:
                 raise HubError(ErrorCode.GenericMethodNotAllowed, f"This path takes {known}, not {method}.")
             return handler, ids
         raise HubError(ErrorCode.GenericNotFound, f"There is nothing at {raw_path[:200]}.")
+
+
+def path_of(raw_path: str) -> list[str]:
+    """Segments of a path, decoded."""
+    return [unquote(part) for part in raw_path.strip("/").split("/")]
 
 
 def _match(parts: tuple[str, ...], segments: list[str]) -> tuple[str, ...] | None:

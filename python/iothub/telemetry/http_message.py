@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from edgehub.common.texts import is_utf8
 from edgehub.protocol.amqp_batch import BATCH_MSGS_MAX, join_batch
 from edgehub.protocol.amqp_message import encode_message
 from iothub.errors import ErrorCode, HubError, argument_invalid
@@ -101,11 +102,8 @@ def _encode(body: bytes, named: Iterable[tuple[str, str]], properties: dict[str,
 
 
 def _text(value: str, what: str) -> str:
-    """Headers are bytes: those that are not UTF-8 come in as lone surrogates."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise argument_invalid(f"{what} is not UTF-8 text.") from None
+    if not is_utf8(value):
+        raise argument_invalid(f"{what} is not UTF-8 text.")
     return value
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from edgehub.common.json_types import Json
 
 DEPTH_MAX: Final = 10
+"""Levels of objects and arrays below the section itself, as a gateway counts them, too."""
 KEY_BYTES_MAX: Final = 1024
 STRING_BYTES_MAX: Final = 4096
 INTEGER_MIN: Final = -(2**52)
@@ -85,7 +86,7 @@ def check_section(section: dict[str, Any], what: str, bytes_max: int = PROPERTIE
 
     :raises HubError: 400004, naming the member.
     """
-    size = sum(_sizes(section, what, 1))
+    size = sum(_sizes(section, what, 0))
     if size > bytes_max:
         raise argument_invalid(f"{what} has {size} bytes; {bytes_max} are allowed.")
 
@@ -95,7 +96,7 @@ def check_patch(patch: dict[str, Any], what: str) -> None:
 
     :raises HubError: 400004.
     """
-    for _ in _sizes(patch, what, 1, nulls=True):
+    for _ in _sizes(patch, what, 0, nulls=True):
         pass
 
 

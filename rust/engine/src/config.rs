@@ -4,6 +4,7 @@ use edgehub_mqtt::QoS;
 
 /// Options of the engine; defaults are those of the reference where it has them.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "one switch per setting, each for itself")]
 pub struct EngineConfig {
     /// Device id of this edge device; the first part of module endpoints.
     pub edge_device_id: String,
@@ -11,6 +12,8 @@ pub struct EngineConfig {
     pub packet_bytes_max: usize,
     /// Largest message: body plus characters of all properties. Larger: dropped, acknowledged, counted.
     pub message_bytes_max: usize,
+    /// Whether a publish that is dropped ends its connection in place of being acknowledged, as at IoT Hub.
+    pub closes_on_drop: bool,
     /// Wait for CONNECT after accept (`ConnectArrivalTimeout`). Passed: close.
     pub connect_timeout_ms: u64,
     /// The same wait while there are as many connections without session as there may be: whoever is silent makes room.
@@ -85,6 +88,7 @@ impl Default for EngineConfig {
             edge_device_id: String::new(),
             packet_bytes_max: 262_144,
             message_bytes_max: 262_144,
+            closes_on_drop: false,
             connect_timeout_ms: 60_000,
             pressed_connect_timeout_ms: 5_000,
             keep_alive_max_ms: 600_000,

@@ -361,6 +361,22 @@ fn dev_6_lenient_takes_the_sender_of_a_will_from_its_topic() {
     assert!(topic.ends_with("k=v&MessageType=Will&%24.cdid=d2&%24.cmid=o"), "{topic}");
 }
 
+/// What cannot be stored ends its connection where the hub says so, and is not acknowledged.
+#[test]
+fn a_publish_that_is_dropped_may_end_its_connection() {
+    for closes in [false, true] {
+        for topic in ["elsewhere", "devices/d2/messages/events/", "devices/d1/messages/events/=v"] {
+            let mut world = World::with(SyncPolicy::None, |config| config.closes_on_drop = closes);
+            world.routes(TO_M);
+            let id = world.device("d1");
+            world.received(id);
+            world.publish(id, topic, b"x", 7);
+            let acked = world.received(id).iter().any(|got| matches!(got, Got::PubAck(_)));
+            assert_eq!((acked, world.shard.is_closing(id)), (!closes, closes), "{topic}");
+        }
+    }
+}
+
 /// With the switch for DEV-6 the topic names the sender, whoever sends.
 #[test]
 fn dev_6_lenient_takes_the_sender_from_the_topic() {

@@ -49,7 +49,8 @@ impl Engine {
         ack_timeout_ms=30_000, connections_max=4096, unauthenticated_max=None, listen_backlog=200,
         retransmissions_max=None, abort_on_bad_puback=false, retain_property="mqtt-retain",
         dup_property="mqtt-dup", qos_property="mqtt-qos", delivery_qos=1, will_property="MessageType",
-        connects_per_s=0, log_level=30, sender_of_topic=false, sent_renews_keep_alive=false))]
+        connects_per_s=0, log_level=30, sender_of_topic=false, sent_renews_keep_alive=false,
+        message_bytes_max=262_144, closes_on_drop=false))]
     // One keyword per setting; Python has no other way.
     #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
     fn py_new(
@@ -81,6 +82,8 @@ impl Engine {
         log_level: u32,
         sender_of_topic: bool,
         sent_renews_keep_alive: bool,
+        message_bytes_max: usize,
+        closes_on_drop: bool,
     ) -> PyResult<Self> {
         let mut profile = Profile::choose(low_memory, pooled_buffers);
         profile.store.sync = sync_policy(sync, sync_interval_ms)?;
@@ -92,6 +95,7 @@ impl Engine {
         let config = &mut profile.engine;
         config.edge_device_id = edge_device_id;
         config.packet_bytes_max = packet_bytes_max;
+        (config.message_bytes_max, config.closes_on_drop) = (message_bytes_max, closes_on_drop);
         config.connect_timeout_ms = connect_timeout_ms;
         config.keep_alive_max_ms = keep_alive_max_ms;
         config.ack_timeout_ms = ack_timeout_ms;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -13,7 +13,8 @@ from edgehub.hub.own_identity import HubIdentity
 from edgehub.hub.own_key import LocalKey
 from edgehub.identity.refresher import ScopeApiError
 from edgehub.identity.scope_wire import encode_identity
-from edgehub.parent_link import CoreSource, HttpsScopeApi, connect_parent_hub, tls_context
+from edgehub.parent_link import AmqpHubTwin, CoreSource, HttpsScopeApi, connect_parent_hub, tls_context
+from edgehub.upstream.errors import UpstreamError, UpstreamOffline, UpstreamRefused
 from edgehub.upstream.scope_client import NoSuchIdentity, NotInScope, ScopeError
 from edgehub.upstream_parts import ParentContext
 from testkit.clock import ManualClock
@@ -124,8 +125,29 @@ async def test_the_link_takes_the_hub_s_settings() -> None:
     assert (settings.idle_timeout_ms, settings.connectivity_check_s) == (120_000, -1)
     assert settings.product_info.startswith("EdgeHub/")
     assert settings.chain_of("leaf") == "leaf"
-    assert made.twins is parent.twin
     await parent.close()
+
+
+class OwnTwin:
+    """The twin of `$edgeHub` at a parent that answers every patch alike."""
+
+    def __init__(self, failure: UpstreamError | None) -> None:
+        self.failure = failure
+
+    async def patch_reported(self, _patch: Any) -> None:
+        if self.failure is not None:
+            raise self.failure
+
+
+async def test_patches_of_edge_hub_that_are_refused_for_good() -> None:
+    def patched(failure: UpstreamError | None) -> Any:
+        return AmqpHubTwin(cast("Any", OwnTwin(failure))).patch_reported({})
+
+    assert await patched(None) is None
+    assert await patched(UpstreamRefused("too large", 413)) == "too large"
+    for failure in (UpstreamRefused("later", 429), UpstreamOffline("gone")):
+        with pytest.raises(UpstreamError):
+            await patched(failure)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from edgehub.protocol.amqp_errors import AmqpFault
 from edgehub.protocol.amqp_events import LinkClosed, Received
 from edgehub.protocol.amqp_message import decode_message, encode_message, encode_section
 from edgehub.protocol.amqp_types import Ubyte
+from iothub.amqp.c2d_messages import encode_delivery
 from iothub.c2d.model import Ack, C2dLimits, C2dMessage
 from iothub.config import HubLimits
 from unit.iothub.hub_rig import NOW, Client, Rig, hub
@@ -215,7 +216,7 @@ async def test_a_service_sends(rig: Rig, address: str) -> None:
         "to": TO.format("d1"),
         "absolute_expiry_time": int(NOW * 1000) + 1,
     }
-    application = {"iothub-ack": "positive", "n": 5, "yes": True}
+    application = {"iothub-ack": "positive", "n": 5, "yes": True, "bare": None}
     assert (
         await client.send(link, b"hello", properties=properties, application_properties=application)
         == "accepted"
@@ -227,8 +228,9 @@ async def test_a_service_sends(rig: Rig, address: str) -> None:
         str(UUID(int=1)),
         expires_ms=int(NOW * 1000) + 1,
         ack=Ack.POSITIVE,
-        properties={"n": "5", "yes": "true"},
+        properties={"n": "5", "yes": "true", "bare": None},
     )
+    assert decode_message(encode_delivery(delivery)).application_properties["bare"] is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, InternalError, OperationalError
 
 from iothub.database import Database
 from iothub.errors import ErrorCode, HubError, device_not_found
@@ -59,9 +59,12 @@ async def test_a_failed_change_is_undone_and_its_error_told(database: Database) 
     assert await database.run(values) == [0, 1]
 
 
-async def test_a_database_without_answer_is_unavailable_and_its_words_stay_here(database: Database) -> None:
+@pytest.mark.parametrize("kind", [OperationalError, InterfaceError, InternalError])
+async def test_a_database_without_answer_is_unavailable_and_its_words_stay_here(
+    database: Database, kind: type[DBAPIError]
+) -> None:
     def breaks() -> None:
-        raise OperationalError("SELECT secret", {"key": "secret"}, Exception("disk I/O error"))
+        raise kind("SELECT secret", {"key": "secret"}, Exception("disk I/O error"))
 
     with pytest.raises(HubError) as caught:
         await database.run(breaks)

@@ -166,15 +166,24 @@ async def test_row_113_the_payload_has_a_limit() -> None:
     assert caught.value.code is ErrorCode.ArgumentInvalid
 
 
+@pytest.mark.parametrize(("size", "fits"), [(131_072, True), (131_073, False)])
+async def test_row_113_so_has_the_response(rig: Rig, size: int, fits: bool) -> None:
+    pair = await (await connected(rig)).method_pair(METHODS.format("d1"))
+    task = invoke(rig)
+    (call,) = await pair.calls()
+    body = b'"%b"' % (b"x" * (size - 2))
+    await pair.answer(call.correlation_id, body, IoThub_status=Int(200))
+    if fits:
+        assert await task == MethodAnswer(200, body)
+    else:
+        assert await error_of(task) is ErrorCode.ArgumentInvalid
+
+
 async def test_unknown_and_disabled_devices(rig: Rig) -> None:
-    for key, code in ((("nobody", None), ErrorCode.DeviceNotFound), (("d1", "m"), ErrorCode.ModuleNotFound)):
-        with pytest.raises(HubError) as caught:
-            await invoke(rig, key)
-        assert caught.value.code is code
+    assert await error_of(invoke(rig, ("nobody", None))) is ErrorCode.DeviceNotFound
+    assert await error_of(invoke(rig, ("d1", "m"))) is ErrorCode.ModuleNotFound
     await rig.device("off", status="disabled")
-    with pytest.raises(HubError) as caught:
-        await invoke(rig, ("off", None))
-    assert caught.value.code is ErrorCode.DeviceDisabled
+    assert await error_of(invoke(rig, ("off", None))) is ErrorCode.DeviceDisabled
 
 
 @pytest.mark.parametrize("members", [{"responseTimeoutInSeconds": 301}, {"methodName": "x" * 257}])

@@ -12,8 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from iothub import jsonio
-from iothub.cli.client import ClientError, device_connection_string, parse_connection_string, resolve_login
+from iothub.cli.client import (
+    ClientError,
+    HubClient,
+    Login,
+    device_connection_string,
+    identity_path,
+    parse_connection_string,
+    resolve_login,
+)
+from iothub.cli.method import read_payload
 from iothub.cli.monitor import event_line
+from iothub.cli.twin import read_object
 from iothub.errors import ErrorCode, HubError
 from iothub.rest.routing import PATH_CHARS_MAX, Call, Router
 
@@ -140,6 +150,13 @@ def test_no_login_at_all(tmp_path: Path) -> None:
         resolve_login(None, tmp_path, None, None)
 
 
+@pytest.mark.parametrize("headers", [{"iothub-messageid": "two\nlines"}, {"iothub-app-a:b": "1"}])
+def test_headers_that_cannot_be_sent(headers: dict[str, str]) -> None:
+    client = HubClient(Login("hub", "127.0.0.1", 1, "service", "a2V5", None))
+    with pytest.raises(ClientError, match="cannot be sent"):
+        client.post_bytes("/devices/d/messages/deviceBound", b"", headers)
+
+
 def test_connection_string_of_an_identity() -> None:
     view: dict[str, Any] = {"deviceId": "d", "authentication": {"symmetricKey": {"primaryKey": "K"}}}
     assert device_connection_string("h", view) == "HostName=h;DeviceId=d;SharedAccessKey=K"
@@ -149,6 +166,26 @@ def test_connection_string_of_an_identity() -> None:
     )
     with pytest.raises(ClientError, match="d has no symmetric key"):
         device_connection_string("h", {"deviceId": "d", "authentication": {"type": "none"}})
+
+
+def test_options_that_are_no_json_are_told(tmp_path: Path) -> None:
+    (tmp_path / "latin").write_bytes(b'{"a": "\xe9"}')
+    for text, told in (
+        (f"@{tmp_path}/latin", "not UTF-8"),
+        (f"@{tmp_path}/missing", "cannot read"),
+        ("[" * 100_000, "not valid JSON"),
+        ("{", "not valid JSON"),
+        ("[1]", "must be a JSON object"),
+    ):
+        with pytest.raises(ClientError, match=told):
+            read_object(text, "--desired")
+    with pytest.raises(ClientError, match="not valid JSON"):
+        read_payload("[" * 100_000)
+
+
+def test_ids_in_paths() -> None:
+    assert identity_path("twins", "a b/%", "$edgeHub") == "/twins/a%20b%2F%25/modules/%24edgeHub"
+    assert identity_path("devices", "\udcff") == "/devices/%FF"
 
 
 def test_one_line_per_event() -> None:

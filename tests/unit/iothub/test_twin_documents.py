@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgehub.errors import EdgehubError
+from edgehub.protocol.reported import check_reported
 from iothub.errors import ErrorCode, HubError
 from iothub.twins.model import Twin, TwinRequest, parse_twin_request, patch_twin, replace_twin, report
 
@@ -112,8 +114,9 @@ def test_service_members_are_ignored_in_requests() -> None:
 
 
 def nested(depth: int) -> dict[str, Any]:
+    """A section with so many levels of objects below it."""
     document: dict[str, Any] = {"leaf": 1}
-    for _ in range(depth - 1):
+    for _ in range(depth):
         document = {"n": document}
     return document
 
@@ -137,6 +140,7 @@ AT_LIMIT = [
     {"k" * 1024: 1},
     {"a": 2**52 - 1, "b": -(2**52)},
     {"a": [[[1]]]},
+    {"a": [[[[[[[[[[1]]]]]]]]]]},
     filled(32768),
     {"a": "\x01" * 5000},
 ]
@@ -145,6 +149,7 @@ BEYOND = [
     {"a": "x" * 4097},
     {"a": "é" * 2049},
     {"k" * 1025: 1},
+    {"a": [[[[[[[[[[[1]]]]]]]]]]]},
     {"a": 2**52},
     {"a": -(2**52) - 1},
     {"a.b": 1},
@@ -155,7 +160,6 @@ BEYOND = [
     {"": 1},
     {"a": {"b.c": 1}},
     {"a": [{"b.c": 1}]},
-    {"a": [[[[[[[[[[1]]]]]]]]]]},
     filled(32769),
 ]
 
@@ -177,6 +181,19 @@ def test_row_101_beyond_the_limit(section: dict[str, Any]) -> None:
         with pytest.raises(HubError) as caught:
             call()
         assert caught.value.code is ErrorCode.ArgumentInvalid
+
+
+@pytest.mark.parametrize("section", [nested(10), nested(11)], ids=["10", "11"])
+def test_levels_are_counted_as_the_gateway_counts_them(section: dict[str, Any]) -> None:
+    """What a gateway took while it was offline must not be refused here."""
+    judged = []
+    for judge in (check_reported, lambda patch: report(Twin(), patch, None, NOW)):
+        try:
+            judge(section)
+            judged.append(True)
+        except EdgehubError:
+            judged.append(False)
+    assert judged in ([True, True], [False, False])
 
 
 def test_tags_have_a_smaller_limit_and_null_cannot_be_stored() -> None:

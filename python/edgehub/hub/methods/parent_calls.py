@@ -48,17 +48,15 @@ class ParentCalls:
         methods: DirectMethods,
         refresh: Callable[[Sequence[IdentityId]], Awaitable[None]],
     ) -> None:
-        self._own = own
         self._parent = parent
         self._methods = methods
         self._refresh = refresh
         parent.follow(str(own), wanted=True)
+        methods.serve_own(own, self._serve_own)
 
     async def serve(self, identity: str, name: str, payload: bytes) -> tuple[int, bytes]:
         """One call; status and payload of the answer (DEV-18: 404 or 504 when there is none)."""
         target = IdentityId.parse(identity)
-        if target == self._own:
-            return await self._serve_own(name, payload)
         try:
             call = MethodCall(name, payload or b"null", RESPONSE_TIMEOUT_S)
             answer = await self._methods.call(CALLER, target, call)

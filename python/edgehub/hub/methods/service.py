@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final, Protocol
 
-from edgehub.common.method_calls import Failure, MethodCalls
+from edgehub.common.method_calls import Failure, MethodAnswer, MethodCalls
 from edgehub.protocol.topics import SubscriptionKind
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable
 
     from edgehub.common.clock import Clock
     from edgehub.common.ids import IdentityId
-    from edgehub.common.method_calls import MethodAnswer, MethodCall
+    from edgehub.common.method_calls import MethodCall
 
+OwnMethods = Callable[[str, bytes], Awaitable[tuple[int, bytes]]]
+"""Name and payload -> status and payload."""
 
 STATUS: Final = {
     Failure.ABSENT: 404,
@@ -48,6 +50,12 @@ class DirectMethods:
         self._calls: MethodCalls[IdentityId] = MethodCalls(send)
         self._clock = clock
         self._observer = observer
+        self._own: IdentityId | None = None
+        self._serve_own: OwnMethods | None = None
+
+    def serve_own(self, own: IdentityId, serve: OwnMethods) -> None:
+        """`$edgeHub` can be called like a client that always listens (heads spec 5.3)."""
+        self._own, self._serve_own = own, serve
 
     async def call(self, caller: str, target: IdentityId, call: MethodCall) -> MethodAnswer:
         """Calls a method of a client that is connected here.
@@ -57,6 +65,8 @@ class DirectMethods:
         """
         started = self._clock.monotonic_s()
         try:
+            if self._serve_own is not None and target == self._own:
+                return MethodAnswer(*await self._serve_own(call.name, call.payload))
             return await self._calls.call(target, call)
         finally:
             self._observer.method_called(caller, target, self._clock.monotonic_s() - started)

@@ -219,6 +219,11 @@ class ClientTwins:
             self._plan.compare(identity)
             self._wake.set()
 
+    def desired_missed(self, identity: IdentityId) -> None:
+        """The parent hub did not follow a client for a while, and does again."""
+        self._plan.compare(identity)
+        self._wake.set()
+
     # The loop; cancelled at shutdown
 
     async def run(self) -> None:
@@ -316,6 +321,9 @@ class ClientTwins:
             document = await parent.read_twin(str(identity))
             if not self._readings[identity].overtaken:
                 break
+        else:
+            # An older copy would undo what the client was told meanwhile.
+            raise EdgehubError("it changes faster than it can be read")
         before = self._store.get(identity)
         after = before.read(document.desired, document.reported)
         self._keep(identity, after)

@@ -186,7 +186,11 @@ impl Shard {
         }
         let notice = self.stage(slot, publish, kind, other.as_ref()).err();
         if let Some((kind, detail)) = notice {
+            let reason = format!("{}: {detail}", kind.name());
             self.drop_publish(id, kind, detail);
+            if self.hub.config.closes_on_drop {
+                return protocol_error(reason);
+            }
         }
         if let Some(packet_id) = publish.packet_id {
             self.acks.expect(id, packet_id);

@@ -80,6 +80,16 @@ fn string(text: &str, out: &mut Vec<u8>) {
     variable(STR8, STR32, text.as_bytes(), out);
 }
 
+/// A symbol is ASCII (part 1 section 1.6.21): a parent may close the link over anything else, so other
+/// characters become `?`.
+fn symbol(text: &str, out: &mut Vec<u8>) {
+    if text.is_ascii() {
+        return variable(SYM8, SYM32, text.as_bytes(), out);
+    }
+    let ascii: String = text.chars().map(|c| if c.is_ascii() { c } else { '?' }).collect();
+    variable(SYM8, SYM32, ascii.as_bytes(), out);
+}
+
 fn reserve_u32(out: &mut Vec<u8>) -> usize {
     out.extend_from_slice(&[0; 4]);
     out.len()
@@ -111,7 +121,7 @@ fn properties(message: &MessageView<'_>, out: &mut Vec<u8>) {
                 (_, None) => out.push(NULL),
                 (Some(SystemProperty::UserId), Some(text)) => variable(VBIN8, VBIN32, text.as_bytes(), out),
                 (Some(SystemProperty::ContentType | SystemProperty::ContentEncoding), Some(text)) => {
-                    variable(SYM8, SYM32, text.as_bytes(), out);
+                    symbol(text, out);
                 }
                 (_, Some(text)) => string(text, out),
             }
@@ -148,6 +158,9 @@ fn application_properties(message: &MessageView<'_>, out: &mut Vec<u8>) {
         let mut count = 0;
         for (key, value) in &message.properties {
             let Some(name) = application_name(key) else { continue };
+            if is_covered(message, key) {
+                continue;
+            }
             string(name, out);
             match value {
                 Some(text) => string(text, out),
@@ -157,6 +170,15 @@ fn application_properties(message: &MessageView<'_>, out: &mut Vec<u8>) {
         }
         count
     });
+}
+
+/// Whether a client gave an application property the name under which a system property that it set, too,
+/// travels: a map has each key once (part 1 section 1.6.23).
+fn is_covered(message: &MessageView<'_>, key: PropertyKey<'_>) -> bool {
+    let PropertyKey::Application(name) = key else { return false };
+    AS_APPLICATION
+        .iter()
+        .any(|(property, own)| *own == name && message.properties.system(*property).is_some())
 }
 
 fn application_name(key: PropertyKey<'_>) -> Option<&str> {
@@ -207,6 +229,28 @@ mod tests {
         want.extend_from_slice(&[0, 0x53, 0x74, 0xd1, 0, 0, 0, 37, 0, 0, 0, 4, 0xa1, 24]);
         want.extend_from_slice(b"iothub-creation-time-utc\xa1\x01x\xa1\x01k\x40");
         want.extend_from_slice(&[0, 0x53, 0x75, 0xa0, 0]);
+        assert_eq!(out, want);
+    }
+
+    #[test]
+    fn symbols_are_ascii() {
+        let mut properties = PropertiesBuf::default();
+        properties.push(PropertyKey::System(SystemProperty::ContentType), Some("t\u{eb}xt/\u{2603}")).unwrap();
+        let mut out = Vec::new();
+        encode_message(&message(&properties, b""), &mut out);
+        let want = b"\xa3\x06t?xt/?";
+        assert!(out.windows(want.len()).any(|part| part == want), "{out:x?}");
+    }
+
+    #[test]
+    fn no_key_is_twice_in_the_application_properties() {
+        let mut properties = PropertiesBuf::default();
+        properties.push(PropertyKey::Application("iothub-creation-time-utc"), Some("a")).unwrap();
+        properties.push(PropertyKey::System(SystemProperty::CreationTime), Some("b")).unwrap();
+        let mut out = Vec::new();
+        encode_message(&message(&properties, b""), &mut out);
+        let mut want = vec![0, 0x53, 0x74, 0xd1, 0, 0, 0, 33, 0, 0, 0, 2, 0xa1, 24];
+        want.extend_from_slice(b"iothub-creation-time-utc\xa1\x01b\0\x53\x75\xa0\0");
         assert_eq!(out, want);
     }
 

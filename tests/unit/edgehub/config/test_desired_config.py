@@ -90,6 +90,20 @@ def test_not_an_object(value: object) -> None:
     assert "Expected a JSON object" in refusal(value)
 
 
+@pytest.mark.parametrize(
+    "keys", [{"routes": {"\ud800": ROUTE}}, {"routes": {"r": "\udfff"}}, {"other": ["\ud800"]}]
+)
+def test_half_of_a_character(keys: dict[str, Any]) -> None:
+    assert refusal(document(**keys)).startswith('Text with half of a character: "\\ud')
+
+
+def test_objects_without_end() -> None:
+    endless: list[Any] = []
+    for _ in range(100_000):
+        endless = [endless]
+    assert refusal(document(other=endless)) == "Objects are nested too deeply"
+
+
 def test_routes_are_optional_in_1_0_only() -> None:
     plain = {"schemaVersion": "1.0", "storeAndForwardConfiguration": STORE}
     assert parse_desired(plain).routes == ()

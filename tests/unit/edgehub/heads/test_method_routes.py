@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from edgehub.heads.http import HttpHead
+from edgehub.common.ids import IdentityId
+from edgehub.heads.http import BODY_BYTES_MAX, HttpHead
 from edgehub.heads.method_routes import MethodRoutes
 from testkit.fake_core import PublishEvent, SubscribeEvent
 from testkit.head_bench import HeadBench
@@ -73,7 +74,8 @@ async def door(server: TrustedServer, tmp_path: Path) -> AsyncIterator[Door]:
         bench.connect(conn, identity)
         bench.feed(SubscribeEvent(conn, 1, [(METHODS, 1)]))
     head = HttpHead(10)
-    head.add_routes(MethodRoutes(bench.methods, bench.authenticator, "edge1").routes())
+    routes = MethodRoutes(bench.methods, bench.authenticator, "edge1", bench.clock, bench.forwarded)
+    head.add_routes(routes.routes())
     head.use_certificate(server.files.chain.read_bytes(), server.files.key.read_bytes())
     port = await head.start("127.0.0.1", 0)
     async with server.session() as session:
@@ -107,12 +109,43 @@ async def test_m_044_and_dev_25_odd_answers(door: Door, status: str, payload: by
     assert await calling == (200, want)
 
 
+async def test_i_024_edge_hub_itself_can_be_called(door: Door) -> None:
+    async def serve(name: str, payload: bytes) -> tuple[int, bytes]:
+        if name != "reset":
+            return 404, b'{"message":"no such method"}'
+        return 200, payload
+
+    path = "/twins/edge1/modules/$edgeHub/methods"
+    assert (await door.call(path))[0] == 404, "a hub without parent has no methods"
+    door.bench.methods.serve_own(IdentityId("edge1", "$edgeHub"), serve)
+    assert await door.call(path) == (200, {"status": 200, "payload": {"x": 1}})
+    assert await door.call(path.replace("$", "%24")) == (200, {"status": 200, "payload": {"x": 1}})
+    assert await door.call(path, {"methodName": "other"}) == (404, {"message": "no such method"})
+
+
 @pytest.mark.parametrize("value", [None, "", "edge1", "edge1/", "a/b/c"])
 async def test_h_002_the_caller_has_to_say_who_it_is(door: Door, value: str | None) -> None:
     assert await door.call("/twins/leaf/methods", x_ms_edge_moduleId=value) == (
         400,
         {"message": "Invalid header value for x-ms-edge-moduleId"},
     )
+
+
+async def test_refused_callers_are_logged_up_to_a_limit(
+    door: Door, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    monkeypatch.setattr("edgehub.heads.line_budget.LineBudget.spend", iter([True, True, False]).__next__)
+    for _ in range(3):
+        token = token_for("edge1/m", door.bench.clock, signer="leaf")
+        assert (await door.call("/twins/leaf/methods", Authorization=token))[0] == 401
+    assert caplog.text.count("Method call of edge1/m refused") == 2
+
+
+async def test_h_020_a_certificate_that_no_proxy_passes_on_ends_it(door: Door) -> None:
+    status, body = await door.call("/twins/leaf/methods", x_ms_edge_clientcert="any")
+    assert status == 401
+    assert body["message"].startswith("a certificate was forwarded, but not by edge1/IoTEdgeAPIProxy")
 
 
 async def test_h_003_only_modules_of_this_device_may_call(door: Door) -> None:
@@ -154,6 +187,13 @@ async def test_h_007_a_bad_body_is_told_first(door: Door, body: Any) -> None:
     status, answer = await door.call("/twins/leaf/methods", body, Authorization=None)
     assert status == 400
     assert answer["message"]
+
+
+@pytest.mark.parametrize("size", [131_073, BODY_BYTES_MAX + 1])
+async def test_h_007_a_payload_over_the_limit_gives_400_however_long(door: Door, size: int) -> None:
+    body = {**CALL, "payload": "x" * size}
+    status, answer = await door.call("/twins/leaf/methods", body, Authorization=None)
+    assert (status, "131072" in answer["message"]) == (400, True)
 
 
 async def test_ids_are_decoded(door: Door) -> None:

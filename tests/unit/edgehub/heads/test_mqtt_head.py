@@ -493,13 +493,6 @@ async def test_notices_are_logged(bench: HeadBench, caplog: pytest.LogCaptureFix
     assert "connection 2" in caplog.text
 
 
-async def test_notices_end_a_connection_where_the_rules_say_so(bench: HeadBench) -> None:
-    bench.head._rules = MqttRules(closing_notices=frozenset({"foreign_topic"}))
-    bench.connect(1, "leaf")
-    assert bench.feed(NoticeEvent(1, "bad_properties", "x")) == []
-    assert bench.feed(NoticeEvent(1, "foreign_topic", "a/b")) == ["close 1 foreign topic: a/b"]
-
-
 async def test_a_filter_that_the_rules_refuse(bench: HeadBench) -> None:
     bench.head._rules = MqttRules(may_subscribe=lambda identity, name: name == f"{identity}/a")
     bench.connect(1, "leaf")

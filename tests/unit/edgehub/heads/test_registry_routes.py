@@ -12,7 +12,7 @@ from edgehub.common.ids import IdentityId
 from edgehub.errors import EdgehubError
 from edgehub.identity.refresher import ScopeApiError
 from testkit.children import SCOPES, Answer, ChildBench, Door
-from testkit.https import HOST, TrustedServer
+from testkit.https import HOST, TrustedServer, raw_request
 from testkit.identities import sas_identity, token_for
 
 MODULE = {"deviceId": "edge2", "moduleId": "m", "managedBy": "IotEdge", "authentication": {"type": "none"}}
@@ -113,6 +113,16 @@ async def test_h_016_status_and_body_come_back_as_they_are(
     ):
         assert answer.status == status
         assert answer.json == (json.loads(body) if body else None)
+
+
+async def test_an_if_match_that_is_no_text_is_not_passed_on(child_door: Door, trusted: TrustedServer) -> None:
+    port = int(child_door.url.rpartition(":")[2])
+    token = token_for("edge2", child_door.bench.clock)
+    head = f"PUT /devices/edge2/modules/m HTTP/1.1\r\nAuthorization: {token}\r\nIf-Match: ".encode()
+    body = json.dumps(MODULE).encode()
+    status, answer = await raw_request(HOST, port, trusted.client_context, head + b"\xff\r\n", body)
+    assert (status, json.loads(answer)) == (400, {"errorMessage": "If-Match is not UTF-8 text"})
+    assert child_door.bench.registry.taken() == []
 
 
 async def test_ids_are_decoded_and_the_module_is_sent_as_it_came(child_door: Door) -> None:

@@ -12,6 +12,7 @@ from edgehub.common.ids import IdentityId
 from edgehub.heads import child_access
 from edgehub.identity.model import AuthType, ServiceIdentity
 from edgehub.identity.refresher import ScopeApiError
+from edgehub.identity.scope import RefreshPolicy
 from testkit.children import SCOPES, Answer, Door
 from testkit.identities import EDGE_SCOPE, key_of, sas_identity, token_for
 
@@ -241,6 +242,19 @@ async def test_offline_the_cache_answers_and_what_nobody_knows_is_503(child_door
     assert (await lookup(child_door, "deep")).names() == ["deep"]
     assert (await listing(child_door, "edge2")).names() == EDGE2_SCOPE_NAMES
     assert "no route to host" in refused(await lookup(child_door, "ghost"), 503)
+
+
+async def test_before_the_first_load_strangers_are_told_to_come_again(child_door: Door) -> None:
+    """A hub that starts without a stored scope, while its parent hub is away, knows none of its children."""
+    bench = child_door.bench
+    known = bench.cache.all()
+    bench.cache.replace_all(())
+    bench.refresher._policy = RefreshPolicy(period_s=3600, gap_s=120)
+    for answer in (await listing(child_door, "edge2"), await lookup(child_door, "deep")):
+        assert "does not know its device scope yet" in refused(answer, 503)
+    bench.cache.replace_all(known)
+    refused(await lookup(child_door, "deep", token=token_for("far", bench.clock)), 401)
+    assert (await lookup(child_door, "deep")).status == 200, "what is known from the run before is enough"
 
 
 async def test_a_parent_hub_that_hangs_is_not_waited_for(

@@ -122,6 +122,23 @@ async def test_the_spelling_of_the_client_is_echoed(bench: Bench, offered: str) 
     await client.close()
 
 
+async def test_sub_protocols_may_stand_in_several_headers_and_are_not_logged(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    upgrade = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA=="),
+        ("Sec-WebSocket-Protocol", "whatever-a-stranger-sends"),
+        ("Sec-WebSocket-Protocol", "mqtt"),
+    ]
+    async with bench.session.get(bench.url, headers=upgrade) as answer:
+        assert (answer.status, answer.headers["Sec-WebSocket-Protocol"]) == (101, "mqtt")
+        answer.close()
+    assert "whatever" not in caplog.text
+
+
 @pytest.mark.parametrize("headers", [{}, {"Sec-WebSocket-Protocol": "AMQPWSB10"}])
 async def test_h_019_no_known_sub_protocol_gives_400(bench: Bench, headers: dict[str, str]) -> None:
     upgrade = {

@@ -134,6 +134,18 @@ async def test_a_device_that_does_not_read_is_tried_again(monkeypatch: pytest.Mo
     assert len(rig.sent) == cloud_messages.BUSY_TRIES_MAX
 
 
+async def test_a_message_that_waited_while_another_delivery_of_it_was_acknowledged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(cloud_messages, "BUSY_RETRY_S", 0.0)
+    rig = Rig("overflow", "acked")
+    waits = asyncio.ensure_future(rig.messages.serve("leaf", message()))
+    await asyncio.sleep(0)
+    assert await rig.messages.serve("leaf", message(lock_token=UUID(int=99))) is Settlement.COMPLETE
+    assert await waits is Settlement.COMPLETE
+    assert len(rig.sent) == 2
+
+
 async def test_t_016_only_devices_that_subscribe_get_messages() -> None:
     rig = Rig()
     rig.messages.connected(LEAF)

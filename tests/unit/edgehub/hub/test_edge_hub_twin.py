@@ -36,6 +36,7 @@ class FakeTwin:
         self.reads = 0
         self.reported: list[Mapping[str, Any]] = []
         self.failure: Exception | None = None
+        self.clients_max = 1000
         self.before_answer: Callable[[], None] | None = None
 
     async def get_desired(self) -> Mapping[str, Any]:
@@ -48,11 +49,14 @@ class FakeTwin:
             raise self.failure
         return answer
 
-    async def patch_reported(self, patch: Mapping[str, Any]) -> None:
+    async def patch_reported(self, patch: Mapping[str, Any]) -> str | None:
         await asyncio.sleep(0)
         if self.failure is not None:
             raise self.failure
+        if len(patch["clients"] or {}) > self.clients_max:
+            return "too large"
         self.reported.append(patch)
+        return None
 
 
 class Bench:
@@ -177,6 +181,15 @@ async def test_a_patch_before_any_document_reads_all(bench: Bench) -> None:
     assert bench.applied() == ["a"]
 
 
+async def test_after_patches_that_went_astray_all_is_read(bench: Bench) -> None:
+    bench.twin.link_up()
+    await bench.settle()
+    bench.remote.desired = document(2, down=ROUTE)
+    bench.twin.desired_missed()
+    await bench.settle()
+    assert bench.applied() == ["up", "down"]
+
+
 async def test_too_many_waiting_patches_become_one_read(bench: Bench) -> None:
     bench.twin.link_up()
     await bench.settle()
@@ -186,6 +199,25 @@ async def test_too_many_waiting_patches_become_one_read(bench: Bench) -> None:
     await bench.settle()
     assert bench.remote.reads == 2
     assert bench.applied()[-1] == "z"
+
+
+async def test_however_many_reads_fail_one_retry_waits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, retries = asyncio.get_running_loop(), list[asyncio.TimerHandle]()
+    call_later = loop.call_later
+
+    def recorded(delay_s: float, *parts: Any) -> asyncio.TimerHandle:
+        handle = call_later(delay_s, *parts)
+        if delay_s == module.RETRY_S:
+            retries.append(handle)
+        return handle
+
+    monkeypatch.setattr(loop, "call_later", recorded)
+    bench.remote.failure = EdgehubError("timeout")
+    for _ in range(3):
+        bench.twin.link_up()
+        await bench.settle()
+    assert bench.remote.reads == 3
+    assert [handle.cancelled() for handle in retries] == [True, True, False]
 
 
 async def test_a_failed_read_is_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -265,3 +297,15 @@ async def test_a_report_that_is_cut_off_is_not_lost(bench: Bench) -> None:
         await flush
     await bench.settle()
     assert any("leaf" in (patch["clients"] or {}) for patch in bench.remote.reported)
+
+
+async def test_more_clients_than_the_twin_can_hold_do_not_hide_the_status(bench: Bench) -> None:
+    bench.remote.clients_max = 2
+    for number in range(3):
+        bench.twin.connected(IdentityId(f"d{number}"))
+    bench.twin.link_up()
+    await bench.settle()
+    assert bench.statuses() == [(1, 200)]
+    bench.twin.connected(IdentityId("d9"))
+    await bench.settle()
+    assert list(bench.remote.reported[-1]["clients"]) == ["d9"]

@@ -60,6 +60,13 @@ async def test_i_015_a_changed_key_closes_who_used_it(bench: HeadBench) -> None:
     assert await refresh(bench) == ["close 2 reauthentication failed: the signature does not match"]
 
 
+async def test_one_that_was_registered_anew_is_another(bench: HeadBench) -> None:
+    for generation in ("1", "2"):
+        bench.api.put(dataclasses.replace(sas_identity("other"), generation_id=generation))
+        closed = await refresh(bench)
+    assert closed == ["close 2 identity removed"]
+
+
 async def test_a_change_that_does_not_matter_closes_nobody(bench: HeadBench) -> None:
     bench.api.put(dataclasses.replace(sas_identity("other"), generation_id="new"))
     bench.api.put(sas_identity("fresh"))

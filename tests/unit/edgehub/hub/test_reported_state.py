@@ -149,3 +149,41 @@ def test_the_twin_ends_up_right_whatever_fails(actions: list[tuple[str, Identity
         twin = merge_patch(twin, patch)
     shown = {key: entry["status"] for key, entry in twin.get("clients", {}).items()}
     assert shown == {key: status for key, status in truth.items() if "/" in key or status == "Connected"}
+
+
+def test_what_is_refused_for_good_makes_room_for_the_status() -> None:
+    state = ReportedState("v")
+    state.take()
+    state.configured(ConfigStatus(400, "bad", 7))
+    state.connected(IdentityId("d1"), 0)
+    state.disconnected(IdentityId("d2"), 0)
+    patch = state.take()
+    assert patch is not None
+    state.refused(patch)
+    second = state.take()
+    assert second == {**patch, "clients": {"d2": None}}, "what makes the twin smaller"
+    state.refused(second)
+    third = state.take()
+    assert third == {**patch, "clients": {}}
+    state.refused(third)
+    assert not state.pending
+
+
+def test_what_came_after_a_refused_patch_is_told() -> None:
+    state = ReportedState("v")
+    state.take()
+    state.connected(IdentityId("d1"), 0)
+    patch = state.take()
+    assert patch is not None
+    state.disconnected(IdentityId("d1"), 1)
+    state.refused(patch)
+    assert state.take() == {"clients": {"d1": None}}
+
+
+def test_a_description_is_cut_to_what_a_twin_can_hold() -> None:
+    state = ReportedState("v")
+    state.take()
+    state.configured(ConfigStatus(400, "x" + "\u00e9" * 3000))
+    patch = state.take()
+    assert patch is not None
+    assert patch["lastDesiredStatus"]["description"] == "x" + "\u00e9" * 2047

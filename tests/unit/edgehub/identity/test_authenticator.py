@@ -149,7 +149,19 @@ def test_malformed_tokens_are_refused_for_good(bench: Bench, token: str) -> None
     assert verdict.reason.startswith("malformed token")
 
 
-@pytest.mark.parametrize("resource", [HUB_HOST, f"{HUB_HOST}/devices", f"{HUB_HOST}/devices/leaf/messages"])
+@pytest.mark.parametrize(
+    "resource",
+    [
+        HUB_HOST,
+        f"{HUB_HOST}/devices",
+        f"{HUB_HOST}/devices/leaf/messages",
+        f"{HUB_HOST}/devices/leaf/",
+        f"{HUB_HOST}//devices/leaf",
+        f"/{HUB_HOST}/devices/leaf",
+        f" {HUB_HOST}/devices/leaf",
+        f"https://{HUB_HOST}/devices/leaf",
+    ],
+)
 def test_the_audience_is_an_identity_and_nothing_else(bench: Bench, resource: str) -> None:
     token = build_token(resource, int(bench.clock.wall_s()) + 60, key=key_of("leaf"))
     assert not bench.check("leaf", token).accepted

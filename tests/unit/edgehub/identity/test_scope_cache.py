@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edgehub.common.ids import IdentityId
 from edgehub.identity import scope as scope_module
 from edgehub.identity.model import ServiceIdentity
-from edgehub.identity.scope import RefreshPolicy, ScopeCache
+from edgehub.identity.scope import RefreshPolicy, ScopeCache, ScopeReading
 from testkit.identities import EDGE_SCOPE, edge_identity, sas_identity
 
 EDGE2_SCOPE = "ms-azure-iot-edge://edge2-1"
@@ -168,6 +168,103 @@ def test_a_later_failure_waits_for_the_period() -> None:
     rules.full_finished(3600, succeeded=False)
     assert rules.loaded
     assert rules.next_full_s(3600) == 3600
+
+
+def test_a_full_refresh_that_is_wanted_too_soon_comes_when_the_gap_is_over() -> None:
+    rules = policy()
+    rules.full_finished(0, succeeded=True)
+    rules.want_full()
+    assert rules.next_full_s(20) == 100
+    rules.full_finished(120, succeeded=False)
+    assert rules.next_full_s(120) == 120, "it is wanted until it succeeds"
+    rules.full_finished(240, succeeded=True)
+    assert rules.next_full_s(240) == 3600
+
+
+def test_one_that_is_wanted_before_the_first_load_comes_at_once_and_once() -> None:
+    rules = policy()
+    rules.full_finished(0, succeeded=False)
+    rules.want_full()
+    assert rules.next_full_s(1) == 0
+    rules.full_finished(2, succeeded=False)
+    assert rules.next_full_s(2) == 60
+
+
+def test_without_a_gap_a_wanted_one_that_fails_is_not_repeated_without_end() -> None:
+    rules = RefreshPolicy(period_s=3600, gap_s=0)
+    rules.full_finished(0, succeeded=True)
+    rules.want_full()
+    assert rules.next_full_s(1) == 0
+    rules.full_finished(2, succeeded=False)
+    assert rules.next_full_s(2) == 60
+
+
+def test_a_failed_single_refresh_may_be_tried_again() -> None:
+    rules = policy()
+    rules.full_finished(0, succeeded=True)
+    assert rules.take_one(ONE, 10)
+    rules.give_back_one(ONE)
+    assert rules.take_one(ONE, 11)
+    assert not rules.take_one(ONE, 12)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "anew"), [("1", "2", True), ("1", "1", False), ("", "2", False), ("1", "", False)]
+)
+def test_an_identity_with_another_generation_is_another(before: str, after: str, anew: bool) -> None:
+    cache = ScopeCache("edge1")
+    cache.replace_all([dataclasses.replace(sas_identity("leaf"), generation_id=before)])
+    diff = cache.apply_one(
+        IdentityId("leaf"),
+        [dataclasses.replace(sas_identity("leaf"), generation_id=after, enabled=False)],
+    )
+    assert [str(item.id) for item in diff.changed] == ["leaf"]
+    assert diff.gone == ((IdentityId("leaf"),) if anew else ())
+
+
+LEAF = sas_identity("leaf")
+OTHER_LEAF = dataclasses.replace(LEAF, enabled=False)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+@pytest.mark.parametrize(
+    ("before", "listed", "alone", "after"),
+    [
+        (None, None, LEAF, LEAF),  # turned up after the list was made
+        (LEAF, LEAF, None, None),  # went after the list was made
+        (LEAF, LEAF, OTHER_LEAF, OTHER_LEAF),
+        (LEAF, None, OTHER_LEAF, OTHER_LEAF),
+    ],
+)
+def test_what_was_read_alone_during_a_full_refresh_is_newer(
+    before: ServiceIdentity | None,
+    listed: ServiceIdentity | None,
+    alone: ServiceIdentity | None,
+    after: ServiceIdentity | None,
+    complete: bool,
+) -> None:
+    cache = ScopeCache("edge1")
+    cache.replace_all([edge_identity(), *([before] if before else [])])
+    begun = cache.revision
+    found = {item.id: (item, begun) for item in (edge_identity(), listed) if item is not None}
+    cache.apply_one(LEAF.id, [alone] if alone else [])
+    cache.take_all(ScopeReading(begun, found, complete))
+    assert cache.get(LEAF.id) == after
+    assert cache.get(IdentityId("edge1")) is not None
+
+
+def test_a_list_that_was_asked_for_after_it_was_read_alone_is_newer_still() -> None:
+    cache = ScopeCache("edge1")
+    cache.replace_all([edge_identity(), LEAF])
+    begun = cache.revision
+    cache.apply_one(LEAF.id, [OTHER_LEAF])
+    found = {item.id: (item, cache.revision) for item in (edge_identity(), LEAF)}
+    cache.take_all(ScopeReading(begun, found, complete=True))
+    assert cache.get(LEAF.id) == LEAF
+    # And the next refresh knows nothing of it any more.
+    begun = cache.revision
+    cache.take_all(ScopeReading(begun, {edge_identity().id: (edge_identity(), begun)}, complete=True))
+    assert cache.get(LEAF.id) is None
 
 
 def test_full_refreshes_on_demand_keep_a_gap() -> None:

@@ -330,10 +330,40 @@ async def test_identities_are_asked_for_in_the_background_up_to_a_limit_then_all
     bench.clock.advance(120)
     names = [IdentityId(f"d{number}") for number in range(ASKING_MAX + beyond)]
     for name in names:
-        bench.refresher.refresh_soon(name)
+        bench.refresher.refresh_refused(name)
     running = asyncio.create_task(bench.refresher.run())
     for _ in range(50):
         await asyncio.sleep(0)
     running.cancel()
     assert bench.api.asked == names[:ASKING_MAX]
     assert len(bench.api.listed) == listed
+
+
+async def test_t_024_a_refusal_counts_although_the_identity_was_read_a_moment_ago() -> None:
+    bench = Bench()
+    await bench.refresher.refresh_all()
+    await bench.refresher.refresh_one(LEAF)
+    for _ in range(2):
+        bench.refresher.refresh_refused(LEAF)
+        await asyncio.sleep(0)
+    assert bench.api.asked == [LEAF, LEAF]
+    bench.clock.advance(120)
+    bench.refresher.refresh_refused(LEAF)
+    await asyncio.sleep(0)
+    assert bench.api.asked == [LEAF, LEAF, LEAF]
+
+
+async def test_t_024_a_refusal_that_could_not_be_looked_into_is_tried_again() -> None:
+    bench = Bench()
+    await bench.refresher.refresh_all()
+    bench.api.failure = ScopeApiError("503")
+    bench.refresher.refresh_refused(LEAF)
+    await asyncio.sleep(0)
+    bench.api.failure = None
+    bench.refresher.refresh_refused(LEAF)
+    await asyncio.sleep(0)
+    assert bench.api.asked == [LEAF, LEAF]
+
+
+async def test_without_a_parent_a_refusal_is_not_looked_into() -> None:
+    Bench(api=False).refresher.refresh_refused(LEAF)

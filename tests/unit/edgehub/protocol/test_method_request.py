@@ -27,6 +27,8 @@ def test_h_008_defaults() -> None:
     found = parse_method_request(b'{"methodName":"reset","unknown":1}')
     assert (found.methodName, bytes(found.payload)) == ("reset", b"null")
     assert (found.responseTimeoutInSeconds, found.connectTimeoutInSeconds) == (30, 0)
+    nothing = body(payload=..., responseTimeoutInSeconds=None, connectTimeoutInSeconds=None)
+    assert parse_method_request(nothing) == found, "null says as little"
 
 
 def test_the_payload_is_passed_on_as_it_was_written() -> None:
@@ -124,6 +126,7 @@ def test_h_010_errors_are_messages() -> None:
         ("edge1/", None),
         ("/mod", None),
         ("a/b/c", None),
+        ("edge1/\udcff", None),
     ],
 )
 def test_h_002_the_caller_has_two_parts(header: str | None, want: tuple[str, str] | None) -> None:

@@ -19,6 +19,7 @@ from edgehub.protocol.topics import (
     TopicError,
     classify_filter,
     grants_for,
+    method_topic,
     parse_method_response,
     parse_twin_topic,
     topic_properties,
@@ -64,6 +65,13 @@ def test_properties_keep_percent_text_and_empty_values() -> None:
 def test_the_answer_names_status_and_request() -> None:
     assert twin_response_topic(501, "r1") == "$iothub/twin/res/501/?$rid=r1"
     assert twin_response_topic(204, "r1", 7) == "$iothub/twin/res/204/?$rid=r1&$version=7"
+
+
+@pytest.mark.parametrize(
+    ("name", "level"), [("re set", "re set"), ("a/b+c#d", "a%2Fb%2Bc%23d"), ("what?$rid=x", "what%3F$rid=x")]
+)
+def test_the_name_of_a_method_is_one_level_and_ends_before_the_id(name: str, level: str) -> None:
+    assert method_topic(name, "7") == f"$iothub/methods/POST/{level}/?$rid=7"
 
 
 def test_a_patch_may_name_the_version_it_is_for() -> None:

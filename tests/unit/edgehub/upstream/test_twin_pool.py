@@ -46,6 +46,7 @@ def test_who_is_followed_is_subscribed_once() -> None:
     follow(rig, LEAF)
     get(rig, LEAF)
     assert [operation for operation, _ in rig.hub.twin] == ["PUT", "GET"]
+    assert rig.missed == []
     rig.hub.push_desired(b'{"a":1}', TWIN.format(LEAF))
     rig.run()
     assert rig.desired == [(LEAF, {"a": 1, "$version": 7})]
@@ -98,10 +99,13 @@ def test_a_refused_subscription_is_tried_again() -> None:
     follow(rig, LEAF)
     rig.hub.twin_status = None
     asked = len(rig.hub.twin)
+    assert rig.missed == []
     rig.at(5.0)
     assert rig.hub.twin[asked:] == [("PUT", b" ")]
+    assert rig.missed == [LEAF], "what changed until now was told to nobody"
     rig.at(5.0)
     assert len(rig.hub.twin) == asked + 1
+    assert rig.missed == [LEAF]
 
 
 def test_quiet_channels_that_nobody_follows_are_closed() -> None:
@@ -120,6 +124,18 @@ def test_channels_are_limited_the_quietest_goes() -> None:
         get(rig, f"leaf{number}", number + 1)
     assert set(rig.hub.closed) == {TWIN.format("leaf0"), TWIN.format("leaf1")}
     assert all(isinstance(answer, TwinAnswer) for answer in rig.answers.values())
+
+
+def test_who_is_followed_gives_way_last() -> None:
+    rig = Rig(twin_sessions_max=4)
+    follow(rig, "followed")
+    for number in range(3):
+        get(rig, f"leaf{number}", number + 1)
+    assert set(rig.hub.closed) == {TWIN.format("leaf0")}
+    follow(rig, "leaf1")
+    follow(rig, "leaf2")
+    get(rig, "leaf3", 9)
+    assert set(rig.hub.closed) == {TWIN.format("leaf0"), TWIN.format("followed")}
 
 
 def test_without_room_a_request_fails_at_once() -> None:

@@ -14,6 +14,8 @@ from edgehub.upstream.connection import UpstreamConnection
 from unit.edgehub.upstream.test_upstream_policy import settings
 from unit.edgehub.upstream.upstream_fakes import FakeSource
 
+OPERATION_S = 17.0
+
 
 @pytest.fixture
 def no_collection() -> Any:
@@ -56,3 +58,37 @@ async def test_a_lost_link_is_freed_before_the_next_one(monkeypatch: pytest.Monk
     await link.stop()
     server.close()
     await server.wait_closed()
+
+
+@pytest.mark.parametrize(
+    ("failure", "longest_s"),
+    [(ConnectionRefusedError("refused"), client.REFUSED_WAIT_MAX_S), (OSError("no route to host"), 30.0)],
+)
+async def test_a_parent_that_refuses_is_asked_again_soon(
+    monkeypatch: pytest.MonkeyPatch, failure: OSError, longest_s: float
+) -> None:
+    waits: list[float] = []
+    enough = asyncio.Event()
+
+    async def no_connection(*_parts: Any, **_options: Any) -> None:
+        raise failure
+
+    def at_once(wait_s: float) -> asyncio.Timeout:
+        if wait_s != OPERATION_S:
+            waits.append(wait_s)
+            wait_s = 0.0
+        if len(waits) == 12:
+            enough.set()
+        return timeout(wait_s)
+
+    timeout = asyncio.timeout
+    monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", no_connection)
+    monkeypatch.setattr(asyncio, "timeout", at_once)
+    link = client.AmqpUpstream(
+        settings(tls=None, operation_timeout_s=OPERATION_S), FakeSource(), random_source=lambda: 0.5
+    )
+    await link.start()
+    await enough.wait()
+    await link.stop()
+    assert waits[:4] == pytest.approx([0.2, 0.4, 0.8, 1.6])
+    assert waits[11] == longest_s

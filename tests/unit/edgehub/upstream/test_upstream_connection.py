@@ -41,6 +41,7 @@ class Rig:
         self.wanted: list[bool] = []
         self.answers: dict[int, TwinAnswer | UpstreamError] = {}
         self.desired: list[tuple[str, dict[str, Any]]] = []
+        self.missed: list[str] = []
         self.refused: list[str] = []
         self.calls: list[tuple[MethodChannel, MethodRequest]] = []
         self.messages: list[tuple[MessageChannel, ParentMessage]] = []
@@ -66,6 +67,9 @@ class Rig:
 
     def desired_patch(self, identity: str, patch: dict[str, Any]) -> None:
         self.desired.append((identity, patch))
+
+    def desired_missed(self, identity: str) -> None:
+        self.missed.append(identity)
 
     def method_request(self, channel: MethodChannel, request: MethodRequest) -> None:
         self.calls.append((channel, request))

@@ -37,6 +37,13 @@ def test_waits_double_up_to_the_limit() -> None:
     assert backoff.next_s() == pytest.approx(0.2)
 
 
+def test_a_single_wait_can_be_shortened() -> None:
+    backoff = Backoff(0.2, 30.0, lambda: 0.5)
+    waits = [backoff.next_s(5.0) for _ in range(8)]
+    assert waits == pytest.approx([0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0])
+    assert backoff.next_s() == pytest.approx(30.0), "failures count whatever the wait was"
+
+
 @given(st.floats(0, 1, exclude_max=True), st.integers(1, 10_000))
 def test_jitter_stays_in_its_bounds(draw: float, failures: int) -> None:
     middle = Backoff(0.2, 30.0, lambda: 0.5).wait_s(failures)

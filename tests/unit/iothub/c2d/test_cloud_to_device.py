@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from iothub.c2d import service
 from iothub.c2d.model import Ack, C2dLimits, C2dMessage
 from iothub.c2d.service import CloudToDevice
 from iothub.config import HubLimits
@@ -48,7 +50,7 @@ async def bodies(c2d: CloudToDevice, device_id: str = "d1") -> list[str]:
 async def test_a_message_comes_out_as_it_went_in(rig: Rig) -> None:
     sent = C2dMessage(
         b"\x00\xff", "id", "corr", "user", "application/json", "utf-8", int(NOW * 1000) + 5000,
-        Ack.FULL, {"a": "1", "b b": "\N{SNOWMAN}"},
+        Ack.FULL, {"a": "1", "b b": "\N{SNOWMAN}", "bare": None},
     )  # fmt: skip
     await rig.services.c2d.send("d1", sent)
     delivery = await rig.services.c2d.take("d1")
@@ -67,6 +69,15 @@ async def test_messages_that_cannot_be_taken(rig: Rig) -> None:
     assert await code_of(send("nobody", message())) is ErrorCode.DeviceNotFound
     assert await code_of(send("d1", C2dMessage(b"x" * 65_537))) is ErrorCode.MessageTooLarge
     assert await code_of(send("d1", message("x" * 129))) is ErrorCode.ArgumentInvalid
+    for text in (
+        C2dMessage(content_type="text/pl\u00e4in"),
+        C2dMessage(content_encoding="\u00fctf-8"),
+        C2dMessage(properties={"": "no name"}),
+        C2dMessage(user_id="\udcff"),
+        C2dMessage(properties={"a": "\udcff"}),
+        C2dMessage(properties={"\udcff": None}),
+    ):
+        assert await code_of(send("d1", text)) is ErrorCode.ArgumentInvalid
     late = message(expires_ms=int(NOW * 1000))
     assert await code_of(send("d1", late)) is ErrorCode.InvalidMessageExpiryTime
     assert await code_of(rig.services.c2d.purge("nobody")) is ErrorCode.DeviceNotFound
@@ -129,6 +140,76 @@ async def test_what_time_ends(rig: Rig) -> None:
     await c2d.sweep()
     assert await c2d.next_due_ms() == int(NOW * 1000) + 3_600_000
     assert await bodies(c2d) == ["long"]
+
+
+async def test_what_time_ends_does_not_wait_for_a_quiet_moment(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    c2d, woken = rig.services.c2d, asyncio.Event()
+    await c2d.send("d1", message())
+    assert await c2d.take("d1")
+    detach = c2d.attach("d1", woken.set)
+    rig.clock.now += 60
+    look = c2d.next_due_ms
+
+    async def busy() -> int | None:
+        due_ms = await look()
+        await c2d.purge("other")
+        return due_ms
+
+    await rig.device("other")
+    monkeypatch.setattr(c2d, "next_due_ms", busy)
+    job = asyncio.create_task(c2d.run())
+    async with asyncio.timeout(30):
+        await woken.wait()
+    job.cancel()
+    await asyncio.gather(job, return_exceptions=True)
+    detach()
+
+
+async def test_feedback_has_its_limit_under_steady_traffic(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    c2d = rig.services.c2d
+    monkeypatch.setattr(service, "SLEEP_SECS_MAX", 0.01)
+    await end(rig, "a", "b", "c", "d", "e", "f", "g")
+    look, sweep, swept = c2d.next_due_ms, c2d.feedback.sweep, asyncio.Event()
+
+    async def busy() -> int | None:
+        due_ms = await look()
+        await c2d.purge("d1")
+        return due_ms
+
+    async def tells() -> None:
+        await sweep()
+        swept.set()
+
+    monkeypatch.setattr(c2d, "next_due_ms", busy)
+    monkeypatch.setattr(c2d.feedback, "sweep", tells)
+    job = asyncio.create_task(c2d.run())
+    async with asyncio.timeout(30):
+        await swept.wait()
+    job.cancel()
+    await asyncio.gather(job, return_exceptions=True)
+    assert c2d.feedback.dropped == 2
+
+
+async def test_a_database_that_is_away_keeps_locks_for_their_time(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def away(_work: Any) -> None:
+        raise HubError(ErrorCode.ServiceUnavailable, "The registry database does not answer.")
+
+    c2d = rig.services.c2d
+    await c2d.send("d1", message())
+    delivery = await c2d.take("d1")
+    assert delivery is not None
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.database, "run", away)
+        c2d.release("d1", [delivery.lock_token])
+        await c2d.stop()
+        await c2d.feedback.release(delivery.lock_token)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
+    rig.clock.now += 60
+    assert await bodies(c2d) == ["m"]
 
 
 async def records(c2d: CloudToDevice) -> list[tuple[str, str]]:

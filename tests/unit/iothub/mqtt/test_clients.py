@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,6 @@ from iothub.registry.model import parse_device
 from iothub.twins.model import parse_twin_request
 from testkit.fake_core import (
     ConnectEvent,
-    NoticeEvent,
     PublishEvent,
     SendDoneEvent,
     SubscribeEvent,
@@ -26,7 +26,7 @@ from testkit.fake_core import (
 from unit.iothub.mqtt.mqtt_rig import DESIRED, METHODS, SAS, TWIN_ANSWERS, MqttRig, mqtt_hub, until, username
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from edgehub.common.ids import IdentityId
@@ -224,13 +224,6 @@ async def test_a_client_that_does_not_read_is_told(rig: MqttRig) -> None:
 # What ends a connection
 
 
-@pytest.mark.parametrize("kind", ["foreign_topic", "unknown_topic"])
-async def test_row_60_publishes_elsewhere_end_it(rig: MqttRig, kind: str) -> None:
-    (call,) = await rig.feed(NoticeEvent(1, kind, "devices/d2/messages/events/"))
-    assert call == f"close 1 {kind.replace('_', ' ')}: devices/d2/messages/events/"
-    assert await rig.feed(NoticeEvent(1, "bad_properties", "x"), count=0) == []
-
-
 @pytest.mark.parametrize("topic", ["$iothub/other", "$iothub/twin/PUT/?$rid=1", "$iothub/twin/GET/"])
 async def test_unknown_requests_end_it(rig: MqttRig, topic: str) -> None:
     (call,) = await rig.publish(1, topic, count=1)
@@ -359,6 +352,44 @@ async def test_an_identity_that_cannot_be_checked_is_cut_off(
     rig.endpoint.clients.identity_changed("d1", None)
     assert await rig.take(1) == ["close 1 its identity cannot be checked"]
     assert "on purpose" in caplog.text
+
+
+@contextlib.contextmanager
+def database_away(rig: MqttRig) -> Iterator[None]:
+    """The registry does not answer."""
+
+    async def identity(*parts: object) -> None:
+        raise HubError(ErrorCode.ServiceUnavailable, "no answer, on purpose")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rig.hub.registry, "identity", identity)
+        yield
+
+
+async def test_nobody_is_cut_off_while_the_registry_does_not_answer(
+    rig: MqttRig, caplog: pytest.LogCaptureFixture
+) -> None:
+    with database_away(rig):
+        await put_device(rig, status="disabled")
+        await until(lambda: "cannot be checked now" in caplog.text)
+        assert await rig.take() == []
+        assert rig.is_connected("d1")
+    await rig.endpoint.clients.recheck()
+    assert await rig.take(1) == ["close 1 Device d1 is disabled."]
+
+
+async def test_sessions_of_deleted_devices_go_once_the_registry_answers(
+    rig: MqttRig, caplog: pytest.LogCaptureFixture
+) -> None:
+    await rig.connect(2, "d2", clean_session=False)
+    await rig.subscribe(2, METHODS)
+    await rig.closed(2)
+    with database_away(rig):
+        await rig.hub.registry.delete_device("d2", None)
+        await until(lambda: "cannot be checked now" in caplog.text)
+        assert rig.endpoint.head._sessions._known
+    await rig.endpoint.clients.recheck()
+    await until(lambda: not rig.endpoint.head._sessions._known)
 
 
 async def test_changes_that_wait_are_bounded(rig: MqttRig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from edgehub.protocol.sas import build_token, device_audience
 from iothub.config import HubLimits
+from iothub.errors import ErrorCode, HubError
 from unit.iothub.hub_rig import HOST
 from unit.iothub.mqtt.mqtt_rig import KEY, OTHER_KEY, SAS, MqttRig, mqtt_hub, username
 
@@ -149,9 +150,24 @@ async def test_a_registry_that_cannot_be_read_is_no_verdict(
     assert await rig.connect(1, "d1", password=password) == ["refuse 1 3"]
 
 
+async def test_a_registry_that_does_not_answer_is_no_refusal(
+    rig: MqttRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def away(*parts: object) -> None:
+        raise HubError(ErrorCode.ServiceUnavailable, "no answer, on purpose")
+
+    monkeypatch.setattr(rig.hub.registry, "identity", away)
+    password = token(rig, device_audience(HOST, "d1"))
+    assert await rig.connect(1, "d1", password=password) == ["refuse 1 3"]
+    assert "no answer, on purpose" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
 async def test_the_engine_is_told_the_rules(rig: MqttRig) -> None:
     options = rig.core.options
     assert options["keep_alive_max_ms"] == 1_767_000, "row 61"
+    assert options["closes_on_drop"] is True, "row 60"
+    assert options["message_bytes_max"] > options["packet_bytes_max"]
     assert options["will_property"] == "iothub-MessageType", "row 53"
     assert options["storage_dir"].endswith("mqtt/messages")
     assert rig.core.started

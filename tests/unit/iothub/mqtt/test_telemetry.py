@@ -10,6 +10,7 @@ import pytest
 
 from edgehub.protocol.amqp_batch import BATCH_FORMAT, join_batch
 from edgehub.protocol.amqp_message import encode_message
+from iothub.errors import ErrorCode, HubError
 from iothub.mqtt import telemetry
 from iothub.telemetry.event import event_view
 from testkit.fake_core import StoreError, StoreFailedEvent, UpstreamBatch, UpstreamReadyEvent
@@ -127,19 +128,29 @@ async def test_a_store_that_cannot_be_read_is_tried_again(
     assert "on purpose" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("fault", "traceback"),
+    [(RuntimeError("on purpose"), True), (HubError(ErrorCode.ServiceUnavailable, "on purpose"), False)],
+    ids=["fault", "away"],
+)
 async def test_a_sender_that_cannot_be_looked_up_is_tried_again(
-    rig: MqttRig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    rig: MqttRig,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    fault: Exception,
+    traceback: bool,
 ) -> None:
     monkeypatch.setattr(telemetry, "RETRY_S", 0.01)
 
     async def broken(*parts: object) -> None:
-        raise RuntimeError("on purpose")
+        raise fault
 
     monkeypatch.setattr(rig.hub.registry, "identity", broken)
     rig.core.batches = [UpstreamBatch(1, "d1", 1, ONE)]
     rig.core.push(UpstreamReadyEvent())
     assert await settlements(rig, 1) == [(1, "retry")]
     assert "on purpose" in caplog.text
+    assert ("Traceback" in caplog.text) is traceback
 
 
 async def test_a_store_that_failed_ends_the_hub(rig: MqttRig) -> None:

@@ -17,6 +17,8 @@ from unit.edgehub.hub.twins.twins_rig import NOTHING, TwinsRig
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from edgehub.hub.twins.parent import TwinDocument
+
 D = "dev1"
 
 
@@ -246,6 +248,17 @@ async def test_a_gap_in_the_versions_is_closed_by_reading(rig: TwinsRig) -> None
     assert rig.take_told() == [(D, 3, {"a": 1, "b": 1, "$version": 3})]
 
 
+async def test_after_patches_that_went_astray_the_difference_is_told(rig: TwinsRig) -> None:
+    await rig.link_up()
+    rig.subscribe(D)
+    await rig.get(D)
+    await rig.change_desired(D, {"a": 1}, arrives=False)
+    assert rig.take_told() == []
+    rig.twins.desired_missed(IdentityId(D))
+    await rig.settle()
+    assert rig.take_told() == [(D, 2, {"a": 1, "$version": 2})]
+
+
 async def test_without_a_stored_twin_a_patch_is_passed_on_as_it_is(rig: TwinsRig) -> None:
     rig.subscribe(D)
     rig.twins.desired_patch(IdentityId(D), {"a": 1, "$version": 9})
@@ -275,6 +288,29 @@ async def test_a_change_while_the_twin_is_read_is_not_undone(rig: TwinsRig) -> N
     rig.parent.held.set()
     assert (await asked)["desired"] == {"a": 1, "$version": 2}
     assert rig.take_told() == [(D, 2, {"a": 1, "$version": 2})]
+
+
+async def test_a_twin_that_never_stands_still_is_not_turned_back(
+    rig: TwinsRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await rig.link_up()
+    rig.subscribe(D)
+    await rig.get(D)
+    read, count = rig.parent.read_twin, 0
+
+    async def overtaken(identity: str) -> TwinDocument:
+        nonlocal count
+        count += 1
+        document = await read(identity)
+        rig.twins.desired_patch(IdentityId(D), rig.parent.change_desired(D, {"a": count}))
+        return document
+
+    with monkeypatch.context() as patch:
+        patch.setattr(rig.parent, "read_twin", overtaken)
+        assert (await rig.get(D))["desired"] == {"a": count, "$version": count + 1}
+    assert [told[2]["a"] for told in rig.take_told()] == list(range(1, count + 1))
+    await rig.change_desired(D, {"b": 1})
+    assert rig.take_told() == [(D, count + 2, {"b": 1, "$version": count + 2})], "nothing was missed"
 
 
 async def test_only_who_is_subscribed_is_followed_and_told(rig: TwinsRig) -> None:
