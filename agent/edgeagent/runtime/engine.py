@@ -62,7 +62,8 @@ class Engine:
     """A Docker engine, or one that speaks its API.
 
     The version of the API is agreed upon with the first call, and again when the engine was gone or
-    answers as another version. Cancelling a call drops its connection and nothing else.
+    answers as another version. Cancelling a call drops its connection and nothing else. When a connection
+    breaks off before the answer, GET and DELETE are sent once more, which does no harm; POST never is.
     """
 
     def __init__(self, address: str = DEFAULT_ADDRESS) -> None:
