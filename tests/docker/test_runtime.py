@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from edgeagent.image_gc.settings import DAY_S, GcSettings
+from edgeagent.image_gc.task import GcOutcome, ImageGarbageCollection
+from edgeagent.image_gc.uses import ImageUses
 from edgeagent.model.current import CurrentModule, RuntimeStatus
 from edgeagent.model.module import Module, RegistryCredentials
 from edgeagent.runtime import labels
@@ -26,6 +29,7 @@ from edgeagent.runtime.pull import pull
 from edgeagent.runtime.spec import ModuleContext, container_body
 from edgeagent.runtime.stats import cpu_percent
 from edgeagent.runtime.system import system_info
+from testkit.clock import ManualClock
 from testkit.docker_engine import PASSWORD, USER
 
 if TYPE_CHECKING:
@@ -425,3 +429,25 @@ async def test_an_engine_that_is_started_anew(
     assert set(await lister.current()) == {"sensor"}
     await Containers(engine).start("sensor")
     await state_of(engine, "sensor", lambda now: now.status is RuntimeStatus.RUNNING)
+
+
+async def test_x10_only_old_images_of_ours_that_nothing_uses_are_deleted(
+    dockerd: Dockerd, engine: Engine, image: str, tmp_path: Path
+) -> None:
+    clock = ManualClock()
+    uses = ImageUses(tmp_path / "gc", clock.wall_s)
+    names = ("gc-old", "gc-used", "gc-wanted", "gc-strange")
+    ids = {name: dockerd.add_image(f"{name}:1", name) for name in names}
+    for image_id in ids.values():
+        await uses.record(image_id)
+    dockerd.add_image("gc-untracked:1", "untracked")
+    clock.advance(10 * DAY_S)
+    await Containers(engine).create("sensor", shell("gc-used:1", "exit 0"))
+    await engine.call("POST", "/containers/create", {"name": "stranger"}, {"Image": "gc-strange:1"})
+    wanted = ["gc-wanted:1", "none:1"]
+    collection = ImageGarbageCollection(engine, uses, GcSettings(), lambda: wanted, clock.wall_s)
+    assert await collection.collect() == GcOutcome(deleted=(ids["gc-old"],))
+    left = {tag for found in await list_images(engine) for tag in found.tags}
+    assert left >= {image, "gc-used:1", "gc-wanted:1", "gc-strange:1", "gc-untracked:1"}
+    assert "gc-old:1" not in left
+    assert set(await uses.all()) == {ids[name] for name in ("gc-used", "gc-wanted", "gc-strange")}
