@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from testkit.fake_engine_state import EngineState
 
 OURS = {labels.OWNER: labels.OWNER_VALUE}
-ACTS = ("create", "start", "stop", "fail", "end", "sick", "well", "remove", "list")
+ACTS = ("create", "start", "stop", "fail", "end", "sick", "well", "remove", "restart", "list")
+START = [("create", "one"), ("start", "one"), ("list", "one")]
 STEPS = st.lists(st.tuples(st.sampled_from(ACTS), st.sampled_from(("one", "two"))), max_size=25)
 
 
@@ -39,6 +40,7 @@ def act(state: EngineState, verb: str, name: str) -> None:
         state.remove(container, force=True)
     elif container.state == "running":
         happenings: dict[str, Callable[[], object]] = {
+            "restart": lambda: state.restart(container),
             "stop": lambda: state.stop(container),
             "fail": lambda: state.exit(name, 1),
             "end": lambda: state.exit(name, 0),
@@ -77,6 +79,6 @@ def test_with_events_all_is_right_and_without_them_the_states(steps: list[tuple[
 
     async def run() -> None:
         async with running_engine(lambda: next(ticks)) as fake:
-            await check(fake, [*steps, ("list", "one")])
+            await check(fake, [*START, *steps, ("list", "one")])
 
     asyncio.run(run())
