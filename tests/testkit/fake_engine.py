@@ -271,8 +271,7 @@ class FakeEngine:
     async def _act(self, _entry: Request, _request: web.Request, name: str, verb: str) -> web.Response:
         container = self.state.find(name)
         if verb == "restart":
-            self.state.stop(container)
-            self.state.start(container)
+            self.state.restart(container)
             return web.Response(status=204)
         did = self.state.start(container) if verb == "start" else self.state.stop(container)
         return web.Response(status=204 if did else 304)
@@ -321,7 +320,7 @@ class FakeEngine:
     async def _images(self, _entry: Request, _request: web.Request) -> web.Response:
         ids: dict[str, list[str]] = {}
         for reference, found in self.state.images.items():
-            ids.setdefault(found, []).append(reference)
+            ids.setdefault(found, []).extend([reference] if reference != found else [])
         rows = [{"Id": key, "RepoTags": tags, "Size": 100, "Created": 1} for key, tags in ids.items()]
         return self._json(rows)
 

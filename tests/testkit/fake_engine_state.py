@@ -129,7 +129,7 @@ class FakeContainer:
 class EngineState:
     """Images, containers and networks, with the rules of the engine for them.
 
-    :ivar images: reference to id, of what is on the engine.
+    :ivar images: reference to id, of what is on the engine; one without name has its id for it.
     :ivar registry: reference to what can be pulled.
     :ivar ends: image to the code with which its containers end as soon as they are started.
     :ivar events: all that happened, in the engine's form.
@@ -151,9 +151,15 @@ class EngineState:
     # What tests do to it
 
     def add_image(self, reference: str, content: str | None = None) -> str:
-        """An image that is there already."""
+        """An image that is there already; one that had the name before stays, without it."""
+        before = self.images.pop(reference, None)
         self.images[reference] = image_id(content or reference)
+        self._keep_nameless(before)
         return self.images[reference]
+
+    def _keep_nameless(self, found: str | None) -> None:
+        if found is not None and found not in self.images.values():
+            self.images[found] = found
 
     def add_foreign(self, name: str, image: str = "foreign:1", state: str = "running") -> FakeContainer:
         """A container that somebody else made."""
@@ -242,6 +248,11 @@ class EngineState:
         self._emit(container, "stop")
         return True
 
+    def restart(self, container: FakeContainer) -> None:
+        self.stop(container)
+        self.start(container)
+        self._emit(container, "restart")
+
     def remove(self, container: FakeContainer, *, force: bool) -> None:
         if container.runs and not force:
             raise Refusal(409, "You cannot remove a running container. Stop the container before")
@@ -253,9 +264,12 @@ class EngineState:
 
     def remove_image(self, reference: str) -> list[dict[str, str]]:
         found = self.image(reference)
-        for container in self.containers.values():
-            if container.image == found and container.runs:
+        if any(container.image == found and container.runs for container in self.containers.values()):
+            if reference == found:
                 raise Refusal(409, "conflict: unable to delete (cannot be forced) - image is being used")
+            del self.images[reference]
+            self._keep_nameless(found)
+            return [{"Untagged": reference}]
         gone = [name for name, value in self.images.items() if value == found]
         for name in gone:
             del self.images[name]

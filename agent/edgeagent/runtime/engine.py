@@ -62,7 +62,8 @@ class Engine:
     """A Docker engine, or one that speaks its API.
 
     The version of the API is agreed upon with the first call, and again when the engine was gone or
-    answers as another version. Cancelling a call drops its connection and nothing else.
+    answers as another version. Cancelling a call drops its connection and nothing else. When a connection
+    breaks off before the answer, GET and DELETE are sent once more, which does no harm; POST never is.
     """
 
     def __init__(self, address: str = DEFAULT_ADDRESS) -> None:
@@ -142,21 +143,25 @@ class Engine:
         path: str,
         query: Query | None = None,
         headers: Mapping[str, str] | None = None,
+        first_s: float = DEADLINE_S,
         idle_s: float | None = None,
         total_s: float | None = None,
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """A request whose answer comes bit by bit: pieces of it as they arrive.
 
+        :param first_s: longest wait for the beginning of the answer.
         :param idle_s: longest pause between two pieces, None for any.
         :param total_s: longest time in all, None for any.
         :raises EngineError: a status of 400 or above.
         :raises EngineUnreachable: no connection, a pause that is too long, or it broke off.
         """
         version = await self.version()
-        async with self._failures(path, DEADLINE_S), asyncio.timeout(DEADLINE_S):
+        async with self._failures(path, first_s), asyncio.timeout(first_s):
             await self._streams.acquire()
         try:
-            response = await self._response(method, path, self._url(path, version.api, query), headers)
+            url = self._url(path, version.api, query)
+            async with self._failures(path, first_s), asyncio.timeout(first_s):
+                response = await self._response(method, url, path, headers)
             try:
                 yield self._pieces(response, path, idle_s, total_s)
             finally:
@@ -166,19 +171,18 @@ class Engine:
             self._streams.release()
 
     async def _response(
-        self, method: str, path: str, url: URL, headers: Mapping[str, str] | None
+        self, method: str, url: URL, path: str, headers: Mapping[str, str] | None
     ) -> aiohttp.ClientResponse:
         """The answer up to its first byte."""
-        async with self._failures(path, DEADLINE_S), asyncio.timeout(DEADLINE_S):
-            response = await self._open().request(
-                method, url, headers=headers, timeout=_NO_TIMEOUT, allow_redirects=False
-            )
-            try:
-                await self._check(response, path)
-            except BaseException:
-                response.close()
-                raise
-            return response
+        response = await self._open().request(
+            method, url, headers=headers, timeout=_NO_TIMEOUT, allow_redirects=False
+        )
+        try:
+            await self._check(response, path)
+        except BaseException:
+            response.close()
+            raise
+        return response
 
     async def _pieces(
         self, response: aiohttp.ClientResponse, path: str, idle_s: float | None, total_s: float | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -34,6 +35,7 @@ class ModuleLister:
         self._engine = engine
         self._known: dict[str, tuple[Any, CurrentModule]] = {}
         self._listings = 0
+        self._listing = asyncio.Lock()
 
     def touch(self, container_id: str) -> None:
         """Something happened to it."""
@@ -48,14 +50,15 @@ class ModuleLister:
 
         :raises EngineUnreachable: no engine.
         """
-        if self._listings % FULL_EVERY == 0:
-            self._known.clear()
-        self._listings += 1
-        rows = await self._rows()
-        known = self._known
-        self._known = {row["Id"]: known[row["Id"]] for row in rows if _is_known(row, known)}
-        modules = [await self._module(row) for row in rows]
-        return {module.name: module for module in modules if module is not None}
+        async with self._listing:
+            if self._listings % FULL_EVERY == 0:
+                self._known.clear()
+            self._listings += 1
+            rows = await self._rows()
+            known = self._known
+            self._known = {row["Id"]: known[row["Id"]] for row in rows if _is_known(row, known)}
+            modules = [await self._module(row) for row in rows]
+            return {module.name: module for module in modules if module is not None}
 
     async def _rows(self) -> list[dict[str, Any]]:
         wanted = filters(label=[labels.OURS])

@@ -43,8 +43,9 @@ async def ensure_network(engine: Engine, settings: NetworkSettings) -> bool:
         return False
     try:
         await engine.call("POST", "/networks/create", body=network_body(settings))
-    except EngineError as fault:
-        if fault.is_conflict and await _exists(engine, settings.name):
+    except EngineError:
+        # Somebody else made it meanwhile: the engine then says that the name or the addresses are taken.
+        if await _exists(engine, settings.name):
             return False
         raise
     log.info("made the network %s", settings.name)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FIRST_S = 300.0
+"""Longest wait for a first word. The engine is silent until the registry has answered, or was given up."""
 IDLE_S = 600.0
 """Longest pause in the progress. Unpacking a large layer on a slow card says nothing for minutes."""
 TOTAL_S = 6 * 3600.0
@@ -115,7 +117,7 @@ async def _messages(
     objects = JsonStream()
     try:
         async with engine.stream(
-            "POST", "/images/create", {"fromImage": image}, headers, idle_s=IDLE_S, total_s=TOTAL_S
+            "POST", "/images/create", {"fromImage": image}, headers, FIRST_S, IDLE_S, TOTAL_S
         ) as pieces:
             async for piece in pieces:
                 for message in objects.feed(piece):

@@ -33,7 +33,10 @@ class ApiVersion(NamedTuple):
 OLDEST = ApiVersion(1, 41)
 """Of Docker 20.10. What is older lacks single statistics and tells less of health."""
 NEWEST = ApiVersion(1, 51)
-"""Of Docker 28. A newer engine speaks this one too, unless it says that it does not."""
+"""Of Docker 28. A newer engine speaks this one too, unless it says that it does not.
+
+Create options mean what they mean in this version: 1.52, for one, ignores `MacAddress` at the top.
+"""
 
 
 @dataclass(frozen=True, slots=True)

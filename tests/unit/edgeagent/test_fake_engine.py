@@ -82,6 +82,7 @@ async def test_a_pull_replaces_what_a_tag_stands_for(fake: FakeEngine, engine: E
     async with engine.stream("POST", "/images/create", {"fromImage": "x:1"}) as pieces:
         assert [piece async for piece in pieces]
     assert fake.state.images["x:1"] != before
+    assert before in fake.state.images.values()
 
 
 @pytest.fixture
@@ -102,7 +103,7 @@ def test_rules_of_names_images_and_removals(state: EngineState) -> None:
     with pytest.raises(Refusal, match="running container"):
         state.remove(container, force=False)
     with pytest.raises(Refusal, match="being used"):
-        state.remove_image("x:1")
+        state.remove_image(state.images["x:1"])
     assert state.stop(container)
     assert not state.stop(container)
     state.remove(container, force=False)

@@ -166,17 +166,20 @@ async def test_calls_at_once_are_limited(
     assert len(fake.journal) == 1 + door.CALLS_MAX
 
 
-async def test_streams_at_once_are_limited(
-    fake: FakeEngine, engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_stream_that_does_not_begin_ends_at_its_deadline(fake: FakeEngine, engine: Engine) -> None:
+    fake.faults.append(Fault("GET", "/events", hold=asyncio.Event()))
+    with pytest.raises(EngineDeadline, match=r"/events within 0\.05 s"):
+        async with engine.stream("GET", "/events", first_s=0.05):
+            pass
+
+
+async def test_streams_at_once_are_limited(engine: Engine) -> None:
     await engine.version()
     engine._streams = asyncio.Semaphore(1)
     async with engine.stream("GET", "/events"):
-        monkeypatch.setattr(door, "DEADLINE_S", 0.05)
         with pytest.raises(EngineDeadline):
-            async with engine.stream("GET", "/events"):
+            async with engine.stream("GET", "/events", first_s=0.05):
                 pass
-    monkeypatch.undo()
     async with engine.stream("GET", "/events"):
         pass
 

@@ -112,6 +112,28 @@ async def test_an_event_during_the_inspection_makes_its_answer_old(
     assert inspections(fake) == 1
 
 
+async def test_two_listings_at_once_say_the_same(
+    fake: FakeEngine, engine: Engine, modules: dict[str, FakeContainer]
+) -> None:
+    lister_ = ModuleLister(engine)
+    found = await asyncio.gather(*(lister_.current() for _ in range(4)))
+    assert all(one == found[0] for one in found)
+    assert inspections(fake) == 3
+
+
+async def test_a_cancelled_listing_leaves_nothing_half_known(
+    fake: FakeEngine, engine: Engine, modules: dict[str, FakeContainer]
+) -> None:
+    path = f"/containers/{modules['sensor'].container_id}/json"
+    fake.faults.append(Fault("GET", path, hold=asyncio.Event()))
+    lister_ = ModuleLister(engine)
+    task = asyncio.create_task(lister_.current())
+    await fake.received("GET", path)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert (await lister_.current())["sensor"].status is RuntimeStatus.STOPPED
+
+
 async def test_one_that_vanishes_is_left_out(
     fake: FakeEngine, engine: Engine, modules: dict[str, FakeContainer]
 ) -> None:

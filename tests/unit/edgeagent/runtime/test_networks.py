@@ -54,7 +54,7 @@ async def test_c10_two_at_once_make_one(fake: FakeEngine, engine: Engine) -> Non
 
 
 async def test_what_the_engine_refuses_is_an_error(fake: FakeEngine, engine: Engine) -> None:
-    for status in (400, 409):
+    for status in (400, 403, 409):
         fake.faults.append(Fault("POST", "/networks/create", status=status, message="Pool overlaps"))
         with pytest.raises(EngineError, match="Pool overlaps"):
             await ensure_network(engine, NetworkSettings())
