@@ -188,9 +188,13 @@ class WorkloadService:
 
     async def _watch_ca(self) -> None:
         while True:
-            await self.issuer.refresh()
-            self._note_ca()
-            self._show_warning()
+            try:
+                await self.issuer.refresh()
+                self._note_ca()
+                self._show_warning()
+            except Exception:
+                # The next look may go well; without any, the CA would end one day.
+                log.exception("The CA could not be looked at")
             await asyncio.sleep(CA_CHECK_S)
 
     def _note_ca(self) -> None:
