@@ -140,29 +140,31 @@ class WorkloadControl:
             return None
 
     async def _start(self) -> ServiceState:
-        # One that was started earlier and ended meanwhile says nothing about the next.
-        self._is_alive()
+        ours = False
         async with _deadline("the workload service does not get ready", START_WAIT_S):
             while True:
                 if state := await self._running():
                     return state
-                self._keep_launched()
+                ours = self._keep_launched(judge=ours) or ours
                 await asyncio.sleep(CHECK_S)
 
-    def _keep_launched(self) -> None:
+    def _keep_launched(self, *, judge: bool) -> bool:
         """Starts a process, unless the last one is still on its way.
 
+        :param judge: whether the last one was started for this; how an earlier one ended says nothing.
+        :returns: whether one was started.
         :raises ControlError: it ended, and not because another process serves already.
         """
         code = EXIT_TAKEN if self._process is None else self._process.poll()
         if code is None:
-            return
+            return False
         self._process = None
-        if code != EXIT_TAKEN:
+        if judge and code != EXIT_TAKEN:
             where = log_path(self._settings)
             raise ControlError(f"the workload service ended with exit code {code}; {where} says why")
         self._process = launch(self._settings)
         log.info("Starting the workload service as process %d", self._process.pid)
+        return True
 
     def _is_alive(self) -> bool:
         """Whether the process that was started here runs; forgets it otherwise."""

@@ -209,20 +209,22 @@ async def test_a_folder_that_is_taken_by_one_that_ends(
     await fake.server.close()
 
 
-async def test_one_that_was_killed_is_started_again(control: WorkloadControl) -> None:
-    """The end of an earlier process is no reason not to start the next."""
+async def test_one_that_was_killed_is_started_again(
+    control: WorkloadControl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How an earlier process ended is no reason not to start the next, also when it is seen late."""
+    monkeypatch.setattr(client_module, "START_WAIT_S", 0.05)
+    monkeypatch.setattr(client_module, "CHECK_S", 0)
+    first = Process(None)
     with (
-        patch(
-            "edgeagent.workload.client.launch", side_effect=[Process(None), Process(EXIT_FAILED)]
-        ) as launched,
-        patch.object(client_module, "START_WAIT_S", 0.01),
+        patch("edgeagent.workload.client.launch", return_value=first),
         pytest.raises(ControlError, match="does not get ready"),
     ):
         await control.ensure_running()
-    assert control._process is not None
-    control._process.code = -9  # type: ignore[attr-defined]
+    seen = iter([None, -9])
     with (
-        patch("edgeagent.workload.client.launch", side_effect=[Process(EXIT_FAILED)]) as launched,
+        patch.object(first, "poll", lambda: next(seen)),
+        patch("edgeagent.workload.client.launch", return_value=Process(EXIT_FAILED)) as launched,
         pytest.raises(ControlError, match="exit code 1"),
     ):
         await control.ensure_running()
