@@ -73,7 +73,10 @@ class WorkloadControl:
             log.info("Replacing the workload service of version %s", state.version)
             await self.stop()
             state = None
-        return state or await self._start()
+        if state is None:
+            return await self._start()
+        self._end_straggler(state)
+        return state
 
     async def state(self) -> ServiceState:
         return await self._ask("GET", "/state", ServiceState)
@@ -122,11 +125,12 @@ class WorkloadControl:
         await self._call("POST", "/restarted", {"ca": ca_fingerprint})
 
     async def stop(self) -> None:
-        """Ends the service, and waits until it is gone."""
+        """Ends the service, and waits until it is gone; another one that was started meanwhile stays."""
+        pid = (await self.state()).pid
         await self._call("POST", "/stop")
         async with _deadline("the workload service does not stop", START_WAIT_S):
             # It is another process: there is nothing but to ask again.
-            while await self._running() is not None or self._is_alive():  # noqa: ASYNC110
+            while await self._is_serving(pid) or self._is_alive(pid):  # noqa: ASYNC110
                 await asyncio.sleep(CHECK_S)
 
     def _is_current(self, state: ServiceState) -> bool:
@@ -144,6 +148,7 @@ class WorkloadControl:
         async with _deadline("the workload service does not get ready", START_WAIT_S):
             while True:
                 if state := await self._running():
+                    self._end_straggler(state)
                     return state
                 ours = self._keep_launched(judge=ours) or ours
                 await asyncio.sleep(CHECK_S)
@@ -166,11 +171,20 @@ class WorkloadControl:
         log.info("Starting the workload service as process %d", self._process.pid)
         return True
 
-    def _is_alive(self) -> bool:
-        """Whether the process that was started here runs; forgets it otherwise."""
+    async def _is_serving(self, pid: int) -> bool:
+        state = await self._running()
+        return state is not None and state.pid == pid
+
+    def _is_alive(self, pid: int) -> bool:
+        """Whether this is a process that was started here and runs."""
         if self._process is not None and self._process.poll() is not None:
             self._process = None
-        return self._process is not None
+        return self._process is not None and self._process.pid == pid
+
+    def _end_straggler(self, state: ServiceState) -> None:
+        """Ends a process that lost the race for the folder: it would serve once the other one stops."""
+        if not self._is_alive(state.pid) and self._process is not None:
+            self._process.end()
 
     async def _seal(self, path: str, data: bytes, purpose: str) -> bytes:
         body = {"purpose": purpose, "data": base64.b64encode(data).decode()}

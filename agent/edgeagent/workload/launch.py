@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -37,6 +39,11 @@ class Launched:
         except ChildProcessError:
             return _UNKNOWN_END
         return os.waitstatus_to_exitcode(status) if pid else None
+
+    def end(self) -> None:
+        """Asks it to end."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGTERM)
 
 
 def launch(settings: WorkloadSettings) -> Launched:

@@ -161,6 +161,10 @@ class Process:
 
     def __init__(self, code: int | None) -> None:
         self.code = code
+        self.ended = False
+
+    def end(self) -> None:
+        self.ended = True
 
     def poll(self) -> int | None:
         return self.code
@@ -194,7 +198,8 @@ async def test_a_folder_that_is_taken_by_one_that_ends(
     monkeypatch.setattr(client_module, "CHECK_S", 0)
     fake = Fake(settings)
     fake.answer = Answer(200, state_of(settings))
-    processes = [Process(EXIT_TAKEN), Process(EXIT_TAKEN), Process(None)]
+    last = Process(None)
+    processes = [Process(EXIT_TAKEN), Process(EXIT_TAKEN), last]
     serving: list[asyncio.Task[None]] = []
 
     def launched(_: WorkloadSettings) -> Process:
@@ -206,6 +211,7 @@ async def test_a_folder_that_is_taken_by_one_that_ends(
     with patch("edgeagent.workload.client.launch", launched):
         assert (await control.ensure_running()).pid == 1
     assert not processes
+    assert last.ended, "another process serves: this one must not wait for its end"
     await fake.server.close()
 
 

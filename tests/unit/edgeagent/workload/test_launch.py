@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 from unittest.mock import patch
@@ -33,6 +34,16 @@ def test_a_home_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "h").write_text("")
     with pytest.raises(ControlError, match="cannot be started"):
         launch(WorkloadSettings(tmp_path / "h", "hub.test", "dev1"))
+
+
+def test_ending_a_process() -> None:
+    process = Launched(
+        os.posix_spawn(sys.executable, [sys.executable, "-c", "import time; time.sleep(60)"], os.environ)
+    )
+    process.end()
+    while (code := process.poll()) is None:
+        pass
+    assert code == -signal.SIGTERM
 
 
 def test_the_end_of_a_process() -> None:
