@@ -68,6 +68,15 @@ def test_renewed_at_a_start_after_a_long_time_off(tmp_path: Path, now: datetime)
     assert source.warning(late) is None
 
 
+def test_the_clock_jumps_ahead_and_back(tmp_path: Path, now: datetime) -> None:
+    """The CA of the wrong time is replaced, so that certificates are valid again."""
+    source = QuickStartCa(tmp_path, "dev1", now)
+    source.refresh(now + 4000 * DAY)
+    assert source.ca.certificate.not_valid_before_utc > now + 3999 * DAY
+    source.refresh(now + DAY)
+    assert source.ca.certificate.not_valid_before_utc == now.replace(microsecond=0) + DAY
+
+
 def test_earlier_cas_are_limited(tmp_path: Path, now: datetime) -> None:
     source = QuickStartCa(tmp_path, "dev1", now, validity=10 * DAY)
     for _ in range(PREVIOUS_MAX + 2):

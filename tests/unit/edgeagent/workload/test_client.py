@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -235,6 +238,21 @@ async def test_one_that_was_killed_is_started_again(
     ):
         await control.ensure_running()
     assert launched.call_count == 1
+
+
+def test_the_agent_loads_nothing_that_the_service_needs_alone() -> None:
+    program = "import sys, edgeagent.workload.client; print(*sys.modules)"
+    paths = os.pathsep.join(filter(None, sys.path))
+    found = subprocess.run(
+        [sys.executable, "-c", program],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": paths},
+    )
+    loaded = set(found.stdout.split())
+    assert "edgeagent.workload.client" in loaded
+    assert not loaded & {"cryptography", "argparse", "edgeagent.workload.service", "edgeagent.workload.keys"}
 
 
 def test_secrets_are_in_no_text() -> None:
