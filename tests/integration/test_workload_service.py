@@ -182,6 +182,27 @@ async def test_the_agent_may_end_and_return(settings: WorkloadSettings) -> None:
         await control.state()
 
 
+@pytest.mark.parametrize("registered", [1, 4, 9])
+async def test_what_was_registered_is_served_after_a_kill(
+    settings: WorkloadSettings, registered: int
+) -> None:
+    """Whenever it is killed, also in the middle of the next registration."""
+    async with running_service(settings) as control:
+        known = [await control.register(f"m{number}") for number in range(registered)]
+        under_way = [asyncio.create_task(control.register(f"n{number}")) for number in range(3)]
+        await kill(control)
+        answers = await asyncio.gather(*under_way, return_exceptions=True)
+        known += [answer for answer in answers if not isinstance(answer, BaseException)]
+        await control.ensure_running()
+        served = await control.modules()
+        assert all(module in served for module in known)
+        for module in served:
+            client = WorkloadClient(
+                f"unix://{module.folder}/workload.sock", module.module_id, module.generation_id
+            )
+            assert await client.sign(b"text")
+
+
 async def test_agents_that_start_it_at_the_same_time(settings: WorkloadSettings) -> None:
     controls = [WorkloadControl(settings) for _ in range(3)]
     try:

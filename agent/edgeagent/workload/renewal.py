@@ -23,12 +23,18 @@ def renewal_due(not_before: datetime, not_after: datetime, now: datetime) -> boo
     return now >= not_before + (not_after - not_before) * RENEW_AT
 
 
-def expiry_warning(not_before: datetime, not_after: datetime, now: datetime) -> str | None:
-    """What to tell the operator about a CA that nobody renews for them, None while all is well."""
+def expiry_warning(
+    not_before: datetime, not_after: datetime, now: datetime, *, renewed_here: bool
+) -> str | None:
+    """What to tell the operator about a CA, None while all is well.
+
+    :param renewed_here: whether it is renewed without their help.
+    """
+    advice = "it is renewed within a minute, or the log says why not" if renewed_here else "replace its files"
     if now < not_before:
         return f"the CA certificate is valid from {not_before.isoformat()}; this clock says {now.isoformat()}"
     if now >= not_after:
-        return f"the CA certificate expired on {not_after.isoformat()}: no certificates are issued"
+        return f"the CA certificate expired on {not_after.isoformat()}, so none is issued: {advice}"
     if renewal_due(not_before, not_after, now):
-        return f"the CA certificate expires on {not_after.isoformat()}; replace its files before"
+        return f"the CA certificate expires on {not_after.isoformat()}: {advice}"
     return None

@@ -93,7 +93,6 @@ class WorkloadService:
         timer: asyncio.Task[None] | None = None
         try:
             await self._open_all()
-            self._show_warning()
             timer = asyncio.create_task(self._watch_ca())
             log.info("Serving %d modules in %s", len(self._sockets), self.settings.modules_folder)
             await self.stop_asked.wait()

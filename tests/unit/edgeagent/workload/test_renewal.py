@@ -34,13 +34,20 @@ def test_a_ca_that_was_made_when_the_clock_was_wrong(days: float, due: bool) -> 
         (-1, "valid from 2026-01-01T00:00:00+00:00; this clock says 2025-12-31T00:00:00+00:00"),
         (0, None),
         (71, None),
-        (72, "expires on 2026-04-01T00:00:00+00:00; replace its files before"),
-        (90, "expired on 2026-04-01T00:00:00+00:00: no certificates are issued"),
+        (72, "expires on 2026-04-01T00:00:00+00:00: "),
+        (90, "expired on 2026-04-01T00:00:00+00:00, so none is issued: "),
     ],
 )
-def test_warnings(days: int, text: str | None) -> None:
-    found = expiry_warning(START, END, START + timedelta(days=days))
-    assert (found is None) if text is None else (text in (found or ""))
+@pytest.mark.parametrize(
+    ("renewed_here", "advice"), [(True, "it is renewed within a minute"), (False, "replace its files")]
+)
+def test_warnings(days: int, text: str | None, renewed_here: bool, advice: str) -> None:
+    found = expiry_warning(START, END, START + timedelta(days=days), renewed_here=renewed_here)
+    if text is None:
+        assert found is None
+    else:
+        assert text in (found or "")
+        assert days < 0 or advice in (found or "")
 
 
 @given(st.integers(1, 10**8), st.integers(0, 10**8))
