@@ -116,9 +116,13 @@ class WorkloadService:
         """
         async with self._changes:
             caller = self.registry.register(module_id, generation_id)
+            folder = self._folder(caller.name)
+            if caller.name in self._sockets and not (folder / SOCKET_NAME).is_socket():
+                # Somebody took the file away: clients cannot find the socket that is open.
+                await self._sockets.pop(caller.name).close()
             if caller.name not in self._sockets:
                 await self._open(caller.name)
-            return caller, self._folder(caller.name)
+            return caller, folder
 
     async def unregister(self, name: str) -> None:
         """Serves a module no longer; nothing when it was not served.
