@@ -14,7 +14,7 @@ from edgeagent.workload.certificates import CertificateAuthority, key_to_pem, se
 from edgeagent.workload.errors import AuthorityError
 from edgeagent.workload.files import make_folder, read_limited, set_aside, write_secret
 from edgeagent.workload.pem import read_authority, read_certificates, unexpired
-from edgeagent.workload.renewal import expiry_warning, renewal_due
+from edgeagent.workload.renewal import renewal_due
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
+QUICK_START = "quickstart"
+OPERATOR = "operator"
 QUICK_START_VALIDITY = timedelta(days=90)
 FILE_BYTES_MAX = 1024 * 1024
 QUICK_START_FILE = "quickstart-ca.pem"
@@ -39,7 +41,7 @@ class CaSource(Protocol):
 
     @property
     def kind(self) -> str:
-        """`quickstart` or `operator`."""
+        """`QUICK_START` or `OPERATOR`."""
 
     @property
     def ca(self) -> CertificateAuthority: ...
@@ -53,14 +55,11 @@ class CaSource(Protocol):
     def trusted(self, now: datetime) -> tuple[x509.Certificate, ...]:
         """What modules have to trust because of this CA."""
 
-    def warning(self, now: datetime) -> str | None:
-        """What the operator should do, None when there is nothing."""
-
 
 class QuickStartCa:
     """A CA that signs itself, is made at the first start and again when 80 % of its validity are over."""
 
-    kind = "quickstart"
+    kind = QUICK_START
 
     def __init__(
         self, folder: Path, device_id: str, now: datetime, validity: timedelta = QUICK_START_VALIDITY
@@ -103,10 +102,6 @@ class QuickStartCa:
         known = [each for each in unexpired(self._previous, now) if each != self._ca.certificate]
         return (*self._ca.chain, *known)
 
-    def warning(self, now: datetime) -> str | None:
-        certificate = self._ca.certificate
-        return expiry_warning(certificate.not_valid_before_utc, certificate.not_valid_after_utc, now)
-
     def _make(self, now: datetime) -> CertificateAuthority:
         ca = self_signed_ca(self._device_id, now, self._validity)
         write_secret(self._path, (key_to_pem(ca.key) + to_pem(ca.chain)).encode())
@@ -146,7 +141,7 @@ class _Mark:
 class OperatorCa:
     """The operator's own CA: read, never written; taken anew when its files are replaced."""
 
-    kind = "operator"
+    kind = OPERATOR
 
     def __init__(self, certificate_path: Path, key_path: Path) -> None:
         """:raises AuthorityError: the files cannot be used."""
@@ -172,10 +167,6 @@ class OperatorCa:
 
     def trusted(self, now: datetime) -> tuple[x509.Certificate, ...]:
         return self._ca.chain
-
-    def warning(self, now: datetime) -> str | None:
-        certificate = self._ca.certificate
-        return expiry_warning(certificate.not_valid_before_utc, certificate.not_valid_after_utc, now)
 
     def _file_marks(self) -> tuple[_Mark | None, ...]:
         return tuple(_mark(path) for path in (self._certificate_path, self._key_path))

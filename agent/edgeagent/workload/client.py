@@ -8,8 +8,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import logging
-import subprocess
-import sys
 from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
@@ -30,6 +28,7 @@ from edgeagent.workload.answers import (
     ServiceState,
 )
 from edgeagent.workload.errors import EXIT_TAKEN, ControlError
+from edgeagent.workload.launch import Launched, launch, log_path
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -41,9 +40,8 @@ SEAL_WAIT_S = 60.0
 START_WAIT_S = 60.0
 """The first start makes keys, which takes a while on small boards."""
 
-START_CHECK_S = 0.1
+CHECK_S = 0.1
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
-LOG_FILE = "workload.log"
 
 log = logging.getLogger(__name__)
 Shape = TypeVar("Shape")
@@ -57,7 +55,7 @@ class WorkloadControl:
 
     def __init__(self, settings: WorkloadSettings) -> None:
         self._settings = settings
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Launched | None = None
 
     async def ensure_running(self) -> ServiceState:
         """Starts the service when nobody answers, and replaces one of another version or other settings.
@@ -75,7 +73,10 @@ class WorkloadControl:
             log.info("Replacing the workload service of version %s", state.version)
             await self.stop()
             state = None
-        return state or await self._start()
+        if state is None:
+            return await self._start()
+        self._end_straggler(state)
+        return state
 
     async def state(self) -> ServiceState:
         return await self._ask("GET", "/state", ServiceState)
@@ -124,14 +125,13 @@ class WorkloadControl:
         await self._call("POST", "/restarted", {"ca": ca_fingerprint})
 
     async def stop(self) -> None:
-        """Ends the service, and waits until it is gone."""
+        """Ends the service, and waits until it is gone; another one that was started meanwhile stays."""
+        pid = (await self.state()).pid
         await self._call("POST", "/stop")
         async with _deadline("the workload service does not stop", START_WAIT_S):
-            while await self._running() is not None:  # noqa: ASYNC110 - it is another process
-                await asyncio.sleep(START_CHECK_S)
-            if self._process is not None:
-                await asyncio.to_thread(self._process.wait)
-                self._process = None
+            # It is another process: there is nothing but to ask again.
+            while await self._is_serving(pid) or self._is_alive(pid):  # noqa: ASYNC110
+                await asyncio.sleep(CHECK_S)
 
     def _is_current(self, state: ServiceState) -> bool:
         return state.version == __version__ and state.settings == self._settings.digest
@@ -144,27 +144,47 @@ class WorkloadControl:
             return None
 
     async def _start(self) -> ServiceState:
+        ours = False
         async with _deadline("the workload service does not get ready", START_WAIT_S):
             while True:
                 if state := await self._running():
+                    self._end_straggler(state)
                     return state
-                await self._keep_launched()
-                await asyncio.sleep(START_CHECK_S)
+                ours = self._keep_launched(judge=ours) or ours
+                await asyncio.sleep(CHECK_S)
 
-    async def _keep_launched(self) -> None:
+    def _keep_launched(self, *, judge: bool) -> bool:
         """Starts a process, unless the last one is still on its way.
 
+        :param judge: whether the last one was started for this; how an earlier one ended says nothing.
+        :returns: whether one was started.
         :raises ControlError: it ended, and not because another process serves already.
         """
         code = EXIT_TAKEN if self._process is None else self._process.poll()
         if code is None:
-            return
-        log_file = self._settings.home / LOG_FILE
-        if code != EXIT_TAKEN:
+            return False
+        self._process = None
+        if judge and code != EXIT_TAKEN:
+            where = log_path(self._settings)
+            raise ControlError(f"the workload service ended with exit code {code}; {where} says why")
+        self._process = launch(self._settings)
+        log.info("Starting the workload service as process %d", self._process.pid)
+        return True
+
+    async def _is_serving(self, pid: int) -> bool:
+        state = await self._running()
+        return state is not None and state.pid == pid
+
+    def _is_alive(self, pid: int) -> bool:
+        """Whether this is a process that was started here and runs."""
+        if self._process is not None and self._process.poll() is not None:
             self._process = None
-            raise ControlError(f"the workload service ended with exit code {code}; {log_file} says why")
-        self._process = await asyncio.to_thread(_launch, self._settings, log_file)
-        log.info("Starting the workload service as process %d; its log is %s", self._process.pid, log_file)
+        return self._process is not None and self._process.pid == pid
+
+    def _end_straggler(self, state: ServiceState) -> None:
+        """Ends a process that lost the race for the folder: it would serve once the other one stops."""
+        if not self._is_alive(state.pid) and self._process is not None:
+            self._process.end()
 
     async def _seal(self, path: str, data: bytes, purpose: str) -> bytes:
         body = {"purpose": purpose, "data": base64.b64encode(data).decode()}
@@ -232,24 +252,6 @@ def _message(content: bytes) -> str:
         return msgspec.json.decode(content, type=Failure).message
     except (msgspec.DecodeError, UnicodeError):
         return "an error without a message"
-
-
-def _launch(settings: WorkloadSettings, log_file: Path) -> subprocess.Popen[bytes]:
-    """Starts the service in a session of its own, so that it stays when the agent ends.
-
-    :raises ControlError: it cannot be started.
-    """
-    own = ["--detached", f"--log-file={log_file}"]
-    command = [sys.executable, "-m", "edgeagent.workload", *settings.arguments(), *own]
-    try:
-        settings.home.mkdir(mode=0o711, parents=True, exist_ok=True)
-        # What it prints before it has a log, such as a usage text, belongs there too.
-        with log_file.open("ab") as output:
-            return subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
-            )
-    except OSError as error:
-        raise ControlError(f"the workload service cannot be started: {error}") from None
 
 
 @asynccontextmanager

@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
+from edgeagent.workload.authority import QUICK_START
 from edgeagent.workload.certificates import issue, to_pem, utc_now
 from edgeagent.workload.errors import AuthorityError
+from edgeagent.workload.renewal import expiry_warning
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -70,8 +72,11 @@ class Issuer:
         return self.source.ca.common_name
 
     def warning(self) -> str | None:
-        """What the operator should do about the CA."""
-        return self.source.warning(self._now())
+        """What the operator should do about the CA, None when there is nothing."""
+        ca = self.source.ca.certificate
+        renewed_here = self.source.kind == QUICK_START
+        start, end = ca.not_valid_before_utc, ca.not_valid_after_utc
+        return expiry_warning(start, end, self._now(), renewed_here=renewed_here)
 
     def close(self) -> None:
         """Gives up what waits; a key in the making is finished first."""

@@ -117,7 +117,7 @@ class UnixHttpServer:
                         raise RequestRefused(413, f"request body is longer than {self._body_bytes_max} bytes")
         except TimeoutError:
             raise RequestRefused(408, f"request body took longer than {self._body_wait_s:g} s") from None
-        except web.RequestPayloadError as error:
+        except (web.RequestPayloadError, ConnectionError) as error:
             raise RequestRefused(400, f"request body cannot be read: {error}") from None
         return bytes(body)
 

@@ -93,7 +93,6 @@ class WorkloadService:
         timer: asyncio.Task[None] | None = None
         try:
             await self._open_all()
-            self._show_warning()
             timer = asyncio.create_task(self._watch_ca())
             log.info("Serving %d modules in %s", len(self._sockets), self.settings.modules_folder)
             await self.stop_asked.wait()
@@ -117,9 +116,13 @@ class WorkloadService:
         """
         async with self._changes:
             caller = self.registry.register(module_id, generation_id)
+            folder = self._folder(caller.name)
+            if caller.name in self._sockets and not (folder / SOCKET_NAME).is_socket():
+                # Somebody took the file away: clients cannot find the socket that is open.
+                await self._sockets.pop(caller.name).close()
             if caller.name not in self._sockets:
                 await self._open(caller.name)
-            return caller, self._folder(caller.name)
+            return caller, folder
 
     async def unregister(self, name: str) -> None:
         """Serves a module no longer; nothing when it was not served.
@@ -188,9 +191,13 @@ class WorkloadService:
 
     async def _watch_ca(self) -> None:
         while True:
-            await self.issuer.refresh()
-            self._note_ca()
-            self._show_warning()
+            try:
+                await self.issuer.refresh()
+                self._note_ca()
+                self._show_warning()
+            except Exception:
+                # The next look may go well; without any, the CA would end one day.
+                log.exception("The CA could not be looked at")
             await asyncio.sleep(CA_CHECK_S)
 
     def _note_ca(self) -> None:

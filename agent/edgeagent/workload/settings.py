@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +113,8 @@ def read_arguments(arguments: Sequence[str], program: str = "edgeagent workload"
 
     :raises ServiceError: settings that do not go together.
     """
+    import argparse  # noqa: PLC0415 - the agent needs the settings alone
+
     parser = argparse.ArgumentParser(
         program, description="Serves the workload API to modules: tokens, certificates, encryption."
     )

@@ -117,12 +117,28 @@ async def test_a_body_that_does_not_come(tmp_path: Path, echo: Echo) -> None:
     await server.close()
 
 
-async def test_a_body_that_breaks_off(path: Path, echo: Echo) -> None:
+async def test_a_body_that_breaks_off(path: Path, echo: Echo, caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody is there to be answered, and nothing is worth a line in the log."""
     raw = await Raw.open(path)
     raw.send("POST", "/", b"ab", Content_Length="5")
     await raw.close()
     assert (await call(path, "GET", "/"))[0] == 200
     assert echo.waiting == 1
+    assert not caplog.text
+
+
+async def test_a_client_that_does_not_wait_for_its_answer(
+    path: Path, echo: Echo, caplog: pytest.LogCaptureFixture
+) -> None:
+    echo.gate.clear()
+    raw = await Raw.open(path)
+    raw.send("POST", "/", b"ab")
+    while not echo.waiting:  # noqa: ASYNC110 - the request arrives through a socket
+        await asyncio.sleep(0)
+    await raw.close()
+    echo.gate.set()
+    assert (await call(path, "GET", "/"))[0] == 200
+    assert not caplog.text
 
 
 async def test_a_failure_says_nothing_of_the_inside(path: Path, caplog: pytest.LogCaptureFixture) -> None:
