@@ -15,7 +15,11 @@ AgentError
 │   ├── RequestRefusedError       link: the hub answered with an error
 │   └── TopicError                link.topics: a message of the hub that cannot be read
 ├── ManifestFileError             source.file_source: the manifest file cannot be read at all
-└── BackupError                   source.backup: the last good deployment cannot be kept
+├── BackupError                   source.backup: the last good deployment cannot be kept
+└── IdentityError                 identity: identities of modules in the hub's registry
+    ├── RegistryUnreachableError  identity: no answer, or one that may be another later
+    ├── RegistryRefusedError      identity: the hub refused
+    └── RegistryAnswerError       identity: an answer that cannot be read
 ```
 """
 
