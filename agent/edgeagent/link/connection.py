@@ -273,10 +273,14 @@ class MqttConnection:
     def _lost(self, reason: str) -> None:
         if self._closed:
             return
-        was_open = self._connack.done()
+        was_open = self._was_accepted()
         self._finish(reason)
         if was_open:
             self._ended(reason)
+
+    def _was_accepted(self) -> bool:
+        told = self._connack
+        return told.done() and not told.cancelled() and told.exception() is None and told.result() == 0
 
     def _finish(self, reason: str) -> None:
         self._closed = True
