@@ -36,6 +36,7 @@ from testkit.agent_hub import (
     settings_for,
     start_hub,
 )
+from testkit.connect_proxy import ConnectProxy
 from testkit.iothub_devices import KEY, OTHER_KEY, authority, until
 
 if TYPE_CHECKING:
@@ -71,9 +72,9 @@ async def registry(server: HubServer) -> AsyncIterator[HubRegistry]:
         yield made
 
 
-def registry_as(server: HubServer, key: str) -> HubRegistry:
+def registry_as(server: HubServer, key: str, proxy: str = "") -> HubRegistry:
     tls = upstream_context(authority(server).read_text())
-    settings = RegistrySettings(HOST, HOST, "e1", tls, port=server.https_port)
+    settings = RegistrySettings(HOST, HOST, "e1", tls, port=server.https_port, proxy=proxy)
     return HubRegistry(settings, key_signer(key))
 
 
@@ -116,6 +117,13 @@ async def test_what_the_hub_refuses(server: HubServer, registry: HubRegistry) ->
     async with registry_as(server, base64.b64encode(bytes(32)).decode()) as stranger:
         with pytest.raises(RegistryRefusedError, match="401"):
             await stranger.modules()
+
+
+async def test_through_a_proxy(server: HubServer) -> None:
+    async with ConnectProxy().running() as proxy, registry_as(server, KEY, proxy.url) as registry:
+        assert {identity.module_id for identity in await registry.modules()} == {AGENT, "$edgeHub"}
+        assert proxy.asked == [f"{HOST}:{server.https_port}"]
+        assert "dXNlcjpwYXNz" in proxy.headers[0]
 
 
 async def test_o09_the_agent_provisions_itself(

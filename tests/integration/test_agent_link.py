@@ -14,6 +14,7 @@ from edgeagent.link.settings import UpstreamProtocol
 from iothub.methods.service import parse_invocation
 from testkit.agent_hub import (
     AGENT,
+    HOST,
     HubProcess,
     connected,
     link_settings,
@@ -23,6 +24,7 @@ from testkit.agent_hub import (
     settings_for,
     start_hub,
 )
+from testkit.connect_proxy import ConnectProxy
 from testkit.iothub_devices import OTHER_KEY, authority, events, until
 
 if TYPE_CHECKING:
@@ -110,6 +112,20 @@ async def test_o09_wrong_keys_are_told_and_tried_again(server: HubServer, protoc
         assert not link.connected
         with pytest.raises(LinkDownError):
             await link.get_twin()
+
+
+async def test_through_a_proxy(server: HubServer) -> None:
+    """With WebSocket alone, as in the reference."""
+    async with ConnectProxy().running() as proxy:
+        settings = settings_for(server, UpstreamProtocol.MQTT_WS, proxy=proxy.url)
+        async with running_link(settings) as (link, _):
+            await connected(link)
+            assert (await link.get_twin()).version == 1
+        assert proxy.asked == [f"{HOST}:{server.https_port}"]
+        assert "Proxy-Authorization: Basic dXNlcjpwYXNz" in proxy.headers[0]
+        async with running_link(settings_for(server, proxy=proxy.url)) as (link, _):
+            await connected(link)
+        assert len(proxy.asked) == 1
 
 
 async def test_an_unknown_authority(server: HubServer) -> None:
