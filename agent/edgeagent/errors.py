@@ -21,15 +21,29 @@ AgentError
 │   ├── ForeignContainerError     runtime.containers: a container of that name is not ours
 │   └── ContainerSpecError        runtime.spec: create options that no container can be made of
 ├── GcSettingsError               image_gc.settings: a setting of the image garbage collection
-└── WorkloadError                 workload: the workload service or a call of it failed
-    ├── KeyFileError              workload.keys: a key file that cannot be read or made
-    ├── SealingError              workload.sealing: a text that this key did not seal
-    ├── AuthorityError            workload.authority, .certificates: a CA that cannot be used
-    ├── RegistryError             workload.registry: a module that cannot be registered
-    ├── RequestRefused            workload.http: an HTTP request that gets an error for an answer
-    ├── ServiceError              workload.service: the service cannot start
-    │   └── FolderTakenError      workload.service: another process serves this folder
-    └── ControlError              workload.client: the service did not answer, or not as asked
+├── WorkloadError                 workload: the workload service or a call of it failed
+│   ├── KeyFileError              workload.keys: a key file that cannot be read or made
+│   ├── SealingError              workload.sealing: a text that this key did not seal
+│   ├── AuthorityError            workload.authority, .certificates: a CA that cannot be used
+│   ├── RegistryError             workload.registry: a module that cannot be registered
+│   ├── RequestRefused            workload.http: an HTTP request that gets an error for an answer
+│   ├── ServiceError              workload.service: the service cannot start
+│   │   └── FolderTakenError      workload.service: another process serves this folder
+│   └── ControlError              workload.client: the service did not answer, or not as asked
+├── LinkError                     link: between the agent and its upstream hub
+│   ├── LinkSettingsError         link: a setting that cannot work
+│   ├── ConnectError              link: no connection came about, or it was refused
+│   ├── LinkDownError             link: there is no connection
+│   ├── LinkTimeoutError          link: no answer in time
+│   ├── LinkBusyError             link.pending: too many requests wait already
+│   ├── RequestRefusedError       link: the hub answered with an error
+│   └── TopicError                link.topics: a message of the hub that cannot be read
+├── ManifestFileError             source.file_source: the manifest file cannot be read at all
+├── BackupError                   source.backup: the last good deployment cannot be kept
+└── IdentityError                 identity: identities of modules in the hub's registry
+    ├── RegistryUnreachableError  identity: no answer, or one that may be another later
+    ├── RegistryRefusedError      identity: the hub refused
+    └── RegistryAnswerError       identity: an answer that cannot be read
 ```
 """
 
