@@ -7,10 +7,12 @@ from typing import Any
 
 from edgeagent.model.current import RuntimeStatus
 from edgeagent.planner.situation import PlanSettings
-from edgeagent.reconcile.in_force import Desired, InForce
+from edgeagent.reconcile.in_force import InForce
 from edgeagent.reconcile.loop import LoopParts, LoopSettings, Reconciler
+from edgeagent.source.desired import Desired
 from testkit.fake_runtime import (
     FakeClock,
+    FakeDeployments,
     FakeIdentities,
     FakeMemory,
     FakeReports,
@@ -42,13 +44,16 @@ class Device:
         self.source = FakeSource()
         self.identities = FakeIdentities()
         self.memory = FakeMemory()
+        self.deployments = FakeDeployments()
         self.plan = plan or PlanSettings()
         self.boot()
 
     def boot(self) -> None:
         """Another agent process, which knows what the one before has saved."""
         self.reports = FakeReports()
-        parts = LoopParts(self.source, self.runtime, self.identities, self.reports, self.memory)
+        parts = LoopParts(
+            self.source, self.runtime, self.identities, self.reports, self.memory, self.deployments
+        )
         settings = LoopSettings(self.plan, rollback_after_s=self.rollback_after_s)
         self.agent = Reconciler(parts, InForce(None), settings, self.clock)
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from edgeagent.model.module import Deployment, Module, RegistryCredentials
-    from edgeagent.reconcile.in_force import Desired
     from edgeagent.reconcile.ports import Snapshot
+    from edgeagent.source.desired import Desired
 
 START_MS = 1_700_000_000_000
 
@@ -125,6 +125,7 @@ class FakeSource:
 
     desired: Desired | None = None
 
+    @property
     def latest(self) -> Desired | None:
         return self.desired
 
@@ -162,7 +163,6 @@ class FakeMemory:
     """What outlives the agent, in memory."""
 
     remembered: Remembered = field(default_factory=Remembered)
-    deployments: list[Desired] = field(default_factory=list)
     saves: int = 0
 
     def load(self) -> Remembered:
@@ -180,5 +180,12 @@ class FakeMemory:
             set(remembered.stopped_with_agent),
         )
 
-    def save_deployment(self, desired: Desired) -> None:
-        self.deployments.append(desired)
+
+@dataclass(slots=True)
+class FakeDeployments:
+    """Every deployment that was kept."""
+
+    kept: list[Desired] = field(default_factory=list)
+
+    def keep(self, desired: Desired) -> None:
+        self.kept.append(desired)

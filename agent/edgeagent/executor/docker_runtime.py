@@ -18,7 +18,7 @@ from edgeagent.runtime.registry_auth import credentials_for
 from edgeagent.runtime.spec import ModuleContext, container_body
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from edgeagent.model.current import CurrentModule
     from edgeagent.model.module import Module, RegistryCredentials
@@ -41,7 +41,8 @@ T = TypeVar("T")
 class ImageUse(Protocol):
     """Is told which images are in use, for their collection later."""
 
-    def used(self, image_ids: Iterable[str]) -> None: ...
+    async def record(self, image_id: str) -> None:
+        """:raises OSError: it cannot be written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +95,14 @@ class DockerRuntime:
         """Id of an image that is here; it counts as used from now on."""
         image_id = await _as_step(find_image(self._parts.engine, image))
         if image_id is not None:
-            self._parts.images.used([image_id])
+            await self._used(image_id)
         return image_id
+
+    async def _used(self, image_id: str) -> None:
+        try:
+            await self._parts.images.record(image_id)
+        except OSError as fault:
+            _log.warning("the use of an image is not written down: %s", fault)
 
     async def create(self, module: Module) -> None:
         await _as_step(ensure_network(self._parts.engine, self._parts.network))
@@ -126,7 +133,7 @@ class DockerRuntime:
     async def remove(self, name: str) -> None:
         image_id = await _as_step(self._containers.remove(name))
         if image_id is not None:
-            self._parts.images.used([image_id])
+            await self._used(image_id)
         await _as_step(self._parts.forget(name))
 
     async def replace_agent(self, module: Module) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgeagent.manifest.errors import ManifestError
 from edgeagent.manifest.oddities import oddities
 from edgeagent.manifest.parse import parse_manifest
+from edgeagent.source.desired import Desired
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,14 +36,6 @@ class Status:
 
     code: int
     description: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Desired:
-    """What a source has: a document, and its version."""
-
-    version: int
-    document: Any
 
 
 class InForce:
@@ -70,7 +63,7 @@ class InForce:
 
     def take(self, desired: Desired) -> bool:
         """Takes a document; true when another deployment is in force now."""
-        if desired == self._seen:
+        if desired.same_as(self._seen):
             return False
         self._seen = desired
         try:

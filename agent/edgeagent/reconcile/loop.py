@@ -18,7 +18,14 @@ from edgeagent.planner.plan import make_plan, shutdown_chains
 from edgeagent.planner.restart import effective_status
 from edgeagent.planner.situation import Plan, PlanSettings, Situation
 from edgeagent.reconcile.in_force import NOT_RUNNING_TEXT, STATUS_UNKNOWN, InForce, Status
-from edgeagent.reconcile.ports import DesiredSource, Identities, Memory, Reports, Snapshot
+from edgeagent.reconcile.ports import (
+    DeploymentStore,
+    DesiredSource,
+    Identities,
+    Memory,
+    Reports,
+    Snapshot,
+)
 from edgeagent.reconcile.progress import Progress
 from edgeagent.reconcile.trial import Trial, is_good, why_roll_back
 
@@ -59,6 +66,7 @@ class LoopParts:
     identities: Identities
     reports: Reports
     memory: Memory
+    deployments: DeploymentStore
 
 
 class Reconciler:
@@ -139,12 +147,12 @@ class Reconciler:
         return plan.due_ms
 
     def _take_desired(self) -> None:
-        desired = self._parts.source.latest()
+        desired = self._parts.source.latest
         if desired is None or not self._in_force.take(desired):
             return
         _log.info("deployment %d is in force", desired.version)
         self._begin()
-        self._parts.memory.save_deployment(desired)
+        self._parts.deployments.keep(desired)
 
     def _begin(self) -> None:
         """Another deployment is in force."""

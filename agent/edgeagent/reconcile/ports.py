@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 
     from edgeagent.model.current import CurrentModule, Restarts, RuntimeStatus
     from edgeagent.model.module import Deployment
-    from edgeagent.reconcile.in_force import Desired, Status
+    from edgeagent.reconcile.in_force import Status
     from edgeagent.reconcile.progress import Remembered
+    from edgeagent.source.desired import Desired
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,7 @@ class Snapshot:
 class DesiredSource(Protocol):
     """Where deployments come from."""
 
+    @property
     def latest(self) -> Desired | None:
         """The newest document, None before there is any."""
 
@@ -56,6 +58,13 @@ class Reports(Protocol):
         """Replaces what was to be reported before."""
 
 
+class DeploymentStore(Protocol):
+    """Keeps the last good deployment, for a start without hub."""
+
+    def keep(self, desired: Desired) -> None:
+        """Begins to save it; does not wait for the disk."""
+
+
 class Memory(Protocol):
     """Keeps what outlives the agent."""
 
@@ -64,6 +73,3 @@ class Memory(Protocol):
 
     def save(self, remembered: Remembered) -> None:
         """Writes it durably."""
-
-    def save_deployment(self, desired: Desired) -> None:
-        """Keeps the last good deployment, for a start without hub."""

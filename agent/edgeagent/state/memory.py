@@ -1,4 +1,4 @@
-"""Keeps what the loop remembers, and the last good deployment (agent spec 2.5, 2.9)."""
+"""Keeps what the loop remembers (agent spec 2.5)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,14 @@ import msgspec
 
 from edgeagent.model.current import Restarts
 from edgeagent.model.module import DesiredStatus  # noqa: TC001 - msgspec reads the annotation
-from edgeagent.reconcile.in_force import Desired
 from edgeagent.reconcile.progress import Remembered
 from edgeagent.state.files import StateFileError, read_file, write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
 
 MODULES_FILE = "modules.json"
-BACKUP_FILE = "backup.json"
 
 _log = logging.getLogger(__name__)
 
@@ -34,29 +31,15 @@ class _Record(msgspec.Struct, omit_defaults=True):
     stopped_with_agent: bool = False
 
 
-class _Backup(msgspec.Struct):
-    """The last good deployment, as it is written."""
-
-    version: int
-    desired: msgspec.Raw
-
-
 class FileMemory:
-    """Two files in a folder: `modules.json`, and the sealed `backup.json`.
+    """One file, `modules.json`.
 
     What cannot be read is put aside with a log line, and the agent goes on without it: supervision is worth
     more than a count of restarts.
-
-    :param seal: encrypts the deployment, which may hold passwords.
-    :param unseal: its inverse; raises ValueError for what it cannot open.
     """
 
-    def __init__(
-        self, folder: Path, seal: Callable[[bytes], bytes], unseal: Callable[[bytes], bytes]
-    ) -> None:
+    def __init__(self, folder: Path) -> None:
         self._modules = folder / MODULES_FILE
-        self._backup = folder / BACKUP_FILE
-        self._seal, self._unseal = seal, unseal
 
     def load(self) -> Remembered:
         """What was saved last, or an empty one."""
@@ -72,23 +55,6 @@ class FileMemory:
     def save(self, remembered: Remembered) -> None:
         """:raises StateFileError: the disk does not take it."""
         write_file(self._modules, msgspec.json.encode(_records(remembered)))
-
-    def save_deployment(self, desired: Desired) -> None:
-        """:raises StateFileError: the disk does not take it."""
-        document = msgspec.Raw(msgspec.json.encode(desired.document))
-        write_file(self._backup, self._seal(msgspec.json.encode(_Backup(desired.version, document))))
-
-    def load_deployment(self) -> Desired | None:
-        """The last good deployment, None where there is none that can be read."""
-        content = self._read(self._backup)
-        if content is None:
-            return None
-        try:
-            backup = msgspec.json.decode(self._unseal(content), type=_Backup)
-            return Desired(backup.version, msgspec.json.decode(backup.desired))
-        except (ValueError, msgspec.DecodeError) as fault:
-            self._put_aside(self._backup, str(fault))
-            return None
 
     def _read(self, path: Path) -> bytes | None:
         try:

@@ -11,12 +11,12 @@ from edgeagent.model.current import RuntimeStatus
 from edgeagent.model.module import DesiredStatus, ModuleUpdateMode
 from edgeagent.planner.situation import PlanSettings
 from testkit.agent_device import Device, manifest
-from testkit.fake_runtime import FakeMemory
+from testkit.fake_runtime import FakeDeployments
 
 if TYPE_CHECKING:
     import pytest
 
-    from edgeagent.reconcile.in_force import Desired
+    from edgeagent.source.desired import Desired
 
 
 async def test_r01_nothing_is_known_before_a_deployment() -> None:
@@ -34,7 +34,7 @@ async def test_p02_a_deployment_comes_up_and_is_reported() -> None:
     await device.settle()
     assert device.running() == {"a", "b"}
     assert device.status == (200, 3)
-    assert [desired.version for desired in device.memory.deployments] == [3]
+    assert [desired.version for desired in device.deployments.kept] == [3]
 
 
 async def test_r03_r04_a_bad_manifest_changes_nothing_and_restarts_go_on() -> None:
@@ -315,10 +315,10 @@ async def test_no_fault_of_a_round_ends_the_loop(monkeypatch: pytest.MonkeyPatch
     device = Device()
     device.deploy(3, manifest(a={}))
 
-    def broken(memory: FakeMemory, desired: Desired) -> None:
+    def broken(deployments: FakeDeployments, desired: Desired) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(FakeMemory, "save_deployment", broken)
+    monkeypatch.setattr(FakeDeployments, "keep", broken)
     task = asyncio.create_task(device.agent.run())
     for _ in range(20):
         device.agent.wake()

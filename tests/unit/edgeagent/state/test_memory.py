@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from edgeagent.model.current import Restarts
 from edgeagent.model.module import DesiredStatus
-from edgeagent.reconcile.in_force import Desired
 from edgeagent.reconcile.progress import Remembered
 from edgeagent.state.files import StateFileError, read_file, write_file
 from edgeagent.state.memory import FileMemory
@@ -28,14 +27,9 @@ remembereds = st.builds(
 )
 
 
-def turned(content: bytes) -> bytes:
-    """Stands for encryption."""
-    return bytes(byte ^ 0x55 for byte in content)
-
-
 @pytest.fixture
 def memory(tmp_path: Path) -> FileMemory:
-    return FileMemory(tmp_path / "state", turned, turned)
+    return FileMemory(tmp_path / "state")
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30)
@@ -47,26 +41,15 @@ def test_what_is_saved_is_loaded(memory: FileMemory, remembered: Remembered) -> 
 
 def test_nothing_was_saved(memory: FileMemory) -> None:
     assert memory.load() == Remembered()
-    assert memory.load_deployment() is None
-
-
-def test_o05_the_deployment_is_sealed_on_disk(memory: FileMemory, tmp_path: Path) -> None:
-    memory.save_deployment(Desired(7, {"password": "pass-7731", "n": [1, 2.5, None]}))
-    assert memory.load_deployment() == Desired(7, {"password": "pass-7731", "n": [1, 2.5, None]})
-    assert all(b"7731" not in path.read_bytes() for path in (tmp_path / "state").iterdir())
-    assert (tmp_path / "state" / "backup.json").stat().st_mode & 0o777 == 0o600
-    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"a":{"applied":"x"}}', b"\xff"])
 def test_damaged_files_are_put_aside(memory: FileMemory, tmp_path: Path, content: bytes) -> None:
     folder = tmp_path / "state"
     folder.mkdir()
-    for name in ("modules.json", "backup.json"):
-        (folder / name).write_bytes(content)
+    (folder / "modules.json").write_bytes(content)
     assert memory.load() == Remembered()
-    assert memory.load_deployment() is None
-    assert sorted(path.name for path in folder.iterdir()) == ["backup.json.damaged", "modules.json.damaged"]
+    assert sorted(path.name for path in folder.iterdir()) == ["modules.json.damaged"]
 
 
 def test_a_file_that_cannot_be_written_says_which(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""`edgeagent run`: puts the parts together, runs them, and ends them in order."""

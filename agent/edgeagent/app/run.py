@@ -1,0 +1,363 @@
+"""The agent as a whole: start, run, end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgeagent.app.blobs import put_blob
+from edgeagent.app.device_change import remove_modules_of_another_device
+from edgeagent.app.identities import LocalIdentities
+from edgeagent.app.keeper import DeploymentKeeper
+from edgeagent.app.modules import EngineModules
+from edgeagent.app.reports import NoReports
+from edgeagent.errors import AgentError
+from edgeagent.executor.docker_runtime import DockerParts, DockerRuntime
+from edgeagent.executor.self_update import SelfUpdate, own_container_id
+from edgeagent.image_gc.task import ImageGarbageCollection
+from edgeagent.image_gc.uses import ImageUses
+from edgeagent.log_lines import LEVEL_NAMES
+from edgeagent.methods.dispatch import Handler, Methods
+from edgeagent.methods.handlers import GetModuleLogs, GetTaskStatus, RestartModule, ping
+from edgeagent.methods.log_parts import LogReader
+from edgeagent.methods.tasks import Tasks
+from edgeagent.methods.uploads import Uploader, UploadModuleLogs
+from edgeagent.model.module import ModuleUpdateMode
+from edgeagent.planner.restart import RestartSettings
+from edgeagent.planner.situation import PlanSettings
+from edgeagent.reconcile.in_force import InForce
+from edgeagent.reconcile.loop import LoopParts, LoopSettings, Reconciler
+from edgeagent.reconcile.watch import watch_engine
+from edgeagent.runtime.engine import Engine
+from edgeagent.runtime.lister import ModuleLister
+from edgeagent.runtime.spec import ModuleContext
+from edgeagent.source.desired import DesiredBox
+from edgeagent.source.file_source import FileSource
+from edgeagent.state.memory import FileMemory
+from edgeagent.workload.client import WorkloadControl
+from edgeagent.workload.settings import WorkloadSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from edgeagent.app.options import RunOptions
+    from edgeagent.app.upstream import Upstream
+    from edgeagent.config.settings import Settings
+    from edgeagent.model.module import Module
+
+BACKUP_FILE = "backup.json"
+START_RETRY_S = 5.0
+WORKLOAD_CHECK_S = 60.0
+REPORT_S = 5.0
+"""For the last report."""
+
+_log = logging.getLogger(__name__)
+
+
+class Agent:
+    """All parts of one agent process."""
+
+    def __init__(self, options: RunOptions) -> None:
+        """:raises AgentError: a setting that cannot work."""
+        self._options = options
+        place = options.place
+        self.workload = WorkloadControl(_workload_settings(options))
+        self.engine = Engine(options.engine)
+        self.lister = ModuleLister(self.engine)
+        self.uses = ImageUses(options.home / "gc")
+        self.box = DesiredBox()
+        self.tasks = Tasks()
+        self._stop = asyncio.Event()
+        self._hands_over = False
+        self._self_update = SelfUpdate(self.engine, _own_id(), self._hand_over)
+        self.runtime = DockerRuntime(self._docker_parts())
+        self.methods = Methods(self._handlers(), float(options.settings.request_timeout_s))
+        self.upstream: Upstream | None = None
+        if place.has_hub:
+            from edgeagent.app.upstream import build_upstream  # noqa: PLC0415 - only with a hub
+
+            self.upstream = build_upstream(options, self.methods, self.box, self._wake)
+        self.identities = self.upstream.identities if self.upstream else LocalIdentities()
+        self.keeper = DeploymentKeeper(options.state_folder / BACKUP_FILE, self.workload)
+        self.in_force = InForce(place.parent_hostname)
+        self.reconciler = self._reconciler()
+        self._background: list[asyncio.Task[Any]] = []
+
+    def _reconciler(self) -> Reconciler:
+        parts = LoopParts(
+            source=self.box,
+            runtime=self.runtime,
+            identities=self.identities,
+            reports=self.upstream.pump if self.upstream else NoReports(),
+            memory=FileMemory(self._options.state_folder),
+            deployments=self.keeper,
+        )
+        settings = _loop_settings(self._options.settings)
+        return Reconciler(parts, self.in_force, settings, lambda: time.time_ns() // 1_000_000)
+
+    def _docker_parts(self) -> DockerParts:
+        options = self._options
+        return DockerParts(
+            engine=self.engine,
+            lister=self.lister,
+            network=options.network,
+            context=self._context,
+            forget=self._forget,
+            replace_agent=self._self_update.replace,
+            images=self.uses,
+            registries=options.settings.registries,
+        )
+
+    def _handlers(self) -> dict[str, Handler]:
+        place = self._options.place
+        modules = EngineModules(self.engine, self.runtime)
+        reader = LogReader(modules, place.hub_hostname, place.device_id, time.time)
+        origin = (place.hub_hostname, place.device_id)
+        uploads = UploadModuleLogs(reader, Uploader(put_blob), self.tasks, origin, place.parent_hostname)
+        return {
+            "ping": ping,
+            "GetTaskStatus": GetTaskStatus(self.tasks),
+            "GetModuleLogs": GetModuleLogs(reader),
+            "UploadModuleLogs": uploads,
+            "RestartModule": RestartModule(modules),
+        }
+
+    async def _context(self, module: Module) -> ModuleContext:
+        """Gives a module its socket, and says what its container is told."""
+        options, place = self._options, self._options.place
+        generation_id = self.identities.generation_id(module.identity)
+        registered = await self.workload.register(module.identity, generation_id)
+        return ModuleContext(
+            hub_hostname=place.hub_hostname,
+            device_id=place.device_id,
+            device_hostname=place.device_hostname,
+            generation_id=registered.generation_id,
+            workload_folder=str(registered.folder),
+            parent_hostname=place.parent_hostname,
+            network=options.network.name,
+            log_level=LEVEL_NAMES.get(logging.getLogger().level, "Information"),
+            upstream_protocol=options.settings.upstream_protocol or None,
+            allow_elevated=options.allow_elevated,
+        )
+
+    async def _forget(self, name: str) -> None:
+        """A container is gone; its module's socket goes too, unless the next container is on its way."""
+        deployment = self.in_force.deployment
+        if deployment is not None and name in deployment.modules:
+            return
+        await self.workload.unregister(f"${name}" if name == "edgeHub" else name)
+
+    def _wake(self) -> None:
+        self.reconciler.wake()
+
+    def _hand_over(self) -> None:
+        """Another agent runs: this one ends, and leaves the modules to it."""
+        self._hands_over = True
+        self.stop()
+
+    def stop(self) -> None:
+        """Begins the end."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Until :meth:`stop`."""
+        try:
+            if await self._until_stopped(self._start()) is not False:
+                await self._stop.wait()
+        finally:
+            await self._end()
+
+    async def _until_stopped(self, work: Coroutine[Any, Any, bool]) -> bool | None:
+        """The result of `work`, or None when the end came first."""
+        working, stopped = asyncio.ensure_future(work), asyncio.ensure_future(self._stop.wait())
+        await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not working.done():
+            working.cancel()
+            await asyncio.wait([working])
+            return None
+        return working.result()
+
+    async def _start(self) -> bool:
+        """Waits for what is needed; false when another agent is the one that shall run."""
+        await self._needed("the workload service", self.workload.ensure_running)
+        if not await self._needed("the container engine", self._self_update.recover):
+            _log.info("another agent runs on this engine; this one ends")
+            return False
+        await self._needed("the modules of another device", self._check_device)
+        await self._first_deployment()
+        self._spawn(watch_engine(self.engine, self.lister, self._wake))
+        self._spawn(self._ring_through())
+        self._spawn(self.keeper.run())
+        self._spawn(self._watch_workload())
+        self._spawn(self._collection().run())
+        self._spawn(self.reconciler.run())
+        return True
+
+    async def _needed(self, what: str, work: Any) -> Any:
+        """Tries until it works: an agent that starts with its device has to wait for others."""
+        said = ""
+        while True:
+            try:
+                return await work()
+            except AgentError as fault:
+                if str(fault) != said:
+                    said = str(fault)
+                    _log.error("%s: %s; trying again every %.0f s", what, fault, START_RETRY_S)
+            await asyncio.sleep(START_RETRY_S)
+
+    async def _check_device(self) -> None:
+        await remove_modules_of_another_device(self._options.state_folder, self._options.place, self.runtime)
+
+    async def _first_deployment(self) -> None:
+        """The newest word of the source, or else what was kept (rows O06, O08)."""
+        if self.upstream is not None:
+            await self._connect(self.upstream)
+        if self._options.manifest is not None:
+            self._spawn(FileSource(self._options.manifest, self.box).run())
+        if await self.box.first() is None:
+            kept = await self.keeper.load()
+            if kept is not None:
+                _log.info("starting with the deployment that was kept, version %d", kept.version)
+                self.box.put(kept)
+
+    async def _connect(self, upstream: Upstream) -> None:
+        from edgeagent.app.upstream import listen  # noqa: PLC0415 - as above
+
+        await upstream.manager.load()
+        listen(upstream, self._credentials_refused)
+        self._spawn(upstream.link.run())
+        self._spawn(upstream.pump.run())
+        # The twin is read for its reported properties also where the deployment comes from a file.
+        if self._options.manifest is None:
+            self._spawn(upstream.twin.run())
+
+    def _credentials_refused(self) -> None:
+        """The hub does not take the agent's key: it may have another identity for it (row O09)."""
+        if self.upstream is not None:
+            self._spawn(self._provision_again(self.upstream))
+
+    async def _provision_again(self, upstream: Upstream) -> None:
+        with contextlib.suppress(AgentError):
+            await upstream.manager.provision_agent()
+
+    async def _ring_through(self) -> None:
+        while True:
+            await self.box.changed.wait()
+            self.box.changed.clear()
+            self.reconciler.wake()
+
+    async def _watch_workload(self) -> None:
+        """Keeps the workload service up, and restarts the modules for a new CA (row X06)."""
+        while True:
+            try:
+                state = await self.workload.ensure_running()
+                if state.restart_due:
+                    await self._restart_all()
+                    await self.workload.modules_restarted(state.ca.fingerprint)
+            except AgentError as fault:
+                _log.error("the workload service: %s", fault)
+            await asyncio.sleep(WORKLOAD_CHECK_S)
+
+    async def _restart_all(self) -> None:
+        """For certificates of a new CA; the agent itself needs none."""
+        for name, current in sorted((await self.runtime.modules()).items()):
+            if current.status == "running" and name != "edgeAgent":
+                _log.info("%s is restarted for certificates of the new CA", name)
+                await self.runtime.restart(name)
+
+    def _collection(self) -> ImageGarbageCollection:
+        return ImageGarbageCollection(
+            self.engine, self.uses, self._options.garbage_collection, self._images_wanted
+        )
+
+    def _images_wanted(self) -> list[str]:
+        deployment = self.in_force.deployment
+        return [module.image for module in deployment.modules.values()] if deployment else []
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._background.append(task)
+        task.add_done_callback(self._note_end)
+
+    def _note_end(self, task: asyncio.Task[Any]) -> None:
+        self._background.remove(task)
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            _log.critical("a part of the agent ended: %r", fault, exc_info=fault)
+            self.stop()
+
+    async def _end(self) -> None:
+        """Ends the loop first, then the modules, then what it all stood on."""
+        self.reconciler.stop()
+        try:
+            if self._hands_over:
+                await self.reconciler.runner.finish(REPORT_S)
+            else:
+                await self.reconciler.shut_down()
+                await self._last_report()
+        finally:
+            await self._end_parts()
+
+    async def _last_report(self) -> None:
+        if self.upstream is not None and self.upstream.link.connected:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(REPORT_S):
+                    await self.upstream.reporter.shutdown(asyncio.get_running_loop().time())
+
+    async def _end_parts(self) -> None:
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self.tasks.stop()
+        if self.upstream is not None:
+            await self.upstream.identities.stop()
+            await self.upstream.registry.close()
+        await self.engine.close()
+
+
+def _loop_settings(settings: Settings) -> LoopSettings:
+    restart = RestartSettings(
+        restarts_max=settings.max_restart_count,
+        cool_off_unit_s=settings.cool_off_unit_s,
+        intensive_care_s=settings.intensive_care_minutes * 60,
+        restart_on_clean_exit=settings.restart_on_clean_exit,
+    )
+    plan = PlanSettings(restart, ModuleUpdateMode(settings.update_mode), settings.cool_off_unit_s)
+    return LoopSettings(
+        plan, stops_modules=settings.stops_modules, rollback_after_s=settings.rollback_after_s
+    )
+
+
+def _workload_settings(options: RunOptions) -> WorkloadSettings:
+    return WorkloadSettings(
+        home=options.home,
+        hub_host=options.place.hub_hostname,
+        device_id=options.place.device_id,
+        ca_certificate=options.ca_certificate,
+        ca_key=options.ca_key,
+        trust_bundle=options.trust_bundle,
+    )
+
+
+def _own_id() -> str | None:
+    try:
+        return own_container_id(Path("/proc/self/mountinfo").read_text())
+    except OSError:
+        return None
+
+
+async def run_agent(options: RunOptions) -> None:
+    """Runs an agent until SIGTERM or SIGINT.
+
+    :raises AgentError: a setting that cannot work.
+    """
+    agent = Agent(options)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, agent.stop)
+    await agent.run()
