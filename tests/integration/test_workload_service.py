@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -17,20 +16,17 @@ from edgeagent.workload.client import WorkloadControl
 from edgeagent.workload.errors import ControlError
 from edgeagent.workload.settings import WorkloadSettings
 from edgehub.identity.workload import WorkloadClient
-from testkit.hub_process import EDGE, HUB_HOST, HubProcess, identities
-from testkit.workload_process import import_paths, kill, module_environment, running_service
+from testkit.hub_process import EDGE, HUB_HOST
+from testkit.workload_process import hub_under_agent, import_paths, kill, module_environment, running_service
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from edgeagent.workload.answers import RegisteredModule
 
 GATEWAY = "127.0.7.1"
 """An address of its own, as SDKs know one port only; so the certificate is for an IP address (row W10)."""
 
 MODULE = "sensor"
-INPUT = f"/modules/{MODULE}/inputs/in"
-ROUTES = {"echo": f"FROM /messages/modules/{MODULE}/outputs/out INTO BrokeredEndpoint('{INPUT}')"}
 WAIT_S = 30.0
 
 # The SDK asks for a version of TLS in a way that Python has grown out of.
@@ -41,25 +37,6 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkloadSettings:
     import_paths(monkeypatch)
     return WorkloadSettings(tmp_path / "h", HUB_HOST, EDGE)
-
-
-async def hub_of(
-    folder: Path, control: WorkloadControl, settings: WorkloadSettings, module: RegisteredModule
-) -> HubProcess:
-    """A hub under this agent: key, certificate and trust come from the workload API."""
-    own = await control.register("$edgeHub", "637000000000000000")
-    variables = module_environment(own, settings, "")
-    del variables["IOTEDGE_GATEWAYHOSTNAME"]
-    more = {"EDGEDEVICEHOSTNAME": GATEWAY, "mqttSettings__host": GATEWAY, "mqttSettings__port": "8883"}
-    hub = HubProcess(folder, devices=[], modules=[], routes=ROUTES, settings=variables | more)
-    primary, secondary = await control.module_keys(MODULE, module.generation_id)
-    known = identities([], [MODULE])
-    known["modules"][1]["authentication"]["symmetricKey"] = {
-        "primaryKey": primary,
-        "secondaryKey": secondary,
-    }
-    (folder / "identities.json").write_text(json.dumps(known))
-    return hub
 
 
 class Sdk:
@@ -102,7 +79,7 @@ async def test_w15_python_sdk_connects(tmp_path: Path, settings: WorkloadSetting
     """Rows W15, W10: trust, token and the server's certificate all come from the service."""
     async with running_service(settings) as control:
         module = await control.register(MODULE)
-        with await hub_of(tmp_path, control, settings, module):
+        with await hub_under_agent(tmp_path, control, settings, module, GATEWAY):
             async with Sdk(module_environment(module, settings, GATEWAY)) as sdk:
                 assert await sdk.echo("hello") == b"hello"
 
@@ -113,7 +90,7 @@ async def test_w18_renewal_after_the_service_was_killed(tmp_path: Path, settings
     """Row W18: the SDK signs again before its token ends; the service was killed and started in between."""
     async with running_service(settings) as control:
         module = await control.register(MODULE)
-        with await hub_of(tmp_path, control, settings, module):
+        with await hub_under_agent(tmp_path, control, settings, module, GATEWAY):
             # It renews 120 s before the end, thus after a moment.
             async with Sdk(module_environment(module, settings, GATEWAY), sastoken_ttl=123) as sdk:
                 first = sdk.token_expires_s

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgeagent.workload.client import WorkloadControl
+from testkit.hub_process import HubProcess, identities
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -71,3 +73,35 @@ def module_environment(
         "IOTEDGE_APIVERSION": API_VERSION,
         "IOTEDGE_GATEWAYHOSTNAME": gateway_host,
     }
+
+
+async def hub_under_agent(
+    folder: Path,
+    control: WorkloadControl,
+    settings: WorkloadSettings,
+    module: RegisteredModule,
+    gateway_host: str,
+) -> HubProcess:
+    """A hub whose key, certificate and trust come from the workload API; not started.
+
+    It knows `module`, and routes what that one sends to its output `out` back to its input `in`.
+
+    :param gateway_host: an IP address to listen on with the port that SDKs know.
+    """
+    own = await control.register("$edgeHub", "637000000000000000")
+    variables = module_environment(own, settings, "")
+    del variables["IOTEDGE_GATEWAYHOSTNAME"]
+    listener = {
+        "EDGEDEVICEHOSTNAME": gateway_host,
+        "mqttSettings__host": gateway_host,
+        "mqttSettings__port": "8883",
+    }
+    name = module.module_id
+    place = f"/modules/{name}"
+    routes = {"echo": f"FROM /messages{place}/outputs/out INTO BrokeredEndpoint('{place}/inputs/in')"}
+    hub = HubProcess(folder, devices=[], modules=[], routes=routes, settings=variables | listener)
+    primary, secondary = await control.module_keys(name, module.generation_id)
+    known = identities([], [name])
+    known["modules"][1]["authentication"]["symmetricKey"] = {"primaryKey": primary, "secondaryKey": secondary}
+    (folder / "identities.json").write_text(json.dumps(known))
+    return hub

@@ -35,18 +35,27 @@ class CaState(msgspec.Struct, frozen=True, rename="camel"):
     warning: str | None
 
 
-class ServiceState(msgspec.Struct, frozen=True, rename="camel"):
-    """What the service says about itself.
+class ServiceHead(msgspec.Struct, frozen=True, rename="camel"):
+    """What every version of the service says about itself, so that any other can replace it.
 
     :ivar detached: an agent started it, so an agent may replace it.
     :ivar settings: digest of its settings.
-    :ivar restart_due: modules run with certificates of an earlier CA: restart them all, the agent last.
     """
 
     version: str
     pid: int
     detached: bool
     settings: str
+
+
+class ServiceState(ServiceHead, frozen=True, rename="camel"):
+    """What the service says about itself.
+
+    :ivar modules: how many are served.
+    :ivar renewals: how often the CA became another one.
+    :ivar restart_due: modules run with certificates of an earlier CA: restart them all, the agent last.
+    """
+
     modules: int
     renewals: int
     restart_due: bool

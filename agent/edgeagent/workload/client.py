@@ -25,6 +25,7 @@ from edgeagent.workload.answers import (
     ModuleList,
     RegisteredModule,
     SealedData,
+    ServiceHead,
     ServiceState,
 )
 from edgeagent.workload.errors import EXIT_TAKEN, ControlError
@@ -56,6 +57,7 @@ class WorkloadControl:
     def __init__(self, settings: WorkloadSettings) -> None:
         self._settings = settings
         self._process: Launched | None = None
+        self._warned = False
 
     async def ensure_running(self) -> ServiceState:
         """Starts the service when nobody answers, and replaces one of another version or other settings.
@@ -65,18 +67,18 @@ class WorkloadControl:
 
         :raises ControlError: it does not start.
         """
-        state = await self._running()
-        if state is not None and not self._is_current(state):
-            if not state.detached:
+        found = await self._running()
+        if found is not None and not self._is_current(found):
+            if found.detached:
+                log.info("Replacing the workload service of version %s", found.version)
+                await self.stop()
+                found = None
+            elif not self._warned:
                 log.warning("The workload service has other settings or another version: restart its unit")
-                return state
-            log.info("Replacing the workload service of version %s", state.version)
-            await self.stop()
-            state = None
-        if state is None:
-            return await self._start()
-        self._end_straggler(state)
-        return state
+                self._warned = True
+        found = found or await self._started()
+        self._end_straggler(found)
+        return await self.state()
 
     async def state(self) -> ServiceState:
         return await self._ask("GET", "/state", ServiceState)
@@ -126,30 +128,38 @@ class WorkloadControl:
 
     async def stop(self) -> None:
         """Ends the service, and waits until it is gone; another one that was started meanwhile stays."""
-        pid = (await self.state()).pid
+        pid = (await self._ask("GET", "/state", ServiceHead)).pid
         await self._call("POST", "/stop")
         async with _deadline("the workload service does not stop", START_WAIT_S):
             # It is another process: there is nothing but to ask again.
             while await self._is_serving(pid) or self._is_alive(pid):  # noqa: ASYNC110
                 await asyncio.sleep(CHECK_S)
 
-    def _is_current(self, state: ServiceState) -> bool:
-        return state.version == __version__ and state.settings == self._settings.digest
+    def _is_current(self, found: ServiceHead) -> bool:
+        return found.version == __version__ and found.settings == self._settings.digest
 
-    async def _running(self) -> ServiceState | None:
-        """State of the service, None when nobody listens."""
+    async def _running(self) -> ServiceHead | None:
+        """Who serves, None when nobody listens."""
         try:
-            return await self.state()
+            return await self._ask("GET", "/state", ServiceHead)
         except _NobodyListensError:
             return None
 
-    async def _start(self) -> ServiceState:
+    async def _is_serving(self, pid: int) -> bool:
+        """Whether this process serves; also when it only does not answer any more."""
+        try:
+            found = await self._running()
+        except ControlError:
+            return True
+        return found is not None and found.pid == pid
+
+    async def _started(self) -> ServiceHead:
+        """Starts the service, and waits until somebody serves."""
         ours = False
         async with _deadline("the workload service does not get ready", START_WAIT_S):
             while True:
-                if state := await self._running():
-                    self._end_straggler(state)
-                    return state
+                if found := await self._running():
+                    return found
                 ours = self._keep_launched(judge=ours) or ours
                 await asyncio.sleep(CHECK_S)
 
@@ -171,19 +181,15 @@ class WorkloadControl:
         log.info("Starting the workload service as process %d", self._process.pid)
         return True
 
-    async def _is_serving(self, pid: int) -> bool:
-        state = await self._running()
-        return state is not None and state.pid == pid
-
     def _is_alive(self, pid: int) -> bool:
         """Whether this is a process that was started here and runs."""
         if self._process is not None and self._process.poll() is not None:
             self._process = None
         return self._process is not None and self._process.pid == pid
 
-    def _end_straggler(self, state: ServiceState) -> None:
+    def _end_straggler(self, serving: ServiceHead) -> None:
         """Ends a process that lost the race for the folder: it would serve once the other one stops."""
-        if not self._is_alive(state.pid) and self._process is not None:
+        if not self._is_alive(serving.pid) and self._process is not None:
             self._process.end()
 
     async def _seal(self, path: str, data: bytes, purpose: str) -> bytes:

@@ -141,7 +141,7 @@ async def test_a_service_that_is_current_stays(
 ) -> None:
     fake.answer = Answer(200, state_of(settings))
     assert (await control.ensure_running()).pid == 1
-    assert [request.target for request in fake.asked] == ["/state"]
+    assert {request.target for request in fake.asked} == {"/state"}
 
 
 @pytest.mark.parametrize("changes", [{"version": "0.0.1"}, {"settings": "others"}])
@@ -152,9 +152,47 @@ async def test_one_that_no_agent_started_stays(
     changes: dict[str, str],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """The warning comes once, however often the agent looks."""
     fake.answer = Answer(200, state_of(settings, detached=False, **changes))
-    assert (await control.ensure_running()).pid == 1
-    assert "restart its unit" in caplog.text
+    for _ in range(3):
+        assert (await control.ensure_running()).pid == 1
+    assert caplog.text.count("restart its unit") == 1
+
+
+async def test_another_version_with_another_state_is_replaced(
+    fake: Fake, control: WorkloadControl, settings: WorkloadSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only who serves has to be understood."""
+    monkeypatch.setattr(client_module, "CHECK_S", 0)
+    old = {"version": "0.0.1", "pid": 7, "detached": True, "settings": "x", "ca": "of another shape"}
+    fake.answer = Answer(200, old)
+    second = Fake(settings)
+    second.answer = Answer(200, state_of(settings, pid=8))
+
+    async def stop() -> None:
+        await fake.server.close()
+        await second.server.start()
+
+    with patch.object(control, "stop", stop):
+        assert (await control.ensure_running()).pid == 8
+    await second.server.close()
+
+
+async def test_a_service_that_closes_connections_while_it_stops(
+    fake: Fake, control: WorkloadControl, settings: WorkloadSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is asked again until nobody listens."""
+    monkeypatch.setattr(client_module, "CHECK_S", 0)
+    fake.answer = Answer(200, state_of(settings))
+    found = iter([ControlError("closed"), ControlError("closed"), None])
+
+    async def running() -> None:
+        if error := next(found):
+            raise error
+
+    with patch.object(control, "_running", running):
+        await control.stop()
+    assert next(found, "all were asked") == "all were asked"
 
 
 class Process:

@@ -266,7 +266,7 @@ async def test_closing_ends_connections(path: Path, tmp_path: Path, echo: Echo) 
     assert (await call(path, "GET", "/"))[0] == 200
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sent=st.binary(max_size=200) | st.binary(max_size=80).map(lambda tail: b"POST / HTTP/1.1\r\n" + tail))
 def test_random_bytes_never_end_the_server(tmp_path: Path, sent: bytes) -> None:
     async def run() -> None:
