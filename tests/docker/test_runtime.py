@@ -236,7 +236,7 @@ async def test_c13_right_wrong_and_no_password(
         dataclasses.replace(right, password="wrong"),
         dataclasses.replace(right, username="x"),
     ):
-        with pytest.raises(PullError, match=r"no basic auth|unauthorized|authentication required"):
+        with pytest.raises(PullError, match=r"(?i)no basic auth|unauthorized|authentication required"):
             await pull(engine, reference, wrong)
     await pull(engine, reference, right)
     assert await find_image(engine, reference)

@@ -207,6 +207,7 @@ class FakeEngine:
             ("POST", "/containers/create", self._create),
             ("GET", f"{one}/json", self._inspect),
             ("POST", f"{one}/(start|stop|restart)", self._act),
+            ("POST", f"{one}/wait", self._wait),
             ("DELETE", one, self._remove),
             ("GET", f"{one}/logs", self._logs),
             ("GET", f"{one}/top", self._top),
@@ -279,6 +280,13 @@ class FakeEngine:
     async def _remove(self, entry: Request, _request: web.Request, name: str) -> web.Response:
         self.state.remove(self.state.find(name), force=entry.query.get("force") == "true")
         return web.Response(status=204)
+
+    async def _wait(self, entry: Request, _request: web.Request, name: str) -> web.Response:
+        container = self.state.find(name)
+        until_gone = entry.query.get("condition") == "removed"
+        while container.runs or (until_gone and container.container_id in self.state.containers):
+            await self.state.happened.wait()
+        return self._json({"StatusCode": container.exit_code})
 
     async def _logs(self, entry: Request, request: web.Request, name: str) -> web.StreamResponse:
         container = self.state.find(name)

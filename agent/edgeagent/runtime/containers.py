@@ -69,14 +69,22 @@ class Containers:
         """
         try:
             details = await self.inspect(name)
-            query = {"v": False, "force": True, "link": False}
-            await self._engine.call("DELETE", _path(details), query)
+            await self._remove(details)
         except EngineError as fault:
             if fault.is_missing:
                 return None
             raise
         image_id = details.get("Image")
         return image_id if isinstance(image_id, str) else None
+
+    async def _remove(self, details: Mapping[str, Any]) -> None:
+        try:
+            await self._engine.call("DELETE", _path(details), {"v": False, "force": True, "link": False})
+        except EngineError as fault:
+            if not fault.is_conflict:
+                raise
+            # An earlier removal, whose answer was not waited for, still goes on.
+            await self._engine.call("POST", _path(details, "wait"), {"condition": "removed"})
 
     async def inspect(self, name: str) -> Mapping[str, Any]:
         """Everything that the engine knows of it.

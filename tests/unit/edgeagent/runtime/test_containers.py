@@ -71,11 +71,20 @@ async def test_removing_what_is_gone_is_done_already(containers: Containers) -> 
 
 async def test_a_removal_that_is_refused_is_an_error(fake: FakeEngine, containers: Containers) -> None:
     await containers.create("sensor", body())
-    fake.faults.append(
-        Fault("DELETE", "/containers/.*", status=409, message="removal is already in progress")
-    )
-    with pytest.raises(EngineError, match="already in progress"):
+    fake.faults.append(Fault("DELETE", "/containers/.*", status=500, message="device is busy"))
+    with pytest.raises(EngineError, match="device is busy"):
         await containers.remove("sensor")
+
+
+async def test_a_removal_that_goes_on_already_is_waited_for(fake: FakeEngine, containers: Containers) -> None:
+    await containers.create("sensor", body())
+    fake.faults.append(Fault("DELETE", "/containers/.*", status=409, message="already in progress"))
+    task = asyncio.create_task(containers.remove("sensor"))
+    await fake.received("POST", "/containers/.*/wait")
+    assert not task.done()
+    fake.state.remove(fake.state.by_name("sensor"), force=True)
+    await task
+    assert fake.journal[-1].query == {"condition": "removed"}
 
 
 @pytest.mark.parametrize("act", ["start", "stop", "restart", "remove", "inspect", "process_ids", "stats"])
