@@ -50,7 +50,7 @@ async def test_an_agent_below_a_parent_hub(stack: NestedStack, tmp_path: Path) -
         websocket_port=port,
         trust_pem=stack.authority.file.read_text(),
     )
-    key, _ = derive(AGENT, agent.generation_id)
+    key, _ = await derive(AGENT, agent.generation_id)
     async with running_link(link_settings, key) as (link, heard):
         await connected(link)
         twin = await link.get_twin()

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol
 
 from edgeagent.errors import AgentError
-from edgeagent.identity.errors import IdentityError
 from edgeagent.identity.model import AGENT_ID, DeriveKeys, ModuleIdentity
 from edgeagent.identity.plan import plan_identities
 
@@ -95,7 +94,8 @@ class IdentityManager:
         async with self._lock:
             try:
                 at_hub = {identity.module_id: identity for identity in await self._registry.modules()}
-                self._ready = {name: one for name, one in at_hub.items() if self._is_ready(one)}
+                ready = [name for name, one in at_hub.items() if await self._is_ready(one)]
+                self._ready = {name: at_hub[name] for name in ready}
                 faults = await self._carry_out(at_hub, wanted, removed)
             except AgentError as fault:
                 log.warning("Identities of modules: %s", fault)
@@ -103,16 +103,13 @@ class IdentityManager:
             await asyncio.to_thread(self._cache.save, list(self._ready.values()))
             return Identities(dict(self._ready), faults)
 
-    def _is_ready(self, identity: ModuleIdentity) -> bool:
+    async def _is_ready(self, identity: ModuleIdentity) -> bool:
         """Whether the hub has the keys that this device derives."""
-        if identity.module_id == AGENT_ID:
-            # We speak to the hub with them.
-            return True
         if identity.keys is None:
             # The hub does not show them: then what we set for this very identity counts.
             ready = self._ready.get(identity.module_id)
             return ready is not None and ready.generation_id == identity.generation_id
-        return identity.keys == self._derive_keys(identity.module_id, identity.generation_id)
+        return identity.keys == await self._derive_keys(identity.module_id, identity.generation_id)
 
     async def _carry_out(
         self, at_hub: Mapping[str, ModuleIdentity], wanted: Collection[str], removed: Collection[str]
@@ -134,7 +131,7 @@ class IdentityManager:
             async with self._slots:
                 try:
                     await work(name)
-                except IdentityError as fault:
+                except AgentError as fault:
                     log.warning("The identity of %s: %s", name, fault)
                     faults[name] = str(fault)
 
@@ -149,7 +146,7 @@ class IdentityManager:
         await self._set_keys(await self._registry.create(module_id))
 
     async def _set_keys(self, identity: ModuleIdentity) -> None:
-        keys = self._derive_keys(identity.module_id, identity.generation_id)
+        keys = await self._derive_keys(identity.module_id, identity.generation_id)
         self._ready[identity.module_id] = await self._registry.set_keys(identity, keys)
         log.info("The identity of %s is ready", identity.module_id)
 
@@ -161,7 +158,7 @@ class IdentityManager:
         """
         async with self._lock:
             found = await self._registry.module(AGENT_ID) or await self._registry.create(AGENT_ID)
-            if found.keys == self._derive_keys(AGENT_ID, found.generation_id):
+            if found.keys == await self._derive_keys(AGENT_ID, found.generation_id):
                 self._ready[AGENT_ID] = found
             else:
                 await self._set_keys(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
@@ -15,8 +15,10 @@ MANAGED_BY: Final = "IotEdge"
 AGENT_ID: Final = f"${EDGE_AGENT}"
 SYSTEM_IDS: Final = tuple(f"${name}" for name in SYSTEM_MODULES)
 
-DeriveKeys: TypeAlias = Callable[[str, str], tuple[str, str]]
-"""Primary and secondary key in base64, of a module id and its generation id (agent spec 7.3)."""
+DeriveKeys: TypeAlias = Callable[[str, str], Awaitable[tuple[str, str]]]
+"""Primary and secondary key in base64, of a module id and its generation id (agent spec 7.3).
+
+Whoever holds the master key may be another process; it fails with an `AgentError`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,9 @@ CALL_S: Final = 70.0
 """For one call; a nested hub asks its own parent meanwhile."""
 TRIES: Final = 2
 """`cloud_retries` is 1."""
+CONNECTIONS_MAX: Final = 8
+IDLE_S: Final = 10.0
+"""Calls come in bursts, with days between them."""
 ANSWER_BYTES_MAX: Final = 1024 * 1024
 """Modules of one device: there are 50 at most."""
 _PASSING: Final = frozenset({408, 429, *range(500, 600)})
@@ -206,8 +209,8 @@ class HubRegistry:
 
     def _opened(self) -> aiohttp.ClientSession:
         if self._session is None:
-            # Calls are rare: no connection is kept for them.
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True, limit=8))
+            connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=IDLE_S)
+            self._session = aiohttp.ClientSession(connector=connector)
         return self._session
 
 

@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeAlias
 
 import msgspec
 
@@ -42,6 +42,9 @@ from edgeagent.link.topics import (
     twin_get_topic,
 )
 from edgeagent.link.twin import Twin, read_twin
+
+if TYPE_CHECKING:
+    import ssl
 
 EVENT_BYTES_MAX: Final = 256 * 1024
 """Largest message that the hub takes."""
@@ -97,13 +100,14 @@ class LinkStats:
     unreadable: int = 0
 
 
-def mqtt_connections(settings: LinkSettings) -> ConnectionMaker:
+def mqtt_connections(settings: LinkSettings, tls: ssl.SSLContext | None = None) -> ConnectionMaker:
     """Makes real connections.
 
+    :param tls: of :func:`~edgeagent.link.tls.upstream_context`, to share one; by default one is made.
     :raises LinkSettingsError: the trust bundle or the proxy cannot be read.
     """
     proxy = parse_proxy(settings.proxy) if settings.proxy else None
-    context = upstream_context(settings.trust_pem)
+    context = tls or upstream_context(settings.trust_pem)
 
     def make(
         protocol: UpstreamProtocol, received: Callable[[str, bytes], None], ended: Callable[[str], None]

@@ -37,7 +37,7 @@ def fit(state: dict[str, Any], bytes_max: int = STATE_BYTES_MAX) -> dict[str, An
         excess = _shorten(trimmed, excess, shorten)
         if excess <= 0:
             return trimmed
-    return _fewer_modules(trimmed, bytes_max)
+    return _fewer_modules(_without_credentials(trimmed), bytes_max)
 
 
 def _shorten(
@@ -66,6 +66,15 @@ def _without_options(module: Mapping[str, Any]) -> dict[str, Any]:
 
 def _state_alone(module: Mapping[str, Any]) -> dict[str, Any]:
     return {**{name: module[name] for name in _KEPT if name in module}, "statusDescription": NOTE_SHORT}
+
+
+def _without_credentials(state: dict[str, Any]) -> dict[str, Any]:
+    """Who pulls from where is no state."""
+    settings = state["runtime"].get("settings")
+    if settings is None:
+        return state
+    shorter = {**settings, "registryCredentials": {}}
+    return {**state, "runtime": {**state["runtime"], "settings": shorter}}
 
 
 def _fewer_modules(state: dict[str, Any], bytes_max: int) -> dict[str, Any]:

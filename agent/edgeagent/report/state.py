@@ -87,12 +87,12 @@ def _runtime(snapshot: Snapshot) -> dict[str, Any]:
         return {"type": "Unknown", "platform": where}
     runtime = snapshot.deployment.runtime
     credentials = {
-        name: {"address": known.address, "username": known.username, "password": HIDDEN}
+        name: {"address": clip(known.address), "username": clip(known.username), "password": HIDDEN}
         for name, known in runtime.registry_credentials.items()
     }
     settings = {
-        "minDockerVersion": runtime.min_docker_version,
-        "loggingOptions": runtime.logging_options,
+        "minDockerVersion": clip(runtime.min_docker_version),
+        "loggingOptions": clip(runtime.logging_options),
         "registryCredentials": credentials,
     }
     return {"type": "docker", "settings": settings, "platform": where}
@@ -143,7 +143,7 @@ def _settings(found: CurrentModule, desired: Module | None) -> dict[str, Any]:
     if desired is None:
         return {**settings, "createOptions": "{}"}
     if desired.digest is not None:
-        settings["digest"] = desired.digest
+        settings["digest"] = clip(desired.digest)
     options = canonical_json(redacted_options(desired.create_options)).decode("utf-8", "replace")
     return settings | chunked(options)
 
@@ -162,7 +162,7 @@ def _intent(name: str, desired: Module | None) -> dict[str, Any]:
     if name != EDGE_AGENT:
         intent |= {"status": desired.status.value, "restartPolicy": desired.restart_policy.value}
     if name not in SYSTEM_MODULES:
-        intent["version"] = desired.version
+        intent["version"] = clip(desired.version)
     return intent
 
 

@@ -5,8 +5,9 @@ Whoever keeps it must save nothing that could not be used: what the backup gives
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import msgspec
@@ -20,7 +21,7 @@ from edgeagent.source.private_files import read_bounded, write_private
 if TYPE_CHECKING:
     from pathlib import Path
 
-Seal: TypeAlias = Callable[[bytes], bytes]
+Seal: TypeAlias = Callable[[bytes], Awaitable[bytes]]
 SEALED_BYTES_MAX: Final = 2 * FILE_BYTES_MAX
 
 log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ class BackupError(AgentError):
 
 
 class Backup:
-    """One file. Both calls wait for the disk: make them in a thread.
+    """One file.
 
     :param seal: encrypts, under a key that stays on this device.
     :param unseal: the reverse; raises for what was changed or sealed elsewhere.
@@ -42,29 +43,31 @@ class Backup:
         self._seal = seal
         self._unseal = unseal
         self._kept: Desired | None = None
+        self._lock = asyncio.Lock()
 
-    def save(self, desired: Desired) -> bool:
+    async def save(self, desired: Desired) -> bool:
         """Keeps a deployment that was found good; whether there was anything to write.
 
-        :raises BackupError: it could not be written; the old one stays.
+        :raises BackupError: it could not be sealed or written; the old one stays.
         """
-        if desired.same_as(self._kept):
-            return False
-        content = canonical_json({"version": desired.version, "deploymentConfig": desired.document})
-        try:
-            write_private(self._path, self._seal(content))
-        except OSError as fault:
-            raise BackupError(f"{self._path} cannot be written: {fault.strerror or fault}") from None
-        self._kept = desired
-        return True
+        async with self._lock:
+            if desired.same_as(self._kept):
+                return False
+            content = canonical_json({"version": desired.version, "deploymentConfig": desired.document})
+            try:
+                await asyncio.to_thread(write_private, self._path, await self._seal(content))
+            except (OSError, AgentError) as fault:
+                raise BackupError(f"{self._path} cannot be written: {fault}") from None
+            self._kept = desired
+            return True
 
-    def load(self) -> Desired | None:
+    async def load(self) -> Desired | None:
         """The deployment kept, None without one; one that cannot be read is logged and counts as none."""
         try:
-            sealed = read_bounded(self._path, SEALED_BYTES_MAX)
+            sealed = await asyncio.to_thread(read_bounded, self._path, SEALED_BYTES_MAX)
             if sealed is None:
                 return None
-            self._kept = _desired(msgspec.json.decode(self._unseal(sealed)))
+            self._kept = _desired(msgspec.json.decode(await self._unseal(sealed)))
         except Exception as fault:
             # An agent that starts offline starts, whatever is wrong with the file or its key.
             text = str(fault) or type(fault).__name__

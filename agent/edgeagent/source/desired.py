@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from edgeagent.model.canonical import canonical_json
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 FIRST_WAIT_S: Final = 5.0
 """How long the first reconcile waits for a deployment (row O08)."""
@@ -34,23 +37,24 @@ class Desired:
 class DesiredBox:
     """Between one source and one consumer: the newest value counts, older ones are gone.
 
-    :param changed: rung at each change; the consumer may share it among what it waits for, and clears it.
+    :param wake: called at each change.
+    :ivar changed: set at each change; the consumer clears it.
     """
 
-    def __init__(self, changed: asyncio.Event | None = None) -> None:
-        self.changed = changed or asyncio.Event()
+    def __init__(self, wake: Callable[[], None] | None = None) -> None:
+        self._wake = wake
+        self.changed = asyncio.Event()
         self._arrived = asyncio.Event()
         self._latest: Desired | None = None
         self._fault: Exception | None = None
 
-    @property
     def latest(self) -> Desired | None:
         """The newest one that could be read; None as long as there was none."""
         return self._latest
 
     @property
     def fault(self) -> Exception | None:
-        """Why there is nothing newer; None when :attr:`latest` is the last word.
+        """Why there is nothing newer; None when :meth:`latest` is the last word.
 
         A `ManifestError` is a fault of a file, a `LinkError` one of the way to the hub, of which nobody need
         be told."""
@@ -61,16 +65,20 @@ class DesiredBox:
         if self._fault is None and desired.same_as(self._latest):
             return
         self._latest, self._fault = desired, None
-        self._arrived.set()
-        self.changed.set()
+        self._ring()
 
     def fail(self, fault: Exception) -> None:
         """They could not be read; the last ones stay."""
         if self._fault is not None and str(fault) == str(self._fault):
             return
         self._fault = fault
+        self._ring()
+
+    def _ring(self) -> None:
         self._arrived.set()
         self.changed.set()
+        if self._wake is not None:
+            self._wake()
 
     async def first(self, wait_s: float = FIRST_WAIT_S) -> Desired | None:
         """Waits for the first word of the source, but not for long (row O08)."""

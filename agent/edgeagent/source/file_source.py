@@ -71,7 +71,7 @@ class FileSource:
             raise ManifestFileError(f"cannot be read: {fault.strerror or fault}") from None
 
     def _versioned(self, document: Any) -> Desired:
-        latest = self._box.latest
+        latest = self._box.latest()
         content, told = document, None
         if isinstance(document, dict):
             told = document.get("$version")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 AGENT, HUB = "$edgeAgent", "$edgeHub"
 
 
-def derive(module_id: str, generation_id: str) -> tuple[str, str]:
+async def derive(module_id: str, generation_id: str) -> tuple[str, str]:
     return f"{module_id}:{generation_id}:primary", f"{module_id}:{generation_id}:secondary"
 
 
@@ -85,7 +85,7 @@ def manager(registry: Registry, folder: Path, *, clean_orphans: bool = False) ->
 
 async def test_a_first_deployment(tmp_path: Path) -> None:
     registry = Registry()
-    registry.has(AGENT)
+    registry.has(AGENT, keys=await derive(AGENT, "101"))
     registry.has(HUB)
     result = await manager(registry, tmp_path).ensure((AGENT, HUB, "m"))
     assert set(result.by_id) == {AGENT, HUB, "m"}
@@ -93,7 +93,7 @@ async def test_a_first_deployment(tmp_path: Path) -> None:
     assert registry.calls == ["list", "create m", "keys m", f"keys {HUB}"]
     generation = result.generation_id("m")
     assert generation is not None
-    assert registry.identities["m"].keys == derive("m", generation)
+    assert registry.identities["m"].keys == await derive("m", generation)
     assert result.generation_id("other") is None
 
 
@@ -137,9 +137,13 @@ async def test_x03_the_agents_own_is_never_touched(tmp_path: Path) -> None:
     """Row X03."""
     registry = Registry()
     registry.has(AGENT)
-    result = await manager(registry, tmp_path).ensure((AGENT,), (AGENT,))
+    identities = manager(registry, tmp_path)
+    assert not (await identities.ensure((AGENT,), (AGENT,))).by_id
     assert registry.calls == ["list"]
-    assert AGENT in result.by_id
+    await identities.provision_agent()
+    registry.calls.clear()
+    assert AGENT in (await identities.ensure((AGENT,), (AGENT,))).by_id
+    assert registry.calls == ["list"]
 
 
 async def test_x04_without_a_hub_what_is_known_counts(tmp_path: Path) -> None:
@@ -172,7 +176,7 @@ async def test_x04_one_that_fails_holds_up_no_other(tmp_path: Path) -> None:
 async def test_x04_keys_that_cannot_be_derived(tmp_path: Path) -> None:
     """Row X04."""
 
-    def broken(_module: str, _generation: str) -> tuple[str, str]:
+    async def broken(_module: str, _generation: str) -> tuple[str, str]:
         raise AgentError("no master key")
 
     registry = Registry()
@@ -203,7 +207,7 @@ async def test_calls_at_once_are_few(tmp_path: Path) -> None:
     [
         (None, ["get $edgeAgent", "create $edgeAgent", "keys $edgeAgent"]),
         (("x", "y"), ["get $edgeAgent", "keys $edgeAgent"]),
-        (derive(AGENT, "101"), ["get $edgeAgent"]),
+        ((f"{AGENT}:101:primary", f"{AGENT}:101:secondary"), ["get $edgeAgent"]),
     ],
     ids=["missing", "other keys", "our keys"],
 )
@@ -216,5 +220,5 @@ async def test_o09_provisioning_the_agent(
         registry.has(AGENT, keys=keys)
     made = await manager(registry, tmp_path).provision_agent()
     assert registry.calls == calls
-    assert made.keys == derive(AGENT, made.generation_id)
+    assert made.keys == await derive(AGENT, made.generation_id)
     assert AGENT in await asyncio.to_thread(IdentityCache(tmp_path / "identities.json", "hub", "d").load)

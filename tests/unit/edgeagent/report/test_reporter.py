@@ -132,6 +132,16 @@ async def test_r12_a_failed_send_is_sent_again(fault: Exception) -> None:
     assert hub.reported == reported_state(snapshot())
 
 
+async def test_o10_offline_reporting_is_skipped(caplog: pytest.LogCaptureFixture) -> None:
+    """Row O10: without a warning for each round."""
+    reporter, hub = started()
+    hub.faults = [LinkDownError("offline")] * 3
+    for _ in range(3):
+        assert not await reporter.report(snapshot(), 0.0)
+    assert not caplog.records
+    assert await reporter.report(snapshot(), 0.0)
+
+
 async def test_a_refusal_is_not_repeated_at_once() -> None:
     reporter, hub = started()
     hub.faults = [RequestRefusedError("reported properties", 400)]

@@ -52,6 +52,18 @@ def test_r20_and_last_the_running_ones_go() -> None:
     assert text == f"{gone} modules are not reported: the twin would be too large"
 
 
+def test_r20_many_registries_do_not_push_modules_out() -> None:
+    """Row R20."""
+    state = reported_state(many(20))
+    credentials = {f"r{number}": {"address": "x" * 1000} for number in range(40)}
+    state["runtime"]["settings"]["registryCredentials"] = credentials
+    fitted = fit(state)
+    assert size_of(fitted) <= STATE_BYTES_MAX
+    assert fitted["runtime"]["settings"]["registryCredentials"] == {}
+    assert len(fitted["modules"]) == 21
+    assert state["runtime"]["settings"]["registryCredentials"] == credentials
+
+
 @pytest.mark.parametrize("count", [0, 1, 30, 50, 77, 120, 200])
 @pytest.mark.parametrize("bytes_max", [4_000, 10_000, STATE_BYTES_MAX])
 def test_r20_it_always_fits(count: int, bytes_max: int) -> None:

@@ -9,7 +9,7 @@ from edgeagent.source.desired import Desired, DesiredBox
 
 def test_the_newest_counts_and_equal_ones_ring_no_bell() -> None:
     box = DesiredBox()
-    assert box.latest is None
+    assert box.latest() is None
     box.put(Desired(1, {"a": 1}))
     assert box.changed.is_set()
     box.changed.clear()
@@ -17,17 +17,17 @@ def test_the_newest_counts_and_equal_ones_ring_no_bell() -> None:
     assert not box.changed.is_set()
     box.put(Desired(1, {"a": True}))
     assert box.changed.is_set()
-    assert box.latest == Desired(1, {"a": True})
+    assert box.latest() == Desired(1, {"a": True})
 
 
 def test_a_fault_keeps_the_last_one() -> None:
     shared = asyncio.Event()
-    box = DesiredBox(shared)
+    box = DesiredBox(shared.set)
     box.put(Desired(1, {}))
     shared.clear()
     box.fail(ValueError("broken"))
     assert shared.is_set()
-    assert box.latest == Desired(1, {})
+    assert box.latest() == Desired(1, {})
     assert str(box.fault) == "broken"
     shared.clear()
     box.fail(ValueError("broken"))

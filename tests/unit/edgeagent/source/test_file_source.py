@@ -51,7 +51,7 @@ def watched(tmp_path: Path) -> Watched:
 def test_the_first_look_reads_at_once(watched: Watched) -> None:
     watched.write({"modulesContent": {"$edgeAgent": {"properties.desired": {"a": 1}}}})
     watched.source.look(0.0)
-    assert watched.box.latest == Desired(1, {"a": 1})
+    assert watched.box.latest() == Desired(1, {"a": 1})
 
 
 def test_a_change_is_read_when_it_has_settled(watched: Watched) -> None:
@@ -59,9 +59,9 @@ def test_a_change_is_read_when_it_has_settled(watched: Watched) -> None:
     watched.source.look(0.0)
     watched.write({"a": 2})
     watched.look(DEBOUNCE_S - 0.01)
-    assert watched.box.latest == Desired(1, {"a": 1})
+    assert watched.box.latest() == Desired(1, {"a": 1})
     watched.look(0.02)
-    assert watched.box.latest == Desired(2, {"a": 2})
+    assert watched.box.latest() == Desired(2, {"a": 2})
 
 
 def test_an_equal_file_is_no_change(watched: Watched) -> None:
@@ -81,7 +81,7 @@ def test_versions(watched: Watched, told: Any, wanted: int) -> None:
     watched.source.look(0.0)
     watched.write({"a": 2, "$version": told, "$metadata": {}})
     watched.look(DEBOUNCE_S)
-    assert watched.box.latest == Desired(wanted, {"a": 2})
+    assert watched.box.latest() == Desired(wanted, {"a": 2})
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"modulesContent":{}}'])
@@ -91,7 +91,7 @@ def test_o07_a_file_that_cannot_be_read_leaves_the_last_one(watched: Watched, co
     watched.source.look(0.0)
     watched.write(content)
     watched.look(DEBOUNCE_S)
-    assert watched.box.latest == Desired(1, {"a": 1})
+    assert watched.box.latest() == Desired(1, {"a": 1})
     assert isinstance(watched.box.fault, ManifestFormatError)
     watched.write({"a": 1})
     watched.look(DEBOUNCE_S)
@@ -101,10 +101,10 @@ def test_o07_a_file_that_cannot_be_read_leaves_the_last_one(watched: Watched, co
 def test_no_file_at_first(watched: Watched) -> None:
     watched.source.look(0.0)
     assert isinstance(watched.box.fault, ManifestFileError)
-    assert watched.box.latest is None
+    assert watched.box.latest() is None
     watched.write({"a": 1})
     watched.look(DEBOUNCE_S)
-    assert watched.box.latest == Desired(1, {"a": 1})
+    assert watched.box.latest() == Desired(1, {"a": 1})
 
 
 def test_a_file_that_is_gone_leaves_the_last_one(watched: Watched) -> None:
@@ -112,7 +112,7 @@ def test_a_file_that_is_gone_leaves_the_last_one(watched: Watched) -> None:
     watched.source.look(0.0)
     watched.path.unlink()
     watched.look(DEBOUNCE_S)
-    assert watched.box.latest == Desired(1, {"a": 1})
+    assert watched.box.latest() == Desired(1, {"a": 1})
     assert isinstance(watched.box.fault, ManifestFileError)
 
 

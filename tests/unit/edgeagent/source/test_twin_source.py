@@ -49,11 +49,11 @@ async def test_it_reads_and_follows() -> None:
         assert await box.first() == Desired(4, {"a": 1})
         assert reported == [{"r": 1}]
         source.desired_patch(DesiredPatch(5, {"b": 2}))
-        assert box.latest == Desired(5, {"a": 1, "b": 2})
+        assert box.latest() == Desired(5, {"a": 1, "b": 2})
         box.changed.clear()
         source.desired_patch(DesiredPatch(8, {"b": 3}))
         await box.changed.wait()
-        assert box.latest == Desired(9, {"c": 1})
+        assert box.latest() == Desired(9, {"c": 1})
         assert (source.reads, source.reads_failed) == (2, 0)
 
 
@@ -68,5 +68,5 @@ async def test_a_read_that_fails_is_no_end() -> None:
         box.changed.clear()
         source.link_up()
         await box.changed.wait()
-        assert box.latest == Desired(4, {})
+        assert box.latest() == Desired(4, {})
         assert (source.reads, source.reads_failed) == (2, 1)

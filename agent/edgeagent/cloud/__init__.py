@@ -1,0 +1,1 @@
+"""All that concerns the upstream hub, put together."""
