@@ -125,7 +125,8 @@ class FakeSource:
 
     desired: Desired | None = None
 
-    @property
+    fault: Exception | None = None
+
     def latest(self) -> Desired | None:
         return self.desired
 

@@ -7,8 +7,8 @@ import hashlib
 import logging
 from typing import TYPE_CHECKING
 
-from edgeagent.app.identities import own_containers
 from edgeagent.model.canonical import canonical_json
+from edgeagent.model.module import EDGE_AGENT
 from edgeagent.state.files import read_file, write_file
 
 if TYPE_CHECKING:
@@ -44,8 +44,9 @@ async def remove_modules_of_another_device(folder: Path, place: Place, runtime: 
         return False
     if before is not None:
         _log.warning("this device is another one now: all its modules are removed")
-        for name in own_containers(await runtime.modules()):
-            await runtime.stop(name)
-            await runtime.remove(name)
+        for name in sorted(await runtime.modules()):
+            if name != EDGE_AGENT:
+                await runtime.stop(name)
+                await runtime.remove(name)
     write_file(path, digest)
     return before is not None

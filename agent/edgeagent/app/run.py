@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import signal
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeagent.app.blobs import put_blob
+from edgeagent.app.cloud import make_cloud
 from edgeagent.app.device_change import remove_modules_of_another_device
 from edgeagent.app.identities import LocalIdentities
 from edgeagent.app.keeper import DeploymentKeeper
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
     from collections.abc import Coroutine
 
     from edgeagent.app.options import RunOptions
-    from edgeagent.app.upstream import Upstream
     from edgeagent.config.settings import Settings
     from edgeagent.model.module import Module
 
@@ -65,35 +64,36 @@ class Agent:
     def __init__(self, options: RunOptions) -> None:
         """:raises AgentError: a setting that cannot work."""
         self._options = options
-        place = options.place
         self.workload = WorkloadControl(_workload_settings(options))
         self.engine = Engine(options.engine)
         self.lister = ModuleLister(self.engine)
         self.uses = ImageUses(options.home / "gc")
-        self.box = DesiredBox()
         self.tasks = Tasks()
         self._stop = asyncio.Event()
         self._hands_over = False
         self._self_update = SelfUpdate(self.engine, _own_id(), self._hand_over)
         self.runtime = DockerRuntime(self._docker_parts())
         self.methods = Methods(self._handlers(), float(options.settings.request_timeout_s))
-        self.upstream: Upstream | None = None
-        if place.has_hub:
-            from edgeagent.app.upstream import build_upstream  # noqa: PLC0415 - only with a hub
-
-            self.upstream = build_upstream(options, self.methods, self.box, self._wake)
-        self.identities = self.upstream.identities if self.upstream else LocalIdentities()
+        self.cloud = make_cloud(options, self.workload, self.methods.answer, self._wake)
+        self.identities = self.cloud.identities if self.cloud else LocalIdentities()
+        self.box = self._box()
         self.keeper = DeploymentKeeper(options.state_folder / BACKUP_FILE, self.workload)
-        self.in_force = InForce(place.parent_hostname)
+        self.in_force = InForce(options.place.parent_hostname)
         self.reconciler = self._reconciler()
         self._background: list[asyncio.Task[Any]] = []
+
+    def _box(self) -> DesiredBox:
+        """Where deployments arrive: a file counts more than the twin."""
+        if self.cloud is None or self._options.manifest is not None:
+            return DesiredBox(self._wake)
+        return self.cloud.desired
 
     def _reconciler(self) -> Reconciler:
         parts = LoopParts(
             source=self.box,
             runtime=self.runtime,
             identities=self.identities,
-            reports=self.upstream.pump if self.upstream else NoReports(),
+            reports=self.cloud.reports if self.cloud else NoReports(),
             memory=FileMemory(self._options.state_folder),
             deployments=self.keeper,
         )
@@ -192,7 +192,6 @@ class Agent:
         await self._needed("the modules of another device", self._check_device)
         await self._first_deployment()
         self._spawn(watch_engine(self.engine, self.lister, self._wake))
-        self._spawn(self._ring_through())
         self._spawn(self.keeper.run())
         self._spawn(self._watch_workload())
         self._spawn(self._collection().run())
@@ -216,8 +215,9 @@ class Agent:
 
     async def _first_deployment(self) -> None:
         """The newest word of the source, or else what was kept (rows O06, O08)."""
-        if self.upstream is not None:
-            await self._connect(self.upstream)
+        if self.cloud is not None:
+            await self.cloud.__aenter__()
+            self._spawn(self.cloud.run())
         if self._options.manifest is not None:
             self._spawn(FileSource(self._options.manifest, self.box).run())
         if await self.box.first() is None:
@@ -225,32 +225,6 @@ class Agent:
             if kept is not None:
                 _log.info("starting with the deployment that was kept, version %d", kept.version)
                 self.box.put(kept)
-
-    async def _connect(self, upstream: Upstream) -> None:
-        from edgeagent.app.upstream import listen  # noqa: PLC0415 - as above
-
-        await upstream.manager.load()
-        listen(upstream, self._credentials_refused)
-        self._spawn(upstream.link.run())
-        self._spawn(upstream.pump.run())
-        # The twin is read for its reported properties also where the deployment comes from a file.
-        if self._options.manifest is None:
-            self._spawn(upstream.twin.run())
-
-    def _credentials_refused(self) -> None:
-        """The hub does not take the agent's key: it may have another identity for it (row O09)."""
-        if self.upstream is not None:
-            self._spawn(self._provision_again(self.upstream))
-
-    async def _provision_again(self, upstream: Upstream) -> None:
-        with contextlib.suppress(AgentError):
-            await upstream.manager.provision_agent()
-
-    async def _ring_through(self) -> None:
-        while True:
-            await self.box.changed.wait()
-            self.box.changed.clear()
-            self.reconciler.wake()
 
     async def _watch_workload(self) -> None:
         """Keeps the workload service up, and restarts the modules for a new CA (row X06)."""
@@ -280,10 +254,11 @@ class Agent:
         deployment = self.in_force.deployment
         return [module.image for module in deployment.modules.values()] if deployment else []
 
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
         self._background.append(task)
         task.add_done_callback(self._note_end)
+        return task
 
     def _note_end(self, task: asyncio.Task[Any]) -> None:
         self._background.remove(task)
@@ -299,24 +274,17 @@ class Agent:
                 await self.reconciler.runner.finish(REPORT_S)
             else:
                 await self.reconciler.shut_down()
-                await self._last_report()
         finally:
             await self._end_parts()
 
-    async def _last_report(self) -> None:
-        if self.upstream is not None and self.upstream.link.connected:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(REPORT_S):
-                    await self.upstream.reporter.shutdown(asyncio.get_running_loop().time())
-
     async def _end_parts(self) -> None:
-        for task in self._background:
+        ending = list(self._background)
+        for task in ending:
             task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.gather(*ending, return_exceptions=True)
         await self.tasks.stop()
-        if self.upstream is not None:
-            await self.upstream.identities.stop()
-            await self.upstream.registry.close()
+        if self.cloud is not None:
+            await self.cloud.__aexit__(None, None, None)
         await self.engine.close()
 
 

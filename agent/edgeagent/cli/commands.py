@@ -41,8 +41,8 @@ Examples:
 _RUN = """\
 Run the agent until SIGTERM. Modules end with it and come back with it, unless StopModulesOnShutdown=false.
 
-With IotHubConnectionString, of the device, identities of modules are kept in the hub, and without --manifest the
-deployment is the twin of $edgeAgent. Without it nothing but --manifest is needed.
+With IotHubConnectionString, of the device, identities of modules are kept in the hub, and without --manifest
+the deployment is the twin of $edgeAgent. Without it nothing but --manifest is needed.
 
 Exit code 0: a clean end, 1: a setting that cannot work, 2: wrong usage.
 

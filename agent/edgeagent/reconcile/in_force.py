@@ -57,6 +57,7 @@ class InForce:
         self._good_desired: Desired | None = None
         self._rolled_back = ""
         self._fault: ManifestError | None = None
+        self._unreadable: ManifestError | None = None
         self._status = Status(STATUS_UNKNOWN)
         self._seen: Desired | None = None
         self._parent_hostname = parent_hostname
@@ -79,6 +80,10 @@ class InForce:
         is_other = parsed.deployment != self.deployment
         self.deployment = parsed.deployment
         return is_other
+
+    def unreadable(self, fault: Exception | None) -> None:
+        """What the source says of a document that is newer than all that was taken; None when it was read."""
+        self._unreadable = fault if isinstance(fault, ManifestError) else None
 
     def mark_good(self) -> None:
         """All modules of the deployment in force run."""
@@ -107,15 +112,16 @@ class InForce:
         :param is_settled: no step is at work or still to come but for pauses after failures.
         :param engine_fault: why nothing can be known of the containers, None when all is well.
         """
-        if is_settled and self._fault is None and self.deployment is not None and engine_fault is None:
+        fault = self._unreadable or self._fault
+        if is_settled and fault is None and self.deployment is not None and engine_fault is None:
             self.reported_version = self.version
         texts = [f"{name}: {failure.text}" for name, failure in sorted(failures.items())]
         if engine_fault is not None:
             texts.insert(0, engine_fault)
         if self._rolled_back:
             texts.insert(0, self._rolled_back)
-        if self._fault is not None:
-            self._status = Status(self._fault.code, self._fault.description)
+        if fault is not None:
+            self._status = Status(fault.code, _shortened(fault.description))
         elif texts:
             self._status = Status(STATUS_FAILED, _shortened("; ".join(texts)))
         elif is_settled and self.deployment is not None:

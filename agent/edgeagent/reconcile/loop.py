@@ -147,7 +147,8 @@ class Reconciler:
         return plan.due_ms
 
     def _take_desired(self) -> None:
-        desired = self._parts.source.latest
+        desired = self._parts.source.latest()
+        self._in_force.unreadable(self._parts.source.fault)
         if desired is None or not self._in_force.take(desired):
             return
         _log.info("deployment %d is in force", desired.version)

@@ -36,9 +36,12 @@ class Snapshot:
 class DesiredSource(Protocol):
     """Where deployments come from."""
 
-    @property
     def latest(self) -> Desired | None:
         """The newest document, None before there is any."""
+
+    @property
+    def fault(self) -> Exception | None:
+        """Why there is none that is newer; a `ManifestError` is reported."""
 
 
 class Identities(Protocol):
