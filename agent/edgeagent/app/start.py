@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeagent.app.arguments import read_arguments
 from edgeagent.app.options import RunOptions
 from edgeagent.app.place import place_of
 from edgeagent.app.run import run_agent
@@ -17,30 +19,17 @@ from edgeagent.log_lines import start_log
 from edgeagent.runtime.networks import NetworkSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
+    from argparse import Namespace
+    from collections.abc import Mapping, Sequence
 
 CONNECTION_STRING = "IotHubConnectionString"
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """What the command line says."""
-
-    home: Path
-    engine: str
-    manifest: Path | None
-    trust_bundle: Path | None
-    ca_certificate: Path | None
-    ca_key: Path | None
-    mqtt_port: int
-    https_port: int
-
-
-def start(given: Given, environment: Mapping[str, str] | None = None) -> int:
+def start(arguments: Sequence[str]) -> int:
     """Runs an agent; the exit code."""
+    given = read_arguments(arguments)
     try:
-        options = options_of(given, os.environ if environment is None else environment)
+        options = options_of(given, os.environ)
         start_log(options.settings.log_level)
         asyncio.run(run_agent(options))
     except AgentError as fault:
@@ -49,7 +38,7 @@ def start(given: Given, environment: Mapping[str, str] | None = None) -> int:
     return 0
 
 
-def options_of(given: Given, environment: Mapping[str, str]) -> RunOptions:
+def options_of(given: Namespace, environment: Mapping[str, str]) -> RunOptions:
     """Checks everything that can be checked before the start.
 
     :raises AgentError: what cannot work.
@@ -64,7 +53,7 @@ def options_of(given: Given, environment: Mapping[str, str]) -> RunOptions:
     # Folders are mounted into containers, so the engine has to know them, too.
     return RunOptions(
         place=place,
-        home=given.home.absolute(),
+        home=Path(given.home).absolute(),
         engine=given.engine,
         manifest=given.manifest,
         trust_bundle=given.trust_bundle,

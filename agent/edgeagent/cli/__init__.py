@@ -13,6 +13,14 @@ def main(arguments: list[str] | None = None) -> int:
 
         print(f"edgeagent {__version__}")
         return 0
+    if given[:1] == ["run"]:
+        from edgeagent.app.start import start
+
+        return start(given[1:])
+    if given[:1] == ["workload"]:
+        from edgeagent.workload.__main__ import main as serve_workload
+
+        return serve_workload(given[1:])
     from edgeagent.cli.commands import run_command
 
     return run_command(given)

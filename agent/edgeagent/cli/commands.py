@@ -38,37 +38,6 @@ Examples:
   edgeagent check deployment.json --parent gateway-1.example.net
 """
 
-_RUN = """\
-Run the agent until SIGTERM. Modules end with it and come back with it, unless StopModulesOnShutdown=false.
-
-With IotHubConnectionString, of the device, identities of modules are kept in the hub, and without --manifest
-the deployment is the twin of $edgeAgent. Without it nothing but --manifest is needed.
-
-Exit code 0: a clean end, 1: a setting that cannot work, 2: wrong usage.
-
-Examples:
-
-\b
-  edgeagent run --manifest deployment.json --home ./edge
-  IotHubConnectionString='HostName=...;DeviceId=...;SharedAccessKey=...' edgeagent run
-  edgeagent run --engine unix:///run/user/1000/docker.sock --manifest deployment.json --home ~/.edge
-"""
-
-HomeOption = Annotated[
-    Path, typer.Option(envvar="EDGEAGENT_HOME", help="Folder of keys, sockets and state.", show_default=True)
-]
-EngineOption = Annotated[
-    str, typer.Option(envvar="EDGEAGENT_ENGINE", help="Docker engine, unix:///... or tcp://host:port.")
-]
-ManifestOption = Annotated[
-    Path | None, typer.Option(help="File with the deployment; it is followed as it changes.")
-]
-TrustOption = Annotated[
-    Path | None, typer.Option(help="PEM file of roots that are trusted, by the agent and by modules.")
-]
-CaOption = Annotated[Path | None, typer.Option(help="PEM file of your own device CA; default: one is made.")]
-CaKeyOption = Annotated[Path | None, typer.Option(help="PEM file of its private key.")]
-
 FilesArgument = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Deployments as JSON.")]
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=_HELP, rich_markup_mode=None)
@@ -105,22 +74,16 @@ def check(
     raise typer.Exit(0 if all(verdict.code == 200 for verdict in verdicts) else 1)
 
 
-@app.command(help=_RUN)
-def run(
-    manifest: ManifestOption = None,
-    home: HomeOption = Path("/var/lib/aziot/edged"),
-    engine: EngineOption = "unix:///var/run/docker.sock",
-    trust_bundle: TrustOption = None,
-    ca_certificate: CaOption = None,
-    ca_key: CaKeyOption = None,
-    mqtt_port: Annotated[int, typer.Option(help="MQTT port of the hub.", min=1, max=65535)] = 8883,
-    https_port: Annotated[int, typer.Option(help="HTTPS port of the hub.", min=1, max=65535)] = 443,
-) -> None:
-    """Runs the agent."""
-    from edgeagent.app.start import Given, start
+@app.command(add_help_option=False)
+def run() -> None:
+    """Run the agent; `edgeagent run --help` tells more."""
+    raise AssertionError("it is run without any of this: see edgeagent.cli.main")
 
-    given = Given(home, engine, manifest, trust_bundle, ca_certificate, ca_key, mqtt_port, https_port)
-    raise typer.Exit(start(given))
+
+@app.command(add_help_option=False)
+def workload() -> None:
+    """Serve the workload API to modules; the agent does that by itself."""
+    raise AssertionError("as above")
 
 
 def run_command(arguments: list[str]) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from edgeagent.errors import AgentError
 from edgeagent.executor.ports import StepError
+from edgeagent.model.module import CONTAINER_NAME, NAME_RULE
 from edgeagent.runtime.containers import Containers
 from edgeagent.runtime.errors import EngineError, PullError
 from edgeagent.runtime.images import find_image
@@ -105,6 +106,8 @@ class DockerRuntime:
             _log.warning("the use of an image is not written down: %s", fault)
 
     async def create(self, module: Module) -> None:
+        if not CONTAINER_NAME.fullmatch(module.name):
+            raise StepError(f'"{module.name}" is not a name for a container: {NAME_RULE}')
         await _as_step(ensure_network(self._parts.engine, self._parts.network))
         context = await _as_step(self._parts.context(module))
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from edgeagent.model.module import EDGE_AGENT, EDGE_HUB, ImagePullPolicy
+from edgeagent.model.module import CONTAINER_NAME, EDGE_AGENT, EDGE_HUB, NAME_RULE, ImagePullPolicy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +28,8 @@ def _without(name: str) -> str:
 
 
 def _of_module(module: Module) -> Iterator[str]:
+    if not CONTAINER_NAME.fullmatch(module.name):
+        yield f"not a name for a container: {NAME_RULE}; it will not run"
     options = module.create_options
     host = options.get("HostConfig") or {}
     if "Image" in options:

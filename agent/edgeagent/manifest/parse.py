@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,7 +30,6 @@ MODULES_MAX = 200
 """Modules of one deployment; the hub's limit is 50."""
 
 _DOCKER = "docker"
-_CONTAINER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +127,6 @@ def _user_modules(fields: Fields, parent_hostname: str | None) -> dict[str, Modu
 def _check_name(name: str, place: str) -> None:
     if name.lower() in {system.lower() for system in SYSTEM_MODULES}:
         raise ManifestFormatError(place, "is the name of a system module; it belongs to systemModules")
-    if not _CONTAINER_NAME.fullmatch(name):
-        raise ManifestFormatError(
-            place,
-            "not a name for a container: letters, digits and _ . - behind a letter or digit, at most 128",
-        )
 
 
 def _module(name: str, fields: Fields, parent_hostname: str | None, policy: RestartPolicy) -> Module:

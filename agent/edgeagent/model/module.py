@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 EDGE_AGENT = "edgeAgent"
 EDGE_HUB = "edgeHub"
 SYSTEM_MODULES = (EDGE_AGENT, EDGE_HUB)
+
+CONTAINER_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]{1,127}")
+"""Names that engine and hub both take."""
+NAME_RULE = "letters, digits and _ . - behind a letter or digit, 2 to 128 of them"
 
 STARTUP_ORDER_MAX = 2**32 - 1
 """Largest `startupOrder`, and the default: such modules are started last."""

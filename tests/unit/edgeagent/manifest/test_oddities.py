@@ -13,7 +13,7 @@ def _of(module: Module) -> list[str]:
 
 
 def test_nothing_odd() -> None:
-    assert _of(Module("m", "m:1", {"Labels": {"mine": "1"}})) == []
+    assert _of(Module("mm", "m:1", {"Labels": {"mine": "1"}})) == []
 
 
 def test_each_oddity_names_its_module() -> None:
@@ -22,12 +22,16 @@ def test_each_oddity_names_its_module() -> None:
         "HostConfig": {"RestartPolicy": {"Name": "always"}},
         "Labels": {"net.azure-devices.edge.owner": "me"},
     }
-    found = _of(Module("m", "m:latest", options))
+    found = _of(Module("mm", "m:latest", options))
     assert len(found) == 4
-    assert all(line.startswith("m: ") for line in found)
+    assert all(line.startswith("mm: ") for line in found)
 
 
 def test_missing_system_modules() -> None:
     found = list(oddities(Deployment({})))
     assert any("the agent stays as it is" in line for line in found)
     assert any("edgeHub is removed" in line for line in found)
+
+
+def test_a_name_that_no_container_can_have() -> None:
+    assert any("not a name for a container" in line for line in _of(Module("x", "m:1")))
