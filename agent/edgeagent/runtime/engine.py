@@ -136,6 +136,13 @@ class Engine:
         """Content of the answer to a GET; errors as of :meth:`call`."""
         return (await self.call("GET", path, query, deadline_s=deadline_s)).content
 
+    async def rows(self, path: str, query: Query | None = None) -> list[dict[str, Any]]:
+        """Objects of a list; null counts as an empty one. Errors as of :meth:`call`."""
+        answer = await self.get(path, query)
+        if not isinstance(answer, list | None) or not all(isinstance(row, dict) for row in answer or ()):
+            raise EngineAnswerError(f"the answer for {path} is no list of objects")
+        return answer or []
+
     @contextlib.asynccontextmanager
     async def stream(
         self,
