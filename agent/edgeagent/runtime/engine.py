@@ -35,8 +35,8 @@ BODY_BYTES_MAX = 16 * 1024 * 1024
 """Longest answer; a list of 200 containers with long labels is a tenth of it."""
 ERROR_BYTES_MAX = 64 * 1024
 """How much is read of the answer to a refused request."""
-CALLS_MAX = 16
-"""Calls at once; more wait for a place, within their deadline."""
+CALLS_MAX = 64
+"""Calls at once, so many that stops with a long grace hold up nothing else; more wait, within their deadline."""
 STREAMS_MAX = 64
 """Pulls, logs and event streams at once; more wait for a place, within their deadline."""
 
