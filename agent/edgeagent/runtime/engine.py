@@ -36,7 +36,7 @@ BODY_BYTES_MAX = 16 * 1024 * 1024
 ERROR_BYTES_MAX = 64 * 1024
 """How much is read of the answer to a refused request."""
 CALLS_MAX = 64
-"""Calls at once, so many that stops with a long grace hold up nothing else; more wait, within their deadline."""
+"""Calls at once, stops with a long grace among them; more wait for a place, within their deadline."""
 STREAMS_MAX = 64
 """Pulls, logs and event streams at once; more wait for a place, within their deadline."""
 
