@@ -40,6 +40,8 @@ INSTALL = "apt-get install docker.io docker-registry busybox-static"
 START_S = 40.0
 STOP_S = 20.0
 USER, PASSWORD = "tester", "p@ss:w0rd/1"
+UNTIL_STOPPED = "trap 'exit 143' TERM; while :; do sleep 1 & wait $!; done"
+"""For `sh`. A signal just before a `wait` is seen only after it, which is therefore short."""
 _PASSWORD_LINE = f"{USER}:$2y$05$v6gFXLS3qPTaKC6S9Gru5ui9BTVDsS9JQBVoe5thtX3/mWmYQEydC\n"
 _SET_FLAGS, _ADD_BRIDGE, _REMOVE_BRIDGE = 0x8914, 0x89A0, 0x89A1
 """Of `ioctl`: SIOCSIFFLAGS, SIOCBRADDBR, SIOCBRDELBR."""
@@ -152,14 +154,14 @@ class Dockerd:
     def get(self, path: str) -> Any:
         return json.loads(self.call("GET", path))
 
-    def add_image(self, reference: str, content: str = "", command: str = "sleep 1000") -> str:
+    def add_image(self, reference: str, content: str = "", command: str = UNTIL_STOPPED) -> str:
         """An image with busybox alone; its id.
 
         :param content: of the file `/content`: another one makes another image.
-        :param command: for `sh`, as process 1 that ends at SIGTERM.
+        :param command: for `sh`. It is process 1, which SIGTERM ends only if it has a trap.
         """
         name, _, tag = reference.rpartition(":")
-        changes = f"CMD {json.dumps(['sh', '-c', _ending_at_once(command)])}"
+        changes = f"CMD {json.dumps(['sh', '-c', command])}"
         query = urllib.parse.urlencode({"fromSrc": "-", "repo": name, "tag": tag, "changes": changes})
         self.call("POST", f"/images/create?{query}", _root_tar(content), "application/x-tar")
         return str(self.get(f"/images/{reference}/json")["Id"])
@@ -296,11 +298,6 @@ def _remove_bridge(name: str) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as any_socket, contextlib.suppress(OSError):
         fcntl.ioctl(any_socket, _SET_FLAGS, struct.pack("16sh22x", name.encode(), 0))
         fcntl.ioctl(any_socket, _REMOVE_BRIDGE, name.encode() + b"\0")
-
-
-def _ending_at_once(command: str) -> str:
-    """Process 1 gets no default for SIGTERM: without a trap each stop would take its whole grace."""
-    return f"trap 'exit 143' TERM; {command} & wait $!"
 
 
 @functools.cache

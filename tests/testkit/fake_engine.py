@@ -208,6 +208,7 @@ class FakeEngine:
             ("GET", f"{one}/json", self._inspect),
             ("POST", f"{one}/(start|stop|restart)", self._act),
             ("POST", f"{one}/wait", self._wait),
+            ("POST", f"{one}/rename", self._rename),
             ("DELETE", one, self._remove),
             ("GET", f"{one}/logs", self._logs),
             ("GET", f"{one}/top", self._top),
@@ -279,6 +280,10 @@ class FakeEngine:
 
     async def _remove(self, entry: Request, _request: web.Request, name: str) -> web.Response:
         self.state.remove(self.state.find(name), force=entry.query.get("force") == "true")
+        return web.Response(status=204)
+
+    async def _rename(self, entry: Request, _request: web.Request, name: str) -> web.Response:
+        self.state.rename(self.state.find(name), entry.query.get("name", ""))
         return web.Response(status=204)
 
     async def _wait(self, entry: Request, _request: web.Request, name: str) -> web.Response:

@@ -212,16 +212,26 @@ class EngineState:
         raise Refusal(404, f"No such image: {reference}")
 
     def create(self, name: str, body: dict[str, Any]) -> FakeContainer:
-        if not _NAME.fullmatch(name):
-            raise Refusal(400, f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
+        _check_name(name)
         image = self.image(str(body.get("Image")))
-        if name in self.names():
-            raise Refusal(409, f'Conflict. The container name "/{name}" is already in use by container "..."')
+        self._check_free(name)
         number = next(self._numbers)
         container = FakeContainer(f"{number:064x}", name, body, image, self._now_ms())
         self.containers[container.container_id] = container
         self._emit(container, "create")
         return container
+
+    def rename(self, container: FakeContainer, name: str) -> None:
+        if name == container.name:
+            raise Refusal(400, "Renaming a container with the same name as its current name")
+        _check_name(name)
+        self._check_free(name)
+        container.name = name
+        self._emit(container, "rename")
+
+    def _check_free(self, name: str) -> None:
+        if name in self.names():
+            raise Refusal(409, f'Conflict. The container name "/{name}" is already in use by container "..."')
 
     def start(self, container: FakeContainer) -> bool:
         """Whether there was something to do."""
@@ -297,6 +307,11 @@ class EngineState:
         )
         self.happened.set()
         self.happened = asyncio.Event()
+
+
+def _check_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise Refusal(400, f"Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed")
 
 
 def matches(event: dict[str, Any], filters_text: str) -> bool:

@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from edgeagent.image_gc.decision import first_run, next_run, plan, still_due
-from edgeagent.runtime.errors import EngineAnswerError, EngineError, RuntimeFault
+from edgeagent.runtime.errors import EngineError, RuntimeFault
 from edgeagent.runtime.images import find_image, remove_image
 from edgeagent.runtime.labels import OWNER, OWNER_VALUE
 
@@ -117,13 +117,11 @@ class ImageGarbageCollection:
 
     async def _in_use(self) -> tuple[set[str], set[str]]:
         """Images of containers of ours, and of those of others, which must not lose theirs either."""
-        rows = await self._engine.get("/containers/json", {"all": True, "limit": 0})
-        if not isinstance(rows, list):
-            raise EngineAnswerError("the container engine did not list its containers")
+        rows = await self._engine.rows("/containers/json", {"all": True, "limit": 0})
         ours: set[str] = set()
         foreign: set[str] = set()
         for row in rows:
-            given = row.get("Labels") if isinstance(row, dict) else None
+            given = row.get("Labels")
             is_ours = isinstance(given, dict) and given.get(OWNER) == OWNER_VALUE
-            (ours if is_ours else foreign).add(str(row.get("ImageID")) if isinstance(row, dict) else "")
+            (ours if is_ours else foreign).add(str(row.get("ImageID")))
         return ours, foreign

@@ -62,6 +62,14 @@ class Containers:
             deadline_s=_deadline_s(details, grace_s),
         )
 
+    async def rename(self, name: str, new_name: str) -> None:
+        """Gives it another name, running or not.
+
+        :raises EngineError: 409 when that name is taken.
+        """
+        details = await self.inspect(name)
+        await self._engine.call("POST", _path(details, "rename"), {"name": new_name})
+
     async def remove(self, name: str) -> str | None:
         """Takes it away, running or not; its volumes stay, anonymous ones too (row C18).
 

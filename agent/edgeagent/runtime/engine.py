@@ -35,8 +35,8 @@ BODY_BYTES_MAX = 16 * 1024 * 1024
 """Longest answer; a list of 200 containers with long labels is a tenth of it."""
 ERROR_BYTES_MAX = 64 * 1024
 """How much is read of the answer to a refused request."""
-CALLS_MAX = 16
-"""Calls at once; more wait for a place, within their deadline."""
+CALLS_MAX = 64
+"""Calls at once, stops with a long grace among them; more wait for a place, within their deadline."""
 STREAMS_MAX = 64
 """Pulls, logs and event streams at once; more wait for a place, within their deadline."""
 
@@ -135,6 +135,13 @@ class Engine:
     async def get(self, path: str, query: Query | None = None, deadline_s: float = DEADLINE_S) -> Any:
         """Content of the answer to a GET; errors as of :meth:`call`."""
         return (await self.call("GET", path, query, deadline_s=deadline_s)).content
+
+    async def rows(self, path: str, query: Query | None = None) -> list[dict[str, Any]]:
+        """Objects of a list; null counts as an empty one. Errors as of :meth:`call`."""
+        answer = await self.get(path, query)
+        if not isinstance(answer, list | None) or not all(isinstance(row, dict) for row in answer or ()):
+            raise EngineAnswerError(f"the answer for {path} is no list of objects")
+        return answer or []
 
     @contextlib.asynccontextmanager
     async def stream(

@@ -28,8 +28,8 @@ class Image:
 
 async def list_images(engine: Engine) -> list[Image]:
     """All images, those of others too."""
-    rows = await engine.get("/images/json")
-    return [_image(row) for row in rows or () if isinstance(row, dict) and isinstance(row.get("Id"), str)]
+    rows = await engine.rows("/images/json")
+    return [_image(row) for row in rows if isinstance(row.get("Id"), str)]
 
 
 async def find_image(engine: Engine, reference: str) -> str | None:

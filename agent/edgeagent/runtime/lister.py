@@ -35,14 +35,17 @@ class ModuleLister:
         self._engine = engine
         self._known: dict[str, tuple[Any, CurrentModule]] = {}
         self._listings = 0
+        self._touches = 0
         self._listing = asyncio.Lock()
 
     def touch(self, container_id: str) -> None:
         """Something happened to it."""
+        self._touches += 1
         self._known.pop(container_id, None)
 
     def touch_all(self) -> None:
         """Nothing that is known may be relied on."""
+        self._touches += 1
         self._known.clear()
 
     async def current(self) -> dict[str, CurrentModule]:
@@ -62,28 +65,27 @@ class ModuleLister:
 
     async def _rows(self) -> list[dict[str, Any]]:
         wanted = filters(label=[labels.OURS])
-        answer = await self._engine.get("/containers/json", {"all": True, "limit": 0, "filters": wanted})
-        rows = answer if isinstance(answer, list) else []
+        rows = await self._engine.rows("/containers/json", {"all": True, "limit": 0, "filters": wanted})
         if len(rows) > CONTAINERS_MAX:
             raise EngineAnswerError(
                 f"{len(rows)} containers have this agent's label; at most {CONTAINERS_MAX} are handled"
             )
-        return [row for row in rows if isinstance(row, dict) and isinstance(row.get("Id"), str)]
+        return [row for row in rows if isinstance(row.get("Id"), str)]
 
     async def _module(self, row: Mapping[str, Any]) -> CurrentModule | None:
         container_id = row["Id"]
         if container_id in self._known:
             return self._known[container_id][1]
-        # Noted before the question: an event that comes during it makes the answer old.
-        self._known[container_id] = placeholder = (None, _unknown(row, ""))
+        touches = self._touches
         try:
-            module = current_module(await self._engine.get(f"/containers/{part(container_id)}/json"))
+            details = await self._engine.get(f"/containers/{part(container_id)}/json")
         except EngineError as fault:
-            self._known.pop(container_id, None)
-            if fault.status < _SERVER_ERROR:
-                return None
-            return _unknown(row, fault.message)
-        if self._known.get(container_id) is placeholder:
+            return None if fault.status < _SERVER_ERROR else _unknown(row, fault.message)
+        if not isinstance(details, dict) or details.get("Id") != container_id:
+            return _unknown(row, "the container engine describes it by something else")
+        module = current_module(details)
+        # An event that came during the question makes the answer old.
+        if touches == self._touches:
             self._known[container_id] = (_row_key(row), module)
         return module
 
@@ -98,18 +100,19 @@ def _row_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
     `Status` is such as `Up 2 minutes (healthy)` or `Exited (1) 3 minutes ago`.
     """
     note = _STATE_NOTE.search(str(row.get("Status")))
-    return (row.get("State"), note["note"] if note else "", tuple(row.get("Names") or ()), row.get("ImageID"))
+    return (row.get("State"), note["note"] if note else "", row.get("Names"), row.get("ImageID"))
 
 
 def _unknown(row: Mapping[str, Any], text: str) -> CurrentModule:
     """A container that the engine lists and cannot describe."""
-    names = row.get("Names")
-    given = row.get("Labels") if isinstance(row.get("Labels"), Mapping) else {}
+    names, given = row.get("Names"), row.get("Labels")
+    name = names[0] if isinstance(names, list) and names else row["Id"]
+    spec_hash = given.get(labels.SPEC_HASH) if isinstance(given, Mapping) else None
     return CurrentModule(
-        name=str(names[0] if names else row["Id"]).removeprefix("/"),
+        name=str(name).removeprefix("/"),
         image=str(row.get("Image") or ""),
         status=RuntimeStatus.UNKNOWN,
-        spec_hash=(given or {}).get(labels.SPEC_HASH),
+        spec_hash=spec_hash if isinstance(spec_hash, str) else None,
         container_id=row["Id"],
         status_text=text,
     )

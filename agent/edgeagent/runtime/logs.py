@@ -48,6 +48,8 @@ async def read_logs(
         async for frame in frames: ...
     ```
 
+    Of a log that is followed, engines may leave out a last line without end.
+
     :raises EngineError: no such container, or a log driver that cannot be read.
     :raises EngineUnreachable: the engine went away.
     """

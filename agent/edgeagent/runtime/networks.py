@@ -54,8 +54,8 @@ async def ensure_network(engine: Engine, settings: NetworkSettings) -> bool:
 
 async def _exists(engine: Engine, name: str) -> bool:
     """The engine's filter takes any part of a name; all of it must match."""
-    rows = await engine.get("/networks", {"filters": filters(name=[name])})
-    return any(isinstance(row, dict) and row.get("Name") == name for row in rows or ())
+    rows = await engine.rows("/networks", {"filters": filters(name=[name])})
+    return any(row.get("Name") == name for row in rows)
 
 
 def network_body(settings: NetworkSettings) -> dict[str, Any]:

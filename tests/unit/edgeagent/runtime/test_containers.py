@@ -36,15 +36,16 @@ async def test_from_create_to_remove(fake: FakeEngine, containers: Containers) -
     assert fake.state.by_name("sensor").state == "running"
     await containers.stop("sensor", grace_s=3)
     assert fake.state.by_name("sensor").state == "exited"
+    await containers.rename("sensor", "other")
+    await containers.rename("other", "sensor")
     await containers.restart("sensor")
     assert fake.state.by_name("sensor").starts == 2
     assert await containers.remove("sensor") == fake.state.images[IMAGE]
     assert not fake.state.containers
     acts = [entry for entry in fake.journal if entry.method != "GET"]
-    assert [entry.path for entry in acts[1:4]] == [
-        f"/containers/{made}/{verb}" for verb in ("start", "stop", "restart")
-    ]
-    assert (acts[2].query, acts[3].query) == ({"t": "3"}, {})
+    verbs = ("start", "stop", "rename", "rename", "restart")
+    assert [entry.path for entry in acts[1:-1]] == [f"/containers/{made}/{verb}" for verb in verbs]
+    assert (acts[2].query, acts[3].query, acts[5].query) == ({"t": "3"}, {"name": "other"}, {})
 
 
 async def test_c11_start_of_a_running_and_stop_of_a_stopped_one_succeed(

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import contextlib
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgeagent.model.current import RuntimeStatus
 from edgeagent.runtime import labels, lister
-from edgeagent.runtime.errors import EngineAnswerError, EngineUnreachable
+from edgeagent.runtime.engine import Engine
+from edgeagent.runtime.errors import EngineAnswerError, EngineUnreachable, RuntimeFault
 from edgeagent.runtime.lister import FULL_EVERY, ModuleLister
-from testkit.fake_engine import Fault
+from testkit.fake_engine import Fault, running_engine
 
 if TYPE_CHECKING:
-    from edgeagent.runtime.engine import Engine
     from testkit.fake_engine import FakeEngine
     from testkit.fake_engine_state import FakeContainer
 
@@ -183,3 +187,39 @@ async def test_containers_without_end_are_an_error(
     monkeypatch.setattr(lister, "CONTAINERS_MAX", 2)
     with pytest.raises(EngineAnswerError, match="3 containers have this agent's label; at most 2"):
         await ModuleLister(engine).current()
+
+
+ROWS: st.SearchStrategy[list[dict[str, Any]]] = st.lists(
+    st.dictionaries(
+        st.sampled_from(["Id", "Names", "Labels", "State", "Status", "ImageID"]),
+        st.none()
+        | st.integers()
+        | st.text(max_size=3)
+        | st.lists(st.text(max_size=3), max_size=2)
+        | st.just({}),
+    ),
+    max_size=3,
+)
+
+
+@given(st.one_of(ROWS, st.none(), st.integers(), st.lists(st.integers(), max_size=2)))
+@settings(max_examples=60)
+def test_no_list_of_an_engine_raises_anything_but_our_errors(rows: Any) -> None:
+    async def run() -> None:
+        async with running_engine() as fake, Engine(fake.address) as engine:
+            fake.garbage["/containers/json"] = json.dumps(rows).encode()
+            lister_ = ModuleLister(engine)
+            for _ in range(2):
+                with contextlib.suppress(RuntimeFault):
+                    assert all(isinstance(name, str) for name in await lister_.current())
+
+    asyncio.run(run())
+
+
+async def test_an_inspection_of_something_else_is_not_believed(
+    fake: FakeEngine, engine: Engine, modules: dict[str, FakeContainer]
+) -> None:
+    path = f"/containers/{modules['sensor'].container_id}/json"
+    for answer in (b"[]", b"{}", b'{"Id": "another", "Name": "/sensor"}'):
+        fake.garbage[path] = answer
+        assert (await ModuleLister(engine).current())["sensor"].status is RuntimeStatus.UNKNOWN
