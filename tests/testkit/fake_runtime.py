@@ -105,7 +105,7 @@ class FakeRuntime:
 
     def _container(self, name: str) -> CurrentModule:
         if name not in self.containers:
-            raise StepError(f"No such container: {name}")
+            raise StepError(f"No such container: {name}", container_is_gone=True)
         return self.containers[name]
 
     def end(self, name: str, exit_code: int) -> None:

@@ -80,6 +80,9 @@ class ChainRunner:
             try:
                 await self._carry_out(step)
             except StepError as fault:
+                if fault.container_is_gone:
+                    _log.info("%s: its container is gone", name)
+                    return
                 _log.warning("%s: cannot %s: %s", name, describe(step), fault)
                 text = f"cannot {describe(step)}: {fault}"
                 self._progress.step_failed(name, text, in_pull=isinstance(step, Pull))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from dataclasses import dataclass
@@ -71,6 +72,7 @@ class DockerRuntime:
     def __init__(self, parts: DockerParts) -> None:
         self._parts = parts
         self._containers = Containers(parts.engine)
+        self._network = asyncio.Lock()
 
     async def modules(self) -> Mapping[str, CurrentModule]:
         return await _as_step(self._parts.lister.current())
@@ -108,7 +110,9 @@ class DockerRuntime:
     async def create(self, module: Module) -> None:
         if not CONTAINER_NAME.fullmatch(module.name):
             raise StepError(f'"{module.name}" is not a name for a container: {NAME_RULE}')
-        await _as_step(ensure_network(self._parts.engine, self._parts.network))
+        async with self._network:
+            # An engine makes as many networks of one name as it is asked for.
+            await _as_step(ensure_network(self._parts.engine, self._parts.network))
         context = await _as_step(self._parts.context(module))
         try:
             await self._containers.create(module.name, container_body(module, context))
@@ -118,7 +122,12 @@ class DockerRuntime:
             raise StepError(str(fault)) from None
 
     async def start(self, name: str) -> None:
-        await _as_step(self._containers.start(name))
+        try:
+            await _as_step(self._containers.start(name))
+        except StepError:
+            if name not in await self.modules():
+                raise StepError("no such container", container_is_gone=True) from None
+            raise
 
     async def stop(self, name: str) -> None:
         try:

@@ -17,11 +17,13 @@ class StepError(AgentError):
     """A step that failed, with a text for people.
 
     :ivar image_is_gone: the image was fetched once and is no longer there, so it has to be pulled again.
+    :ivar container_is_gone: somebody removed the container meanwhile: no failure, but another situation.
     """
 
-    def __init__(self, text: str, *, image_is_gone: bool = False) -> None:
+    def __init__(self, text: str, *, image_is_gone: bool = False, container_is_gone: bool = False) -> None:
         super().__init__(text)
         self.image_is_gone = image_is_gone
+        self.container_is_gone = container_is_gone
 
 
 class ModuleRuntime(Protocol):
