@@ -31,13 +31,17 @@ $(STAMPS)/core: $(STAMPS)/venv $(RUST_SOURCES) pyproject.toml
 	VIRTUAL_ENV=$(CURDIR)/$(VENV) PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/maturin develop --release --locked
 	@touch $@
 
+$(STAMPS)/agent: $(STAMPS)/venv agent/pyproject.toml
+	$(PIP) install --no-deps --no-build-isolation --editable agent
+	@touch $@
+
 $(STAMPS)/node: tests/sdk/node/package-lock.json
 	npm ci --prefix tests/sdk/node --no-audit --no-fund --loglevel=error
 	@mkdir -p $(STAMPS) && touch $@
 
 setup-node: $(STAMPS)/node ## Install the Node SDK, which the scenarios of tests/sdk command
 
-setup: $(STAMPS)/core ## Make the virtual environment and build the extension
+setup: $(STAMPS)/core $(STAMPS)/agent ## Make the virtual environment and build the extension
 
 run: $(STAMPS)/core ## Run the demo: devices -> edgehub -> iothub (ARGS="--seconds 20 --rate 100 --keep")
 	@$(BIN)/edgehub demo $(ARGS)
@@ -54,7 +58,7 @@ lint-python: $(STAMPS)/venv
 	$(BIN)/ruff check --quiet python agent tests bench tools
 	$(BIN)/ruff format --quiet --check python agent tests bench tools
 
-types: $(STAMPS)/core
+types: $(STAMPS)/core $(STAMPS)/agent
 	MYPYPATH=bench/micro:bench $(BIN)/mypy python agent/edgeagent tests
 	MYPYPATH=bench/micro:bench:python $(BIN)/mypy bench/load bench/soak.py bench/parent_restart.py bench/performance.py
 	MYPYPATH=bench/micro $(BIN)/mypy bench/micro/callgrind.py bench/micro/router_report.py bench/micro/store_report.py bench/micro/write_numbers.py bench/micro/measuring bench/micro/tests
@@ -73,8 +77,8 @@ fmt: $(STAMPS)/venv ## Format Rust and Python
 test-rust: ## Unit, property and crash tests of the crates
 	cargo test --workspace --locked --quiet $(CARGO_TEST_FLAGS)
 
-test-python: $(STAMPS)/core $(if $(shell command -v npm),$(STAMPS)/node) ## Unit and integration tests of the Python side
-	@sh tools/preflight.sh postgresql
+test-python: $(STAMPS)/core $(STAMPS)/agent $(if $(shell command -v npm),$(STAMPS)/node) ## Unit and integration tests of the Python side
+	@sh tools/preflight.sh postgresql docker
 	@# Real processes on a busy machine: what failed is run once more, alone, and must pass then.
 	$(BIN)/python -m pytest -q $(PYTEST_FLAGS) || { \
 		echo "some tests failed; running these once more"; \
@@ -133,8 +137,9 @@ load:
 lock: $(STAMPS)/venv ## Renew the lock files of the Python side
 	UV=$(BIN)/uv sh tools/lock.sh
 
-settings: $(STAMPS)/core ## Write docs/configuration.md from the table of settings
+settings: $(STAMPS)/core $(STAMPS)/agent ## Write docs/configuration.md and docs/agent-settings.md from the tables of settings
 	$(BIN)/python -m edgehub.config.document docs/configuration.md
+	$(BIN)/python -m edgeagent.config.document docs/agent-settings.md
 
 conformance: ## Write docs/conformance.md from the vectors and the tests that run them
 	$(PYTHON) tools/conformance.py

@@ -34,6 +34,13 @@ for extra in "$@"; do
     rocksdb) [ -f /usr/include/rocksdb/c.h ] || missing="$missing librocksdb-dev" ;;
     sqlite) pkg-config --exists sqlite3 2>/dev/null || missing="$missing libsqlite3-dev" ;;
     mosquitto) command -v mosquitto >/dev/null 2>&1 || [ -x /usr/sbin/mosquitto ] || missing="$missing mosquitto" ;;
+    docker)
+        PATH=$PATH:/usr/sbin:/sbin
+        command -v dockerd >/dev/null 2>&1 || missing="$missing docker.io"
+        command -v docker-registry >/dev/null 2>&1 || missing="$missing docker-registry"
+        command -v busybox >/dev/null 2>&1 || missing="$missing busybox-static"
+        command -v curl >/dev/null 2>&1 || missing="$missing curl"
+        ;;
     postgresql) command -v pg_ctl >/dev/null 2>&1 || ls /usr/lib/postgresql/*/bin/pg_ctl >/dev/null 2>&1 || missing="$missing postgresql" ;;
     esac
 done

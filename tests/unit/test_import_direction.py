@@ -118,3 +118,19 @@ def test_protocol_does_no_io() -> None:
 def test_only_the_binding_crate_knows_python() -> None:
     knows = {crate for crate in CRATES if "pyo3" in (ROOT / "rust" / crate / "Cargo.toml").read_text()}
     assert knows == {"py"}
+
+
+@pytest.mark.parametrize("source", sorted((ROOT / "agent").rglob("*.py")), ids=lambda path: path.stem)
+def test_the_agent_stands_alone(source: Path) -> None:
+    """It is installed without the hub, and without the extension."""
+    assert not {name.partition(".")[0] for name in _runtime_imports(source)} & {"edgehub", "iothub"}
+
+
+# Packages of the agent that decide: they do no I/O and read no clock.
+AGENT_PURE = ("manifest", "model", "planner")
+
+
+@pytest.mark.parametrize("package", AGENT_PURE)
+def test_decisions_of_the_agent_are_pure(package: str) -> None:
+    for source in (ROOT / "agent" / "edgeagent" / package).glob("*.py"):
+        assert not {name.partition(".")[0] for name in _runtime_imports(source)} & NO_IO, source

@@ -25,9 +25,12 @@ class SettingsError(AgentError):
     """A setting that cannot work. The text names the variable and what would be right."""
 
 
-def setting(name: str, read: Reader[Any], default: Any, about: str) -> Any:
-    """A field of :class:`Settings` with its row."""
-    return field(default=default, metadata={"name": name, "read": read, "about": about})
+def setting(name: str, read: Reader[Any], default: Any, about: str, shown: str = "") -> Any:
+    """A field of :class:`Settings` with its row.
+
+    :param shown: the default as it would be written, where that is not the value itself.
+    """
+    return field(default=default, metadata={"name": name, "read": read, "about": about, "shown": shown})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +100,15 @@ class Settings:
     metrics_enabled: bool = setting("MetricsEnabled", truth, True, "Serve metrics.")
     metrics_host: str = setting("host", text, "*", "Address of the metrics port, `*` for all.")
     metrics_port: int = setting("port", whole(0, 65535), 9600, "Metrics port; 0 for any free one.")
-    metrics_window_s: int = setting("MetricsHistogramMaxAge", span_s(1), 3600, "Window of quantiles.")
+    metrics_window_s: int = setting(
+        "MetricsHistogramMaxAge", span_s(1), 3600, "Window of quantiles.", shown="01:00:00"
+    )
     sampling_s: int = setting(
-        "PerformanceMetricsUpdateFrequency", span_s(5), 300, "Memory and CPU of modules are read so often."
+        "PerformanceMetricsUpdateFrequency",
+        span_s(5),
+        300,
+        "Memory and CPU of modules are read so often.",
+        shown="00:05:00",
     )
     sends_quality: bool = setting(
         "SendRuntimeQualityTelemetry",
@@ -107,9 +116,15 @@ class Settings:
         True,
         "Send anonymised metrics to the operator's own hub, once a day.",
     )
-    scrape_s: int = setting("MetricScrapeInterval", span_s(1), 3600, "Metrics are gathered so often for it.")
-    upload_s: int = setting("MetricUploadInterval", span_s(1), DAY_S, "It is sent so often.")
-    upload_age_s: int = setting("MetricMaxUploadAge", span_s(1), 7 * DAY_S, "Older metrics are dropped.")
+    scrape_s: int = setting(
+        "MetricScrapeInterval", span_s(1), 3600, "Metrics are gathered so often for it.", shown="01:00:00"
+    )
+    upload_s: int = setting(
+        "MetricUploadInterval", span_s(1), DAY_S, "It is sent so often.", shown="1.00:00:00"
+    )
+    upload_age_s: int = setting(
+        "MetricMaxUploadAge", span_s(1), 7 * DAY_S, "Older metrics are dropped.", shown="7.00:00:00"
+    )
     registries: tuple[RegistryCredentials, ...] = ()
 
 
