@@ -45,16 +45,19 @@ def deployment(modules: dict[str, Any], **runtime_settings: Any) -> dict[str, An
 
 
 class AgentProcess:
-    """`edgeagent run --manifest FILE` on one engine, with a home that outlives it.
+    """`edgeagent run` on one engine, with a home that outlives it.
 
-    :param program: what runs in place of `-m edgeagent`.
+    :param options: for the command line; by default the deployment comes from a file.
     """
 
-    def __init__(self, dockerd: Dockerd, folder: Path, **environment: str) -> None:
+    def __init__(
+        self, dockerd: Dockerd, folder: Path, options: tuple[str, ...] | None = None, **environment: str
+    ) -> None:
         self.dockerd = dockerd
         self.home = folder / "home"
         self.manifest = folder / "deployment.json"
         self.log = folder / "agent.log"
+        self._options = ("--manifest", str(self.manifest)) if options is None else options
         self._environment = environment
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -65,10 +68,12 @@ class AgentProcess:
         beside.rename(self.manifest)
 
     def start(self, *program: str) -> None:
-        """Begins; does not wait."""
-        command = [sys.executable, *(program or ("-m", "edgeagent")), "run"]
-        command += ["--manifest", str(self.manifest), "--home", str(self.home)]
-        command += ["--engine", self.dockerd.address]
+        """Begins; does not wait.
+
+        :param program: what runs in place of `-m edgeagent`.
+        """
+        command = [sys.executable, *(program or ("-m", "edgeagent")), "run", *self._options]
+        command += ["--home", str(self.home), "--engine", self.dockerd.address]
         paths = os.pathsep.join(str(ROOT / part) for part in ("agent", "tests", "python"))
         environment = {**os.environ, "PYTHONPATH": paths, "EdgeDeviceHostName": "gw", **self._environment}
         with self.log.open("ab") as log:
@@ -141,9 +146,11 @@ class AgentProcess:
 
 
 @contextlib.contextmanager
-def agent_on(dockerd: Dockerd, folder: Path, **environment: str) -> Iterator[AgentProcess]:
+def agent_on(
+    dockerd: Dockerd, folder: Path, options: tuple[str, ...] | None = None, **environment: str
+) -> Iterator[AgentProcess]:
     """An agent that is not started yet; ended in any case."""
-    agent = AgentProcess(dockerd, folder, **environment)
+    agent = AgentProcess(dockerd, folder, options, **environment)
     try:
         yield agent
     finally:

@@ -25,7 +25,8 @@ ends the agent with exit code 1 and one line that says what would be right. What
 
 _TAIL = """
 `DockerRegistryAuth__N__serverAddress`, `...__username` and `...__password`, with N from 0 without gaps, are
-registry credentials beside those of the deployment. `IotHubConnectionString` is the connection string of the device.
+registry credentials beside those of the deployment. `IotHubConnectionString` is the connection string of the
+device.
 """
 
 
