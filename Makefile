@@ -15,7 +15,7 @@ MEMORY_ARGS ?=
 SOAK_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-node run test check lint-rust lint-python types stubs imports fmt test-rust test-python test-bench crash bench bench-router bench-store bench-hub bench-memory bench-connects memory soak performance load lock settings conformance fuzz fuzz-seeds clean
+.PHONY: help setup setup-node run test check lint-rust lint-python types stubs imports fmt test-rust test-python test-bench crash bench bench-router bench-store bench-hub bench-memory bench-connects bench-agent memory soak performance load lock settings conformance fuzz fuzz-seeds clean
 
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -60,7 +60,7 @@ lint-python: $(STAMPS)/venv
 
 types: $(STAMPS)/core $(STAMPS)/agent
 	MYPYPATH=bench/micro:bench $(BIN)/mypy python agent/edgeagent tests
-	MYPYPATH=bench/micro:bench:python $(BIN)/mypy bench/load bench/soak.py bench/parent_restart.py bench/performance.py
+	MYPYPATH=bench/micro:bench:python $(BIN)/mypy bench/load bench/agent.py bench/soak.py bench/parent_restart.py bench/performance.py
 	MYPYPATH=bench/micro $(BIN)/mypy bench/micro/callgrind.py bench/micro/router_report.py bench/micro/store_report.py bench/micro/write_numbers.py bench/micro/measuring bench/micro/tests
 
 stubs: $(STAMPS)/core
@@ -121,6 +121,10 @@ bench-memory: $(STAMPS)/core load ## Memory and CPU time with each pair of the m
 
 bench-connects: $(STAMPS)/venv ## CPU time of Python for each CONNECT and each end of a connection, and its memory for each idle client
 	@PYTHONPATH=python:tests $(BIN)/python bench/connect_path.py
+
+bench-agent: $(STAMPS)/agent ## How fast edgeAgent brings modules up, on an engine of its own (ARGS="--output FILE")
+	@sh tools/preflight.sh docker
+	PYTHONPATH=tests $(BIN)/python bench/agent.py $(ARGS)
 
 memory: $(STAMPS)/core ## Resident memory of an idle hub with its parent hub connected
 	@$(BIN)/python bench/memory.py

@@ -41,6 +41,7 @@ class FakeRuntime:
     :ivar gates: operation and module -> event that it waits for.
     :ivar calls: everything that was asked, in order.
     :ivar away: the engine does not answer at all.
+    :ivar generation: of the identities that containers are made with.
     """
 
     clock: FakeClock
@@ -50,6 +51,7 @@ class FakeRuntime:
     gates: dict[str, asyncio.Event] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     away: bool = False
+    generation: str = "1"
 
     async def _asked(self, operation: str, name: str) -> None:
         key = f"{operation} {name}"
@@ -77,7 +79,11 @@ class FakeRuntime:
         if module.image not in self.images:
             raise StepError(f"No such image: {module.image}", image_is_gone=True)
         self.containers[module.name] = CurrentModule(
-            module.name, module.image, RuntimeStatus.STOPPED, spec_hash=module.spec_hash
+            module.name,
+            module.image,
+            RuntimeStatus.STOPPED,
+            spec_hash=module.spec_hash,
+            generation_id=self.generation,
         )
 
     async def start(self, name: str) -> None:
@@ -136,10 +142,14 @@ class FakeIdentities:
     """:ivar missing: module ids that the hub does not give."""
 
     missing: set[str] = field(default_factory=set)
+    generation: str = "1"
     _known: frozenset[str] = frozenset()
 
     def known(self) -> frozenset[str]:
         return self._known - self.missing
+
+    def generation_id(self, module_id: str) -> str | None:
+        return self.generation
 
     def want(self, deployment: Deployment, current: Mapping[str, CurrentModule]) -> None:
         self._known = frozenset(module.identity for module in deployment.modules.values())

@@ -24,6 +24,7 @@ class CurrentModule:
 
     :param spec_hash: label with :attr:`~edgeagent.model.module.Module.spec_hash`, None where it has none.
     :param status: of the engine alone: running, unhealthy, stopped, failed, dead or unknown.
+    :param generation_id: of the identity that it was made with, empty where it does not say.
     :param started_at_ms: UTC since 1970, None when it never ran.
     :param finished_at_ms: UTC since 1970, None when it never ended.
     """
@@ -38,6 +39,7 @@ class CurrentModule:
     status_text: str = ""
     started_at_ms: int | None = None
     finished_at_ms: int | None = None
+    generation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

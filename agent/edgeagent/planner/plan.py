@@ -157,7 +157,10 @@ class _Planner:
 
     def _needs_container(self, module: Module) -> bool:
         current = self.situation.current.get(module.name)
-        return current is None or current.spec_hash != self.hashes[module.name]
+        if current is None or current.spec_hash != self.hashes[module.name]:
+            return True
+        generation_id = self.situation.generations.get(module.identity)
+        return bool(generation_id and current.generation_id) and generation_id != current.generation_id
 
     def _may_start(self, module: Module) -> bool:
         """Whether all that comes earlier was started, or failed, or cannot come (rows P09, P10)."""

@@ -42,6 +42,8 @@ class Situation:
         start again whatever their policy.
     :param busy: modules whose last steps still run.
     :param now_ms: UTC since 1970.
+    :param generations: current generation of identities, by module id. A container that was made with another
+        one cannot sign for the identity that the hub has now.
     """
 
     desired: Deployment
@@ -54,6 +56,7 @@ class Situation:
     pulled: frozenset[str] = frozenset()
     resume: frozenset[str] = frozenset()
     busy: frozenset[str] = frozenset()
+    generations: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

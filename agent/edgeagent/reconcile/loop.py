@@ -204,6 +204,7 @@ class Reconciler:
             desired=deployment,
             current=current,
             identities=self._parts.identities.known(),
+            generations=self._generations(deployment),
             now_ms=self._now_ms(),
             applied=self.progress.remembered.applied,
             restarts=self.progress.remembered.restarts,
@@ -212,6 +213,11 @@ class Reconciler:
             resume=frozenset(self.progress.resume),
             busy=self.runner.busy | self._busy_while_looking,
         )
+
+    def _generations(self, deployment: Deployment) -> dict[str, str]:
+        identities = [module.identity for module in deployment.modules.values()]
+        found = {name: self._parts.identities.generation_id(name) for name in identities}
+        return {name: generation_id for name, generation_id in found.items() if generation_id}
 
     def _remember(self) -> None:
         if self.progress.is_changed:

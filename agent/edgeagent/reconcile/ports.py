@@ -50,6 +50,9 @@ class Identities(Protocol):
     def known(self) -> frozenset[str]:
         """Module ids for which a container can be made."""
 
+    def generation_id(self, module_id: str) -> str | None:
+        """Generation of an identity in the hub, None where there is none."""
+
     def want(self, deployment: Deployment, current: Mapping[str, CurrentModule]) -> None:
         """Begins to bring the identities to a deployment; does not wait for it."""
 

@@ -56,7 +56,16 @@ def current_module(details: Mapping[str, Any]) -> CurrentModule:
         status_text=_status_text(state, health),
         started_at_ms=time_ms(state.get("StartedAt")),
         finished_at_ms=finished_at_ms,
+        generation_id=_generation_id(config.get("Env")),
     )
+
+
+def _generation_id(environment: Any) -> str:
+    for entry in environment if isinstance(environment, list) else ():
+        name, _, value = str(entry).partition("=")
+        if name == labels.GENERATION_VARIABLE:
+            return value
+    return ""
 
 
 def is_ours(details: Mapping[str, Any]) -> bool:

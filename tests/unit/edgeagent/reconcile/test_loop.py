@@ -402,3 +402,14 @@ async def test_a_deployment_that_has_just_come_up_is_given_its_time() -> None:
     await device.settle()
     await device.pass_time(300, 5)
     assert device.status == (200, 4)
+
+
+async def test_an_identity_that_was_made_anew_needs_another_container() -> None:
+    device = Device()
+    device.deploy(3, manifest(a={}))
+    await device.settle()
+    device.runtime.generation = device.identities.generation = "2"
+    await device.settle()
+    assert device.runtime.calls[-4:] == ["stop a", "remove a", "create a", "start a"]
+    await device.settle()
+    assert device.runtime.calls.count("create a") == 2
