@@ -71,7 +71,8 @@ class Agent:
         self.tasks = Tasks()
         self._stop = asyncio.Event()
         self._hands_over = False
-        self._self_update = SelfUpdate(self.engine, _own_id(), self._hand_over)
+        self._own_id = _own_id()
+        self._self_update = SelfUpdate(self.engine, self._own_id, self._hand_over)
         self.runtime = DockerRuntime(self._docker_parts())
         self.methods = Methods(self._handlers(), float(options.settings.request_timeout_s))
         self.cloud = make_cloud(options, self.workload, self.methods.answer, self._wake)
@@ -111,6 +112,7 @@ class Agent:
             replace_agent=self._self_update.replace,
             images=self.uses,
             registries=options.settings.registries,
+            own_id=self._own_id,
         )
 
     def _handlers(self) -> dict[str, Handler]:

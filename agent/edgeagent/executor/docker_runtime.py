@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from edgeagent.errors import AgentError
 from edgeagent.executor.ports import StepError
-from edgeagent.model.module import CONTAINER_NAME, NAME_RULE
+from edgeagent.model.module import CONTAINER_NAME, EDGE_AGENT, NAME_RULE
 from edgeagent.runtime.containers import Containers
 from edgeagent.runtime.errors import EngineError, PullError
 from edgeagent.runtime.images import find_image
@@ -54,6 +54,7 @@ class DockerParts:
     :param context: of a module: its identity, its folder; registers it with the workload API.
     :param forget: called when a module's container is gone.
     :param replace_agent: how the agent itself is replaced.
+    :param own_id: of the container that this agent runs in, None outside of one.
     """
 
     engine: Engine
@@ -64,6 +65,7 @@ class DockerParts:
     replace_agent: Callable[[Module, ModuleContext], Awaitable[None]]
     images: ImageUse
     registries: tuple[RegistryCredentials, ...] = ()
+    own_id: str | None = None
 
 
 class DockerRuntime:
@@ -75,7 +77,15 @@ class DockerRuntime:
         self._network = asyncio.Lock()
 
     async def modules(self) -> Mapping[str, CurrentModule]:
-        return await _as_step(self._parts.lister.current())
+        """All of ours. While it is replaced the agent's own container has another name: it is no module that
+        could be removed.
+        """
+        found = await _as_step(self._parts.lister.current())
+        return {name: module for name, module in found.items() if not self._is_own(module)}
+
+    def _is_own(self, module: CurrentModule) -> bool:
+        own_id = self._parts.own_id
+        return own_id is not None and module.container_id == own_id and module.name != EDGE_AGENT
 
     async def pull(self, module: Module, credentials: Mapping[str, RegistryCredentials]) -> None:
         """Fetches the image. One that is named by its content is not fetched again, and where the registry is
