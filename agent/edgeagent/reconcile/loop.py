@@ -184,6 +184,7 @@ class Reconciler:
         plan = make_plan(self._situation(deployment, current), self._settings.plan)
         if not self._stopping:
             self.runner.launch(plan.chains)
+        self.progress.forget_overcome(self.runner.busy | set(plan.waiting) | set(plan.chains))
         self.progress.apply_statuses(deployment, self.runner.busy | set(self.progress.failures))
         return plan
 

@@ -134,6 +134,15 @@ class Progress:
             return
         self.failures.pop(name, None)
 
+    def forget_overcome(self, unsettled: AbstractSet[str]) -> None:
+        """A failure counts as long as there is something to do for its module: a step that failed may have
+        had its effect all the same, or somebody else had it.
+
+        :param unsettled: modules that have steps, wait for something, or are at work.
+        """
+        for name in [name for name in self.failures if name not in unsettled]:
+            del self.failures[name]
+
     def apply_statuses(self, deployment: Deployment, unsettled: AbstractSet[str]) -> None:
         """From now on these desired statuses are the ones that were acted on.
 

@@ -178,7 +178,7 @@ class EngineMachine(RuleBasedStateMachine):
         for name, module in self.device.agent.snapshot.deployment.modules.items():  # type: ignore[union-attr]
             runs = state.by_name(name).runs
             assert not runs or module.wants_running
-            may_rest = module.restart_policy.value in ("never", "on-failure")
+            may_rest = module.restart_policy.value != "always"
             assert runs or not module.wants_running or may_rest
         restarts = self.device.agent.progress.remembered.restarts
         assert set(restarts) <= set(self.wanted)
