@@ -235,7 +235,9 @@ mod tests {
     #[test]
     fn symbols_are_ascii() {
         let mut properties = PropertiesBuf::default();
-        properties.push(PropertyKey::System(SystemProperty::ContentType), Some("t\u{eb}xt/\u{2603}")).unwrap();
+        properties
+            .push(PropertyKey::System(SystemProperty::ContentType), Some("t\u{eb}xt/\u{2603}"))
+            .unwrap();
         let mut out = Vec::new();
         encode_message(&message(&properties, b""), &mut out);
         let want = b"\xa3\x06t?xt/?";
