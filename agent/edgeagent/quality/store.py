@@ -108,9 +108,8 @@ class QualityStore:
             content = read_file(entry)
             if content is None:
                 return None
-            inflated = zlib.decompressobj().decompress(content, ENTRY_BYTES_MAX)
-            rows = msgspec.msgpack.decode(inflated, type=list[_Row])
-        except (zlib.error, msgspec.DecodeError) as fault:
+            rows = msgspec.msgpack.decode(_inflated(content), type=list[_Row])
+        except (zlib.error, ValueError) as fault:
             self._lose(entry, f"it is damaged ({fault})")
             return None
         at_ms = _at_ms(entry)
@@ -150,6 +149,15 @@ class QualityStore:
         log.warning("metrics kept in %s are deleted: %s", entry.name, why)
         self._counts.scrapes_lost += 1
         _unlink(entry)
+
+
+def _inflated(content: bytes) -> bytes:
+    """:raises ValueError: too long, or cut off; then the checksum was not looked at."""
+    inflater = zlib.decompressobj()
+    inflated = inflater.decompress(content, ENTRY_BYTES_MAX)
+    if not inflater.eof:
+        raise ValueError(f"no end within {ENTRY_BYTES_MAX} bytes")
+    return inflated
 
 
 def _at_ms(entry: Path) -> int:
