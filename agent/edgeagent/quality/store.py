@@ -1,7 +1,7 @@
 """Keeps scrapes until they are sent: one small file each, whole or not there, in one folder.
 
-The file is named after the time of the scrape in ms, and holds deflated MessagePack: rows of name, labels and
-value. Calls block for as long as the disk takes: make them in a thread.
+The file is named after the time of the scrape in ms and the number of its samples, and holds deflated
+MessagePack: rows of name, labels and value. Calls block for as long as the disk takes: make them in a thread.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from edgeagent.quality.samples import Labels, Sample
 from edgeagent.state.files import StateFileError, read_file, write_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from edgeagent.quality.counts import QualityCounts
@@ -33,21 +33,26 @@ STORE_BYTES_MAX = 16 * 1024 * 1024
 """All files together; the oldest give way."""
 ENTRY_BYTES_MAX = 16 * 1024 * 1024
 """One scrape, inflated."""
-BATCH_SAMPLES_MAX = 20_000
+BATCH_SAMPLES_MAX = 10_000
 """Sent and deleted together, so that a week without a hub does not come into memory at once."""
 
-_NAME = re.compile(r"(\d{1,15})\.scrape", re.ASCII)
+_NAME = re.compile(r"(\d{1,15})-(\d{1,6})\.scrape", re.ASCII)
 _Row = tuple[str, Labels, float]
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """Scrapes that are sent together, oldest first."""
+class Entry:
+    """One scrape.
 
-    entries: tuple[Path, ...]
-    samples: list[Sample]
+    :param at_ms: when, UTC since 1970.
+    :param samples: how many.
+    """
+
+    at_ms: int
+    samples: int
+    path: Path
 
 
 class QualityStore:
@@ -71,58 +76,59 @@ class QualityStore:
         content = zlib.compress(msgspec.msgpack.encode(rows), 1)
         with self._lock:
             self._make_room(len(content))
-            write_file(self._folder / f"{at_ms:015d}.scrape", content)
+            write_file(self._folder / f"{at_ms:015d}-{len(rows)}.scrape", content)
 
     def _make_room(self, size: int) -> None:
-        sizes = {entry: _size(entry) for entry in self._entries()}
-        total = sum(sizes.values()) + size
-        for entry in list(sizes):
-            if len(sizes) < ENTRIES_MAX and total <= STORE_BYTES_MAX:
+        sizes = [(entry, _size(entry)) for entry in self._entries()]
+        total = sum(of_entry for _, of_entry in sizes) + size
+        for at, (entry, of_entry) in enumerate(sizes):
+            if len(sizes) - at < ENTRIES_MAX and total <= STORE_BYTES_MAX:
                 return
-            total -= sizes.pop(entry)
+            total -= of_entry
             self._lose(entry, "there is no more room")
 
-    def batch(self, now_ms: int) -> Batch | None:
-        """The oldest scrapes that are not too old, None when there are none; others are deleted.
+    def batch(self, now_ms: int) -> list[Entry]:
+        """The oldest scrapes that are not too old, to be sent together; those that are, are deleted.
 
-        :raises StateFileError: one cannot be read at this moment.
+        :raises StateFileError: the folder cannot be read or changed.
         """
-        taken: list[Path] = []
-        samples: list[Sample] = []
+        taken: list[Entry] = []
+        total = 0
         with self._lock:
             for entry in self._entries():
-                if now_ms - _at_ms(entry) > self._age_s_max * 1000:
+                if now_ms - entry.at_ms > self._age_s_max * 1000:
                     self._lose(entry, "it is too old")
                     continue
-                found = self._read(entry)
-                if found is None:
-                    continue
-                if taken and len(samples) + len(found) > BATCH_SAMPLES_MAX:
+                total += entry.samples
+                if taken and total > BATCH_SAMPLES_MAX:
                     break
                 taken.append(entry)
-                samples += found
-        return Batch(tuple(taken), samples) if taken else None
+        return taken
 
-    def _read(self, entry: Path) -> list[Sample] | None:
+    def samples(self, entries: Iterable[Entry]) -> Iterator[Sample]:
+        """What these scrapes hold, with one of them in memory at a time; those that cannot be read are
+        deleted.
+
+        :raises StateFileError: one cannot be deleted.
+        """
+        for entry in entries:
+            for name, labels, value in self._rows(entry):
+                yield Sample(name, labels, value, entry.at_ms)
+
+    def _rows(self, entry: Entry) -> list[_Row]:
         try:
-            content = read_file(entry)
-            if content is None:
-                return None
-            rows = msgspec.msgpack.decode(_inflated(content), type=list[_Row])
-        except (zlib.error, ValueError) as fault:
-            self._lose(entry, f"it is damaged ({fault})")
-            return None
-        at_ms = _at_ms(entry)
-        return [Sample(name, labels, value, at_ms) for name, labels, value in rows]
+            return msgspec.msgpack.decode(_inflated(read_file(entry.path) or b""), type=list[_Row])
+        except (zlib.error, ValueError, StateFileError) as fault:
+            self._lose(entry, f"it cannot be read ({fault})")
+            return []
 
-    def remove(self, entries: Sequence[Path]) -> None:
+    def remove(self, entries: Iterable[Entry]) -> None:
         """These were sent.
 
         :raises StateFileError: they cannot be deleted.
         """
-        with self._lock:
-            for entry in entries:
-                _unlink(entry)
+        for entry in entries:
+            _unlink(entry)
 
     def clear(self) -> int:
         """Deletes everything, and says how many scrapes that were.
@@ -130,23 +136,24 @@ class QualityStore:
         :raises StateFileError: it cannot be deleted.
         """
         with self._lock:
-            entries = list(self._entries())
-            for entry in entries:
-                _unlink(entry)
+            entries = self._entries()
+            self.remove(entries)
             return len(entries)
 
-    def _entries(self) -> Iterator[Path]:
+    def _entries(self) -> list[Entry]:
         """Oldest first."""
         try:
-            names = [path for path in self._folder.iterdir() if _NAME.fullmatch(path.name)]
+            paths = list(self._folder.iterdir())
         except FileNotFoundError:
-            return
+            return []
         except OSError as fault:
             raise StateFileError(f"{self._folder} cannot be read: {fault.strerror or fault}") from None
-        yield from sorted(names, key=_at_ms)
+        found = [(_NAME.fullmatch(path.name), path) for path in paths]
+        entries = [Entry(int(name[1]), int(name[2]), path) for name, path in found if name]
+        return sorted(entries, key=lambda entry: entry.at_ms)
 
-    def _lose(self, entry: Path, why: str) -> None:
-        log.warning("metrics kept in %s are deleted: %s", entry.name, why)
+    def _lose(self, entry: Entry, why: str) -> None:
+        log.warning("metrics kept in %s are deleted: %s", entry.path.name, why)
         self._counts.scrapes_lost += 1
         _unlink(entry)
 
@@ -160,18 +167,14 @@ def _inflated(content: bytes) -> bytes:
     return inflated
 
 
-def _at_ms(entry: Path) -> int:
-    return int(entry.stem)
-
-
-def _size(entry: Path) -> int:
+def _size(entry: Entry) -> int:
     with contextlib.suppress(OSError):
-        return entry.stat().st_size
+        return entry.path.stat().st_size
     return 0
 
 
-def _unlink(entry: Path) -> None:
+def _unlink(entry: Entry) -> None:
     try:
-        entry.unlink(missing_ok=True)
+        entry.path.unlink(missing_ok=True)
     except OSError as fault:
-        raise StateFileError(f"{entry} cannot be deleted: {fault.strerror or fault}") from None
+        raise StateFileError(f"{entry.path} cannot be deleted: {fault.strerror or fault}") from None

@@ -15,13 +15,14 @@ from edgeagent.quality.errors import ScrapeError
 from edgeagent.quality.messages import CONTENT_TYPE, messages_of
 from edgeagent.quality.retry import SPREAD, pause_s
 from edgeagent.quality.scrape import fetch, read_page
-from edgeagent.quality.store import ENTRIES_MAX, FOLDER, Batch, QualityStore
+from edgeagent.quality.store import ENTRIES_MAX, FOLDER, QualityStore
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from pathlib import Path
 
     from edgeagent.quality.samples import Sample
+    from edgeagent.quality.store import Entry
 
 HUB_ADDRESS = "http://edgeHub:9600/metrics"
 PROPERTIES = {"$.ct": CONTENT_TYPE}
@@ -164,22 +165,24 @@ class QualityWorker:
         :raises StateFileError: the store cannot be read or changed.
         """
         for _ in range(ENTRIES_MAX):
-            batch = await asyncio.to_thread(self._store.batch, self._parts.now_ms())
-            if batch is None:
+            entries = await asyncio.to_thread(self._store.batch, self._parts.now_ms())
+            if not entries:
                 return
-            if not await self._send_all(batch):
+            if not await self._send_all(entries):
                 self.counts.given_up += 1
                 scrapes = await asyncio.to_thread(self._store.clear)
                 log.error("%d scrapes for telemetry are deleted, as they cannot be sent", scrapes)
                 return
-            await asyncio.to_thread(self._store.remove, batch.entries)
+            await asyncio.to_thread(self._store.remove, entries)
 
-    async def _send_all(self, batch: Batch) -> bool:
-        messages = await asyncio.to_thread(lambda: list(messages_of(batch.samples, self._dropped)))
-        for message in messages:
+    async def _send_all(self, entries: Sequence[Entry]) -> bool:
+        for message in await asyncio.to_thread(self._messages, entries):
             if not await self._deliver(message):
                 return False
         return True
+
+    def _messages(self, entries: Sequence[Entry]) -> list[bytes]:
+        return list(messages_of(self._store.samples(entries), self._dropped))
 
     def _dropped(self, _name: str) -> None:
         self.counts.samples_dropped += 1

@@ -31,16 +31,19 @@ def _store(folder: Path) -> tuple[QualityStore, QualityCounts]:
     return QualityStore(folder / "quality", AGE_S, counts), counts
 
 
+def _taken(store: QualityStore) -> list[Sample]:
+    return list(store.samples(store.batch(NOW_MS)))
+
+
 def test_what_was_kept_comes_back_oldest_first(tmp_path: Path) -> None:
     store, counts = _store(tmp_path)
-    assert store.batch(NOW_MS) is None
+    assert store.batch(NOW_MS) == []
     for at_ms in (NOW_MS - 1, NOW_MS, NOW_MS - 2):
         store.add(_scrape(at_ms, 2), at_ms)
-    batch = _store(tmp_path)[0].batch(NOW_MS)
-    assert batch is not None
-    assert batch.samples == [sample for at in (2, 1, 0) for sample in _scrape(NOW_MS - at, 2)]
-    store.remove(batch.entries)
-    assert store.batch(NOW_MS) is None
+    again, _ = _store(tmp_path)
+    assert _taken(again) == [sample for at in (2, 1, 0) for sample in _scrape(NOW_MS - at, 2)]
+    store.remove(store.batch(NOW_MS))
+    assert store.batch(NOW_MS) == []
     assert counts.scrapes_lost == 0
 
 
@@ -48,7 +51,7 @@ def test_files_are_private(tmp_path: Path) -> None:
     store, _ = _store(tmp_path)
     store.add(_scrape(1), 1)
     (entry,) = (tmp_path / "quality").iterdir()
-    assert entry.name == "000000000000001.scrape"
+    assert entry.name == "000000000000001-1.scrape"
     assert entry.stat().st_mode & 0o777 == 0o600
     assert entry.parent.stat().st_mode & 0o777 == 0o700
 
@@ -57,9 +60,7 @@ def test_what_is_too_old_is_deleted(tmp_path: Path) -> None:
     store, counts = _store(tmp_path)
     for at_ms in (NOW_MS - AGE_S * 1000 - 1, NOW_MS - AGE_S * 1000):
         store.add(_scrape(at_ms), at_ms)
-    batch = store.batch(NOW_MS)
-    assert batch is not None
-    assert [sample.at_ms for sample in batch.samples] == [NOW_MS - AGE_S * 1000]
+    assert [sample.at_ms for sample in _taken(store)] == [NOW_MS - AGE_S * 1000]
     assert counts.scrapes_lost == 1
     assert len(list((tmp_path / "quality").iterdir())) == 1
 
@@ -72,9 +73,9 @@ def test_batches_are_bounded_but_a_scrape_is_never_cut(
     for at_ms, count in ((1, 9), (2, 2), (3, 3), (4, 1)):
         store.add(_scrape(NOW_MS + at_ms, count), NOW_MS + at_ms)
     sizes = []
-    while (batch := store.batch(NOW_MS)) is not None:
-        sizes.append(len(batch.samples))
-        store.remove(batch.entries)
+    while entries := store.batch(NOW_MS):
+        sizes.append(len(list(store.samples(entries))))
+        store.remove(entries)
     assert sizes == [9, 5, 1]
 
 
@@ -83,9 +84,7 @@ def test_the_oldest_give_way_by_number(tmp_path: Path, monkeypatch: pytest.Monke
     store, counts = _store(tmp_path)
     for at_ms in range(5):
         store.add(_scrape(NOW_MS + at_ms), NOW_MS + at_ms)
-    batch = store.batch(NOW_MS)
-    assert batch is not None
-    assert [sample.at_ms - NOW_MS for sample in batch.samples] == [2, 3, 4]
+    assert [sample.at_ms - NOW_MS for sample in _taken(store)] == [2, 3, 4]
     assert counts.scrapes_lost == 2
 
 
@@ -98,7 +97,7 @@ def test_the_oldest_give_way_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert counts.scrapes_lost == 0
     store.add(_scrape(3), 3)
     assert counts.scrapes_lost == 1
-    assert sorted(entry.stem for entry in (tmp_path / "quality").iterdir()) == [f"{n:015d}" for n in (2, 3)]
+    assert sorted(entry.stem for entry in (tmp_path / "quality").iterdir()) == [f"{n:015d}-1" for n in (2, 3)]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 20, -1])
@@ -110,20 +109,18 @@ def test_a_damaged_file_is_deleted_and_the_rest_is_read(
     (entry,) = (tmp_path / "quality").iterdir()
     entry.write_bytes(entry.read_bytes()[:cut])
     store.add(_scrape(NOW_MS + 1), NOW_MS + 1)
-    batch = store.batch(NOW_MS)
-    assert batch is not None
-    assert [sample.at_ms for sample in batch.samples] == [NOW_MS + 1]
+    assert [sample.at_ms for sample in _taken(store)] == [NOW_MS + 1]
     assert counts.scrapes_lost == 1
     assert not entry.exists()
-    assert "damaged" in caplog.text
+    assert "cannot be read" in caplog.text
 
 
 @given(st.binary(max_size=200))
 def test_no_content_breaks_it(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     folder = tmp_path_factory.mktemp("any") / "quality"
     folder.mkdir()
-    (folder / f"{NOW_MS:015d}.scrape").write_bytes(content)
-    QualityStore(folder, AGE_S, QualityCounts()).batch(NOW_MS)
+    (folder / f"{NOW_MS:015d}-1.scrape").write_bytes(content)
+    assert _taken(QualityStore(folder, AGE_S, QualityCounts())) == []
 
 
 def test_clear_deletes_ours_only(tmp_path: Path) -> None:
@@ -152,6 +149,6 @@ def test_an_interrupted_write_leaves_nothing_that_is_read(tmp_path: Path) -> Non
     store.add(_scrape(NOW_MS), NOW_MS)
     (entry,) = (tmp_path / "quality").iterdir()
     os.rename(entry, entry.with_name(f".{entry.name}.new"))
-    assert store.batch(NOW_MS) is None
+    assert store.batch(NOW_MS) == []
     store.add(_scrape(NOW_MS), NOW_MS)
     assert len(list((tmp_path / "quality").iterdir())) == 1

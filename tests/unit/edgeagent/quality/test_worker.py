@@ -153,7 +153,7 @@ async def test_a_page_that_cannot_be_read_does_not_keep_the_other(tmp_path: Path
     world = World(tmp_path)
     world.page = ScrapeError("http://edgeHub:9600/metrics: nobody there")
     await world.worker.scrape()
-    world.page = b"<html>"
+    world.page = b'm{a=b,ms_telemetry="True"} 1'
     await world.worker.scrape()
     await world.worker.upload()
     assert [_series(body) for body, _ in world.sent] == [{"edgeAgent_b": [2]}]
