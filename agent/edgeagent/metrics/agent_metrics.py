@@ -7,6 +7,8 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edgeagent.metrics.availability import Availability
 from edgeagent.metrics.health import Health
 from edgeagent.metrics.resources import Resources
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
     from edgeagent.metrics.collector import AgentCollector
     from edgeagent.reconcile.ports import Snapshot
+    from edgeagent.runtime.system import SystemInfo
 
 _UP = (RuntimeStatus.RUNNING, RuntimeStatus.UNHEALTHY)
 
@@ -56,6 +59,23 @@ class Metadata:
     host_information: str = "{}"
 
 
+def metadata_of(version: str, info: SystemInfo) -> Metadata:
+    """:param version: of the agent.
+
+    :param info: what the engine says of the machine; set :attr:`AgentMetrics.metadata` when it is known.
+    """
+    host = {
+        "kernel": info.kernel,
+        "architecture": info.architecture,
+        "server_version": info.server_version,
+        "kernel_version": info.kernel_version,
+        "operating_system": info.operating_system,
+        "cpus": info.processors,
+        "total_memory": info.memory_bytes,
+    }
+    return Metadata(version, host_information=msgspec.json.encode(host).decode())
+
+
 @dataclass(frozen=True, slots=True)
 class MetricsSettings:
     """:param window_s: `MetricsHistogramMaxAge`.
@@ -79,6 +99,7 @@ class AgentMetrics:
 
     :param now_s: a clock that only goes forward.
     :ivar base: first labels of every metric.
+    :ivar metadata: of metric `metadata`; may be set later.
     :ivar totals: an observer of steps, see :class:`~edgeagent.executor.ports.StepObserver`.
     :ivar quality_events: what became of telemetry, by event; set by whoever sends it.
     """

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from edgeagent.metrics.summary import Summary
@@ -147,7 +146,6 @@ class AgentTotals:
     def _counting(
         self, name: str, handler: Callable[[Any], Awaitable[Any]]
     ) -> Callable[[Any], Awaitable[Any]]:
-        @wraps(handler)
         async def counted(payload: Any) -> Any:
             self.method_called(name)
             return await handler(payload)

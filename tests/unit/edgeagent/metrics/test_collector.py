@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prometheus_client.exposition import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import CollectorRegistry
 
-from edgeagent.metrics.agent_metrics import AgentMetrics, Metadata, MetricsSettings
+from edgeagent.metrics.agent_metrics import AgentMetrics, Metadata, MetricsSettings, metadata_of
 from edgeagent.metrics.collector import AgentCollector
 from edgeagent.metrics.host import Disk, HostSample
 from edgeagent.metrics.resources import ModuleSample
@@ -20,6 +22,7 @@ from edgeagent.planner.steps import Create, Pull, Start, Stop
 from edgeagent.reconcile.in_force import Status
 from edgeagent.reconcile.ports import Snapshot
 from edgeagent.runtime.stats import ContainerStats
+from edgeagent.runtime.system import SystemInfo
 
 if TYPE_CHECKING:
     from prometheus_client.samples import Sample
@@ -170,6 +173,28 @@ def test_a_new_agent_has_a_page_without_values_that_are_not_there() -> None:
 def test_each_process_has_its_own_number() -> None:
     numbers = {AgentMetrics(MetricsSettings("h", "d")).base.instance_number for _ in range(2)}
     assert len(numbers) == 2
+
+
+def test_what_the_engine_says_is_metadata() -> None:
+    metrics = AgentMetrics(MetricsSettings("h", "d"), lambda: 1.0)
+    metrics.metadata = metadata_of("1.2", SystemInfo(kernel="Linux", processors=4, memory_bytes=5))
+    (sample,) = [one for one in _samples(metrics.render().decode()) if one.name == "edgeAgent_metadata"]
+    assert (sample.value, sample.labels["edge_agent_version"]) == (0, "1.2")
+    assert json.loads(sample.labels["host_information"]) == {
+        "kernel": "Linux",
+        "architecture": "",
+        "server_version": "",
+        "kernel_version": "",
+        "operating_system": "",
+        "cpus": 4,
+        "total_memory": 5,
+    }
+
+
+def test_every_metric_is_in_the_documentation() -> None:
+    page = (Path(__file__).parents[4] / "docs/agent-metrics.md").read_text()
+    names = {line.split()[2] for line in _page(_full()).splitlines() if line.startswith("# TYPE")}
+    assert {name for name in names if f"`{name.removeprefix('edgeAgent_')}`" not in page} == set()
 
 
 def test_labels_are_escaped() -> None:

@@ -7,8 +7,12 @@ import struct
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgeagent.link.errors import LinkDownError, LinkTimeoutError, RequestRefusedError
+from edgeagent.metrics.agent_metrics import AgentMetrics, MetricsSettings
+from edgeagent.metrics.server import MetricsServer
 from edgeagent.quality import store as store_module
 from edgeagent.quality.errors import ScrapeError
 from edgeagent.quality.messages import MESSAGE_BYTES_MAX
@@ -28,6 +32,7 @@ HOUR_S = 3600.0
 class World:
     """Everything around the worker; time goes on only as it sleeps.
 
+    :ivar instant: sleeping takes no time.
     :ivar faults: what the next sends raise, None for one that goes well.
     """
 
@@ -39,6 +44,7 @@ class World:
         self.fetched: list[str] = []
         self.page: bytes | Exception = HUB_PAGE
         self.own = OWN_PAGE
+        self.instant = False
         self.chance = 11.5 / 24
         self._sleeping: list[tuple[float, asyncio.Future[None]]] = []
         self.state = state
@@ -65,6 +71,8 @@ class World:
         return self.page
 
     async def sleep(self, seconds: float) -> None:
+        if self.instant:
+            return
         woken = asyncio.get_running_loop().create_future()
         self._sleeping.append((self.now_s + seconds, woken))
         await woken
@@ -257,3 +265,59 @@ async def test_a_fault_of_ours_ends_nothing(tmp_path: Path) -> None:
     world.page = HUB_PAGE
     await world.pass_time(13 * HOUR_S)
     assert len(world.sent) == 1
+
+
+FAULTS = st.sampled_from([None, None, None, LinkTimeoutError("late"), LinkDownError("gone"), ValueError()])
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(FAULTS, max_size=60), st.floats(0, 0.99), st.integers(0, 3))
+async def test_every_scrape_is_sent_once_or_kept_or_counted(
+    tmp_path_factory: pytest.TempPathFactory, faults: list[Exception | None], chance: float, restarts: int
+) -> None:
+    """Whatever the hub does, and however often the agent is started again between two uploads."""
+    folder, number, sent, lost = tmp_path_factory.mktemp("state"), 0, [], 0
+    for _ in range(restarts + 1):
+        world = World(folder)
+        world.chance, world.faults, world.page = chance, list(faults), b""
+        world.now_s = number * HOUR_S
+        for _ in range(9):
+            number += 1
+            world.own = f'm{{ms_telemetry="True"}} {number}\n'.encode()
+            world.now_s += HOUR_S
+            await world.worker.scrape()
+        world.instant = True
+        await world.worker._guarded(world.worker.upload)
+        sent += [value for body, _ in world.sent for value in _series(body)["m"]]
+        lost += world.counts.given_up
+    assert len(sent) == len(set(sent))
+    if not lost:
+        kept = World(folder)
+        await kept.worker.upload()
+        sent += [value for body, _ in kept.sent for value in _series(body)["m"]]
+        assert sorted(sent) == list(range(1, number + 1))
+
+
+async def test_x17_x22_from_one_port_to_the_hub(tmp_path: Path) -> None:
+    """The page of a real port, over HTTP, as a message."""
+    metrics = AgentMetrics(MetricsSettings("hub1.example.net", "d1"))
+    server = MetricsServer(metrics.healthz, metrics.render)
+    port = await server.start("127.0.0.1", 0)
+    sent: list[bytes] = []
+
+    async def send(body: bytes, properties: Mapping[str, str]) -> None:
+        sent.append(body)
+
+    parts = QualityParts(send, lambda: b"", tmp_path, lambda: START_MS)
+    worker = QualityWorker(QualitySettings(True, hub_address=f"http://127.0.0.1:{port}/metrics"), parts)
+    try:
+        await worker.scrape()
+    finally:
+        await server.stop()
+    await worker.upload()
+    (body,) = sent
+    assert _series(body)["edgeAgent_iothub_syncs_total"] == [0]
+    assert b"d1" not in body
+    assert b"hub1.example.net" not in body
+    metrics.quality_events = worker.counts.events
+    assert b'event="messages",ms_telemetry="False"} 1.0' in metrics.render()
