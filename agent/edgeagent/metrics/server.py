@@ -89,7 +89,7 @@ class MetricsServer:
     def _response(self, method: str, path: str) -> web.Response:
         pages = {"/healthz": self._health_page}
         if self._render is not None:
-            pages[self._path] = self._metrics_page
+            pages.setdefault(self._path, self._metrics_page)
         page = pages.get(path if path == "/" else path.rstrip("/"))
         if page is None:
             return web.Response(status=404, text="not found\n")

@@ -54,7 +54,9 @@ async def test_x17_work_ends_with_its_last_chain() -> None:
     it.runtime.gates["pull a"] = asyncio.Event()
     it.runner.launch({"a": (Pull(A),)})
     await asyncio.sleep(0)
+    began_s = it.runner._began_s
     it.runner.launch({"b": (Stop("b"),)})
+    assert it.runner._began_s == began_s
     for _ in range(5):
         await asyncio.sleep(0)
     assert (it.observer.ended, it.observer.works) == (["b: stop"], 0)

@@ -204,6 +204,14 @@ def test_labels_are_escaped() -> None:
     assert {sample.labels["edge_device"] for sample in _samples(page)} == {'d"1\\2\n3'}
 
 
+def test_a_module_whose_container_is_gone_leaves_the_page() -> None:
+    metrics = _full()
+    assert 'used_cpu_percent_count{BASE,module_name="edgeHub"'.replace("BASE", BASE) in _page(metrics)
+    metrics.publish(_snapshot())
+    assert 'used_cpu_percent_count{BASE,module_name="edgeHub"'.replace("BASE", BASE) not in _page(metrics)
+    assert 'used_cpu_percent_count{BASE,module_name="host"'.replace("BASE", BASE) in _page(metrics)
+
+
 def test_which_modules_run_is_known_also_while_the_engine_is_away() -> None:
     metrics = AgentMetrics(MetricsSettings("h", "d"), lambda: 1.0)
     assert metrics.running() == {}

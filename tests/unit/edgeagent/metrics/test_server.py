@@ -10,7 +10,7 @@ import aiohttp
 import pytest
 
 from edgeagent.metrics.errors import MetricsListenError
-from edgeagent.metrics.server import CONNECTIONS_MAX, MetricsServer
+from edgeagent.metrics.server import CONNECTIONS_MAX, MetricsServer, _Connection
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -74,6 +74,13 @@ async def test_another_suffix(suffix: str) -> None:
         assert (await _ask(port, "/metrics"))[0] == 404
 
 
+async def test_the_root_and_health_as_suffix() -> None:
+    async with _serving(suffix="/") as port:
+        assert (await _ask(port, "/"))[2] == "m 1\n"
+    async with _serving(suffix="healthz") as port:
+        assert (await _ask(port, "/healthz"))[2] == '{"status": "ok"}'
+
+
 async def test_without_metrics_there_is_health_still() -> None:
     async with _serving(render=None) as port:
         assert (await _ask(port, "/metrics"))[0] == 404
@@ -133,6 +140,23 @@ async def test_who_is_silent_or_slow_is_closed() -> None:
         for reader, writer in (silent, slow):
             assert await _end(reader) == b""
             writer.close()
+
+
+async def test_a_connection_that_ended_leaves_no_timer() -> None:
+    server = MetricsServer(lambda: OK, None)
+    _, writer = await _open(await server.start("127.0.0.1", 0))
+    http = server._http
+    assert http is not None
+    async with asyncio.timeout(10):
+        while not http._open:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+        (handler,) = http._open
+        writer.close()
+        while http._open:  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0)
+    assert isinstance(handler, _Connection)
+    assert handler._end.cancelled()
+    await server.stop()
 
 
 async def test_what_is_not_http_gets_an_error() -> None:

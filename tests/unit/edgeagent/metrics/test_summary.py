@@ -14,6 +14,7 @@ def test_count_and_sum_are_since_the_start_quantiles_of_the_window() -> None:
     summary = Summary(60)
     for second in range(101):
         summary.observe(float(second), second)
+    assert len(summary._samples) == 61
     assert (summary.count, summary.sum) == (101, 5050.0)
     assert summary.quantiles(100) == [(0.1, 46.0), (0.5, 70.0), (0.9, 94.0), (0.99, 99.0)]
     assert summary.quantiles(160) == [(quantile, 100.0) for quantile in QUANTILES]
