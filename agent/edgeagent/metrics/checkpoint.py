@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import threading
 from typing import TYPE_CHECKING, Any
 
 from edgeagent.metrics.ticks import ms_of_ticks, ticks
@@ -36,6 +37,9 @@ class Checkpoint:
     def __init__(self, state: Path, now_ms: Callable[[], int]) -> None:
         self._path = state / CHECKPOINT_FILE
         self._now_ms = now_ms
+        self._ended = False
+        # A write may still be under way in its thread when the agent ends.
+        self._lock = threading.Lock()
 
     def downtime_s(self) -> float:
         """How long the agent was away; 0 after a clean end, and where nobody can tell."""
@@ -48,12 +52,16 @@ class Checkpoint:
 
     def write(self) -> None:
         """:raises StateFileError: the disk does not take it."""
-        write_file(self._path, str(ticks(self._now_ms())).encode())
+        with self._lock:
+            if not self._ended:
+                write_file(self._path, str(ticks(self._now_ms())).encode())
 
     def remove(self) -> None:
-        """The agent ends as it should."""
-        with contextlib.suppress(OSError):
-            self._path.unlink()
+        """The agent ends as it should; nothing is written any more."""
+        with self._lock:
+            self._ended = True
+            with contextlib.suppress(OSError):
+                self._path.unlink()
 
     async def run(self, sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep) -> None:
         """Writes it until cancelled."""

@@ -90,6 +90,11 @@ class QualityWorker:
         self.counts = parts.counts
         self._store = QualityStore(parts.state / FOLDER, settings.age_s_max, parts.counts)
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anything runs at all."""
+        return self._settings.is_wanted
+
     async def run(self) -> None:
         """Until cancelled; nothing that fails ends it. Where telemetry is not wanted it only deletes what an
         earlier run has kept, and is over.

@@ -36,6 +36,7 @@ def test_after_a_clean_end_there_is_none(tmp_path: Path) -> None:
     checkpoint.write()
     checkpoint.remove()
     checkpoint.remove()
+    checkpoint.write()
     assert Checkpoint(tmp_path, lambda: NOW_MS + 1000).downtime_s() == 0
     assert list((tmp_path / "availability").iterdir()) == []
 
