@@ -300,7 +300,7 @@ async def test_every_scrape_is_sent_once_or_kept_or_counted(
 
 async def test_x17_x22_from_one_port_to_the_hub(tmp_path: Path) -> None:
     """The page of a real port, over HTTP, as a message."""
-    metrics = AgentMetrics(MetricsSettings("hub1.example.net", "d1"))
+    metrics = AgentMetrics(MetricsSettings("hub1.example.net", "device-one"))
     server = MetricsServer(metrics.healthz, metrics.render)
     port = await server.start("127.0.0.1", 0)
     sent: list[bytes] = []
@@ -317,7 +317,7 @@ async def test_x17_x22_from_one_port_to_the_hub(tmp_path: Path) -> None:
     await worker.upload()
     (body,) = sent
     assert _series(body)["edgeAgent_iothub_syncs_total"] == [0]
-    assert b"d1" not in body
+    assert b"device-one" not in body
     assert b"hub1.example.net" not in body
     metrics.quality_events = worker.counts.events
     assert b'event="messages",ms_telemetry="False"} 1.0' in metrics.render()
