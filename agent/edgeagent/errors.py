@@ -38,6 +38,8 @@ AgentError
 │   ├── LinkBusyError             link.pending: too many requests wait already
 │   ├── RequestRefusedError       link: the hub answered with an error
 │   └── TopicError                link.topics: a message of the hub that cannot be read
+├── MetricsListenError            metrics.server: the metrics port cannot be opened
+├── ScrapeError                   quality.scrape: a page of metrics cannot be had or read
 ├── ManifestFileError             source.file_source: the manifest file cannot be read at all
 ├── BackupError                   source.backup: the last good deployment cannot be kept
 └── IdentityError                 identity: identities of modules in the hub's registry

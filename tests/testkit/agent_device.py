@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from edgeagent.executor.ports import NoObserver, StepObserver
 from edgeagent.model.current import RuntimeStatus
 from edgeagent.planner.situation import PlanSettings
 from edgeagent.reconcile.in_force import InForce
@@ -37,7 +38,13 @@ def manifest(**modules: dict[str, Any]) -> dict[str, Any]:
 class Device:
     """An agent with everything around it in memory."""
 
-    def __init__(self, plan: PlanSettings | None = None, rollback_after_s: int = 0) -> None:
+    def __init__(
+        self,
+        plan: PlanSettings | None = None,
+        rollback_after_s: int = 0,
+        observer: StepObserver | None = None,
+    ) -> None:
+        self.observer = observer or NoObserver()
         self.rollback_after_s = rollback_after_s
         self.clock = FakeClock()
         self.runtime = FakeRuntime(self.clock)
@@ -52,7 +59,13 @@ class Device:
         """Another agent process, which knows what the one before has saved."""
         self.reports = FakeReports()
         parts = LoopParts(
-            self.source, self.runtime, self.identities, self.reports, self.memory, self.deployments
+            self.source,
+            self.runtime,
+            self.identities,
+            self.reports,
+            self.memory,
+            self.deployments,
+            self.observer,
         )
         settings = LoopSettings(self.plan, rollback_after_s=self.rollback_after_s)
         self.agent = Reconciler(parts, InForce(None), settings, self.clock)

@@ -98,6 +98,7 @@ class Settings:
         "RequestTimeoutSecs", whole(1, 3600), 600, "Longest time of a direct method."
     )
     metrics_enabled: bool = setting("MetricsEnabled", truth, True, "Serve metrics.")
+    metrics_suffix: str = setting("suffix", text, "metrics", "Path of the metrics page.")
     metrics_host: str = setting("host", text, "*", "Address of the metrics port, `*` for all.")
     metrics_port: int = setting("port", whole(0, 65535), 9600, "Metrics port; 0 for any free one.")
     metrics_window_s: int = setting(

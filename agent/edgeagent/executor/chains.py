@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
-from edgeagent.executor.ports import ModuleRuntime, StepError
+from edgeagent.executor.ports import ModuleRuntime, NoObserver, StepError, StepObserver
 from edgeagent.planner.steps import Create, ForgetRestarts, Pull, Remove, Start, Step, Stop, UpdateAgent
 
 if TYPE_CHECKING:
@@ -34,12 +34,21 @@ class ChainRunner:
     """Runs chains as tasks. A step that fails ends its chain; the planner says when it is tried again.
 
     :param on_end: called after each chain, however it ended, to plan anew.
+    :param observer: is told how long steps take.
     """
 
-    def __init__(self, runtime: ModuleRuntime, progress: Progress, on_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        runtime: ModuleRuntime,
+        progress: Progress,
+        on_end: Callable[[], None],
+        observer: StepObserver | None = None,
+    ) -> None:
         self._runtime = runtime
         self._progress = progress
         self._on_end = on_end
+        self._observer = observer or NoObserver()
+        self._began_s = 0.0
         self._chains: dict[str, _Chain] = {}
         self._pulls = asyncio.Semaphore(PULLS_AT_ONCE_MAX)
         self.credentials: Mapping[str, RegistryCredentials] = {}
@@ -51,6 +60,8 @@ class ChainRunner:
 
     def launch(self, chains: Mapping[str, tuple[Step, ...]]) -> None:
         """Begins chains; none of their modules may be busy."""
+        if not self._chains:
+            self._began_s = asyncio.get_running_loop().time()
         for name, steps in chains.items():
             _log.info("%s: %s", name, ", ".join(map(describe, steps)))
             task = asyncio.get_running_loop().create_task(self._run(name, steps), name=f"steps of {name}")
@@ -78,7 +89,7 @@ class ChainRunner:
         for step in steps:
             self._chains[name].at = step
             try:
-                await self._carry_out(step)
+                await self._observed(step)
             except StepError as fault:
                 if fault.container_is_gone:
                     _log.info("%s: its container is gone", name)
@@ -92,11 +103,23 @@ class ChainRunner:
             self._progress.step_done(step)
         self._progress.chain_done(name)
 
+    async def _observed(self, step: Step) -> None:
+        clock_s = asyncio.get_running_loop().time
+        began_s = clock_s()
+        try:
+            await self._carry_out(step)
+        except StepError:
+            self._observer.step_ended(step, clock_s() - began_s, failed=True)
+            raise
+        self._observer.step_ended(step, clock_s() - began_s, failed=False)
+
     def _ended(self, name: str, task: asyncio.Task[None]) -> None:
         del self._chains[name]
         if not task.cancelled() and (fault := task.exception()) is not None:
             _log.error("%s: %r", name, fault, exc_info=fault)
             self._progress.step_failed(name, repr(fault))
+        if not self._chains:
+            self._observer.work_ended(task.get_loop().time() - self._began_s)
         self._on_end()
 
     def _carry_out(self, step: Step) -> Awaitable[None]:

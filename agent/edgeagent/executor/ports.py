@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from edgeagent.model.current import CurrentModule
     from edgeagent.model.module import Module, RegistryCredentials
+    from edgeagent.planner.steps import Step
 
 
 class StepError(AgentError):
@@ -49,3 +50,26 @@ class ModuleRuntime(Protocol):
 
     async def replace_agent(self, module: Module) -> None:
         """Puts another container in the place of the one that this process runs in."""
+
+
+class StepObserver(Protocol):
+    """Is told what steps do, for metrics. It never waits and never raises."""
+
+    def step_ended(self, step: Step, took_s: float, *, failed: bool) -> None:
+        """A step was carried out, or tried; not told of one that was given up."""
+
+    def work_ended(self, took_s: float) -> None:
+        """The last chain at work has ended.
+
+        :param took_s: since the first one began while nothing was at work.
+        """
+
+
+class NoObserver:
+    """A :class:`StepObserver` that does not care."""
+
+    def step_ended(self, step: Step, took_s: float, *, failed: bool) -> None:
+        pass
+
+    def work_ended(self, took_s: float) -> None:
+        pass

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from edgeagent.executor.chains import ChainRunner
-from edgeagent.executor.ports import ModuleRuntime, StepError
+from edgeagent.executor.ports import ModuleRuntime, NoObserver, StepError, StepObserver
 from edgeagent.planner.plan import make_plan, shutdown_chains
 from edgeagent.planner.restart import effective_status
 from edgeagent.planner.situation import Plan, PlanSettings, Situation
@@ -59,7 +59,10 @@ class LoopSettings:
 
 @dataclass(frozen=True, slots=True)
 class LoopParts:
-    """What the loop works with."""
+    """What the loop works with.
+
+    :param observer: is told what steps do, for metrics.
+    """
 
     source: DesiredSource
     runtime: ModuleRuntime
@@ -67,6 +70,7 @@ class LoopParts:
     reports: Reports
     memory: Memory
     deployments: DeploymentStore
+    observer: StepObserver = field(default_factory=NoObserver)
 
 
 class Reconciler:
@@ -88,7 +92,7 @@ class Reconciler:
         self._busy_while_looking: frozenset[str] = frozenset()
         self._in_force_since_ms = 0
         self.progress = Progress(parts.memory.load(), now_ms)
-        self.runner = ChainRunner(parts.runtime, self.progress, self.wake)
+        self.runner = ChainRunner(parts.runtime, self.progress, self.wake, parts.observer)
         self.snapshot = Snapshot(Status(STATUS_UNKNOWN), 0, None, None)
 
     def wake(self) -> None:

@@ -25,6 +25,7 @@ def test_defaults() -> None:
         ("MetricsEnabled", "False", "metrics_enabled", False),
         ("RuntimeLogLevel", "Debug", "log_level", "debug"),
         ("port", "0", "metrics_port", 0),
+        ("suffix", "numbers", "metrics_suffix", "numbers"),
         ("CoolOffTimeUnitInSeconds", " 0 ", "cool_off_unit_s", 0),
         ("MaxRestartCount", " ", "max_restart_count", 20),
     ],

@@ -107,10 +107,23 @@ def test_x21_nothing_is_lost_by_condensing(values: list[int]) -> None:
 
 def test_messages_are_split_to_fit() -> None:
     samples = [Sample(f"metric_{number}", (), float(at), at) for number in range(40) for at in range(1000)]
-    messages = list(messages_of(samples))
+    messages = list(messages_of(samples, pytest.fail))
     assert len(messages) > 2
     assert all(0 < len(message) <= MESSAGE_BYTES_MAX for message in messages)
     assert sum(_count(message) for message in messages) == len(samples)
+
+
+@pytest.mark.parametrize("extra", [0, 1])
+def test_a_value_that_no_message_can_hold_is_left_out_and_told(
+    extra: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    frame = len(encode_series(("big", (("a", ""),), [(0, 1.0)])))
+    big = Sample("big", (("a", "x" * (MESSAGE_BYTES_MAX - frame + extra)),), 1.0, 0)
+    dropped: list[str] = []
+    messages = list(messages_of([big, Sample("small", (), 1.0, 0)], dropped.append))
+    assert dropped == ["big"] * extra
+    assert ("metric big is left out: 255001 bytes" in caplog.text) == bool(extra)
+    assert sum(map(_count, messages)) == 2 - extra
 
 
 def _count(message: bytes) -> int:
