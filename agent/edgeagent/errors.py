@@ -8,6 +8,7 @@ AgentError
 │   └── EmptyManifestError        manifest: no deployment at all (417)
 ├── StepError                     executor: a step that failed
 ├── SettingsError                 config.settings: a setting that cannot work
+├── ConfigFileError               config.toml_table: a config.toml that cannot be used
 ├── StateFileError                state.files: state cannot be read or written
 ├── MethodError                   methods: a call that is answered with an error
 │   └── BadCallError              methods: a call that is wrong itself (400)
