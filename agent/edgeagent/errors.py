@@ -10,6 +10,8 @@ AgentError
 ├── SettingsError                 config.settings: a setting that cannot work
 ├── ConfigFileError               config.toml_table: a config.toml that cannot be used
 ├── StateFileError                state.files: state cannot be read or written
+├── BundleError                   management.bundle_file: a support bundle cannot be made
+├── ProgramError                  management.programs: a program of the system failed
 ├── MethodError                   methods: a call that is answered with an error
 │   └── BadCallError              methods: a call that is wrong itself (400)
 ├── RuntimeFault                  runtime: anything at the container engine
