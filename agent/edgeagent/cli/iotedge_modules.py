@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -15,7 +16,7 @@ from edgeagent.methods.times import parse_moment_s
 from edgeagent.model.module import EDGE_AGENT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncGenerator, Callable, Sequence
     from contextlib import AbstractContextManager
 
     from edgeagent.checks.situation import CheckOptions
@@ -131,20 +132,34 @@ async def save_bundle(
         say(f"{fault}\nThe support bundle is made without it.")
         pieces = local_bundle(query, options)
         first = await anext(pieces)
-    await _save(first, pieces, target)
+    async with contextlib.aclosing(pieces):
+        await _save(first, pieces, target)
     if target != STANDARD_OUTPUT:
-        say(f"Created support bundle at {os.path.abspath(target)}")
+        say(f"Created support bundle at {target}")
 
 
-async def _save(first: bytes, pieces: AsyncIterator[bytes], target: str) -> None:
+async def _save(first: bytes, pieces: AsyncGenerator[bytes, None], target: str) -> None:
+    """Half a bundle is none."""
     try:
         with _opened(target) as file:
-            file.write(first)
-            async for piece in pieces:
-                file.write(piece)
-            file.flush()
+            try:
+                file.write(first)
+                async for piece in pieces:
+                    file.write(piece)
+                file.flush()
+            except BaseException:
+                _remove(target)
+                raise
+    except BrokenPipeError:
+        raise
     except OSError as fault:
         raise UsageError(f"{target} cannot be written: {fault.strerror or fault}") from None
+
+
+def _remove(target: str) -> None:
+    if target != STANDARD_OUTPUT:
+        with contextlib.suppress(OSError):
+            os.unlink(target)
 
 
 def _opened(target: str) -> AbstractContextManager[BinaryIO]:
@@ -166,7 +181,7 @@ class _Left:
         pass
 
 
-async def local_bundle(query: dict[str, str], options: CheckOptions) -> AsyncIterator[bytes]:
+async def local_bundle(query: dict[str, str], options: CheckOptions) -> AsyncGenerator[bytes, None]:
     """A bundle that this process makes of what the container engine knows."""
     from dataclasses import replace
 

@@ -15,7 +15,7 @@ from edgeagent.runtime.errors import EngineAnswerError
 from edgeagent.runtime.log_frames import FrameParser, LogFrame
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 API_VERSION: Final = "2020-07-07"
 DEFAULT_ADDRESS: Final = f"unix://{MANAGEMENT_SOCKET}"
@@ -88,7 +88,7 @@ class ManagementClient:
 
     async def stream(
         self, path: str, query: Mapping[str, str], deadline_s: float | None
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """An answer piece by piece.
 
         :param deadline_s: for all of it, None for any.
