@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 import secrets
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,9 @@ except OSError as fault:
     print(fault)
     sys.exit(1)
 """
+SAID_CHARS_MAX = 2000
+_USAGE = re.compile(r"\busage:|invalid option|unrecognized option", re.IGNORECASE)
+"""Of a program that has the name and not the options."""
 _NO_PROGRAM = (126, 127)
 """Exit codes of an engine that found no such program in the image."""
 
@@ -104,18 +108,21 @@ class ContainerProbe:
             return True
         if code in _NO_PROGRAM:
             return False
-        raise ProbeError(await self._said(container) or f"it ended with {code}")
+        said = await self._said(container)
+        if _USAGE.search(said):
+            return False
+        raise ProbeError(said.rpartition("\n")[2] or f"it ended with {code}")
 
     async def _said(self, container: str) -> str:
-        """Last line of its log."""
+        """End of its log."""
         from edgeagent.runtime.log_frames import FrameParser  # noqa: PLC0415 - for failures alone
 
-        query = {"stdout": True, "stderr": True, "tail": 1}
+        query = {"stdout": True, "stderr": True, "tail": 50}
         parser, said = FrameParser(), b""
         async with self._engine.stream("GET", f"{container}/logs", query, total_s=10.0) as pieces:
             async for piece in pieces:
                 said += b"".join(frame.data for frame in parser.feed(piece))
-        return said.decode("utf-8", "replace").strip()[:500]
+        return said.decode("utf-8", "replace").strip()[-SAID_CHARS_MAX:]
 
     async def _remove(self, container: str) -> None:
         with contextlib.suppress(RuntimeFault):
@@ -140,3 +147,5 @@ def commands(host: str, port: int | None) -> Iterator[list[str]]:
         yield ["nslookup", host]
     else:
         yield ["nc", "-z", "-w", str(CONNECT_S), *target]
+        # Of busybox; `true` is run with the connection.
+        yield ["nc", "-w", str(CONNECT_S), *target, "-e", "true"]

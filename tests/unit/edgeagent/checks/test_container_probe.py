@@ -109,13 +109,20 @@ async def test_what_it_says_when_it_does_not_work() -> None:
         await reach(engine)
 
 
+async def test_a_program_that_has_not_the_options() -> None:
+    engine = FakeEngine({"nc": 1}, said=b"nc: invalid option -- 'z'\nUsage: nc [-w] HOST PORT\n -e PROG\n")
+    with pytest.raises(ProbeMissing):
+        await reach(engine)
+    assert engine.bodies[-1]["Cmd"] == ["-w", "10", "h", "8883", "-e", "true"]
+
+
 async def test_no_image_has_a_program() -> None:
     for programs in ({}, {"python3": 127, "nc": 126}):
         engine = FakeEngine(dict(programs), ["i1", "i2"])
         with pytest.raises(ProbeMissing, match="--diagnostics-image-name"):
             await reach(engine)
         assert not engine.alive
-        assert len(engine.bodies) == 4
+        assert len(engine.bodies) == 6
 
 
 async def test_an_engine_that_fails() -> None:
@@ -140,5 +147,5 @@ async def test_one_that_is_given_up_leaves_no_container() -> None:
 
 
 def test_programs() -> None:
-    assert [command[0] for command in commands("h", 1)] == ["python3", "nc"]
+    assert [command[0] for command in commands("h", 1)] == ["python3", "nc", "nc"]
     assert [command[0] for command in commands("h", None)] == ["python3", "nslookup"]

@@ -120,7 +120,7 @@ async def test_connections_that_break_off(tmp_path: Path) -> None:
 
 
 async def test_an_agent_by_tcp() -> None:
-    with pytest.raises(ManagementError, match="no agent listens at http://127.0.0.1:1"):
+    with pytest.raises(ManagementError, match="no agent listens at"):
         await ManagementClient("http://127.0.0.1:1").modules()
 
 
