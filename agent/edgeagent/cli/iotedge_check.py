@@ -5,16 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from edgeagent.checks.catalog import CHECKS, IDS
-from edgeagent.checks.report import TextReport, as_json, is_failure
-from edgeagent.checks.service import check_device, device_info
-from edgeagent.checks.situation import DEFAULT_TIME_SERVER, CheckOptions
-from edgeagent.cli.iotedge_modules import UsageError
 from edgeagent.config.paths import CONFIG_FILE, HOME
+
+if TYPE_CHECKING:
+    from edgeagent.checks.report import TextReport
+    from edgeagent.checks.situation import CheckOptions
 
 _CHECK = """\
 Check for common configuration and connectivity problems, and say what to do about them.
@@ -62,7 +61,7 @@ def check(  # noqa: PLR0913, PLR0917 - the options of the command
     ] = "",
     time_server: Annotated[
         str, typer.Option("--ntp-server", metavar="HOST:PORT", help="Compare the clock with it.")
-    ] = DEFAULT_TIME_SERVER,
+    ] = "pool.ntp.org:123",
     output: Annotated[str, typer.Option("-o", "--output", metavar="text|json")] = "text",
     json_too: Annotated[bool, typer.Option("--json", help="The same as --output json.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", help="All that is known.")] = False,
@@ -77,6 +76,9 @@ def check(  # noqa: PLR0913, PLR0917 - the options of the command
     _expected: Annotated[str, typer.Option("--expected-aziot-version", hidden=True)] = "",
 ) -> None:
     """Runs all checks."""
+    from edgeagent.checks.report import TextReport
+    from edgeagent.checks.situation import CheckOptions
+
     without = frozenset(dont_run or ())
     _check_usage(without, output)
     options = CheckOptions(
@@ -99,6 +101,9 @@ def check(  # noqa: PLR0913, PLR0917 - the options of the command
 
 
 def _check_usage(without: frozenset[str], output: str) -> None:
+    from edgeagent.checks.catalog import IDS
+    from edgeagent.cli.iotedge_modules import UsageError
+
     for name in sorted(without - IDS):
         raise UsageError(f'--dont-run "{name}": there is no such check; see iotedge check-list')
     if output not in ("text", "json"):
@@ -109,6 +114,9 @@ async def _check(
     options: CheckOptions, without: frozenset[str], report: TextReport | None, warnings_as_errors: bool
 ) -> bool:
     """Whether it failed."""
+    from edgeagent.checks.report import as_json, is_failure
+    from edgeagent.checks.service import check_device, device_info
+
     found = []
     async for check, finding in check_device(options, without):
         found.append((check, finding))
@@ -126,6 +134,8 @@ def check_list(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for machines.")] = False,
 ) -> None:
     """List the checks that `iotedge check` runs."""
+    from edgeagent.checks.catalog import CHECKS
+
     if as_json:
         rows = [{"category": c.category.value, "id": c.id, "description": c.about} for c in CHECKS]
         typer.echo(json.dumps(rows, ensure_ascii=False))

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from edgeagent.cli import iotedge_config, iotedge_system
 from edgeagent.config.paths import APPLIED_FILE, CONFIG_FILE, HOME
 
 _SYSTEM = """\
@@ -85,6 +84,7 @@ def status(
 ) -> None:
     """Ask each service whether it answers. Exit code 1 when one does not."""
     from edgeagent.checks.service import engine_address
+    from edgeagent.cli import iotedge_system
 
     async def run() -> bool:
         client = context.obj.client()
@@ -98,18 +98,24 @@ def status(
 @system.command("logs", help=_LOGS)
 def logs(arguments: Annotated[list[str] | None, typer.Argument(metavar="-- ARGS")] = None) -> None:
     """Shows the journal."""
+    from edgeagent.cli import iotedge_system
+
     raise typer.Exit(iotedge_system.show_logs(arguments or ()))
 
 
 @system.command()
 def restart() -> None:
     """Stop agent and workload service, and start them again."""
+    from edgeagent.cli import iotedge_system
+
     iotedge_system.restart_services()
 
 
 @system.command()
 def stop() -> None:
     """Stop agent and workload service."""
+    from edgeagent.cli import iotedge_system
+
     iotedge_system.stop_services()
 
 
@@ -118,12 +124,16 @@ def set_log_level(
     level: Annotated[str, typer.Argument(metavar="error|warn|info|debug|trace")],
 ) -> None:
     """Set what is logged, from the next start on."""
+    from edgeagent.cli import iotedge_system
+
     iotedge_system.set_log_level(level)
 
 
 @system.command()
 def reprovision() -> None:
     """Not served: a device that is provisioned by hand stays as it is."""
+    from edgeagent.cli import iotedge_system
+
     raise iotedge_system.ServiceManagerError(
         "the device is provisioned by hand; change [provisioning] in config.toml, then run "
         "`iotedge config apply`"
@@ -139,12 +149,16 @@ def mp(
     force: Force = False,
 ) -> None:
     """Makes a minimal configuration."""
+    from edgeagent.cli import iotedge_config
+
     iotedge_config.make_minimal(connection_string, target, force=force)
 
 
 @config.command("import", help=_IMPORT)
 def import_(source: File = OLD_FILE, target: Target = CONFIG_FILE, force: Force = False) -> None:
     """Converts a configuration."""
+    from edgeagent.cli import iotedge_config
+
     iotedge_config.import_old(source, target, force=force)
 
 
@@ -154,6 +168,7 @@ def apply(
     applied: Annotated[Path, typer.Option("--applied", hidden=True)] = APPLIED_FILE,
 ) -> None:
     """Applies a configuration."""
+    from edgeagent.cli import iotedge_config, iotedge_system
 
     def restart_agent() -> None:
         if iotedge_system.has_systemd():
@@ -169,6 +184,7 @@ def apply(
 
 async def _has_modules(applied: Path) -> bool:
     from edgeagent.checks.service import engine_address
+    from edgeagent.cli import iotedge_config
     from edgeagent.runtime.engine import Engine
     from edgeagent.runtime.lister import ModuleLister
 
