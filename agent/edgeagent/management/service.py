@@ -83,29 +83,49 @@ class ManagementService:
     """
 
     def __init__(self, path: Path, parts: ManagementParts, *, connections_max: int = CONNECTIONS_MAX) -> None:
+        self._path = path
+        self._connections_max = connections_max
+        self._inode = 0
         self._parts = parts
         self._host: Host = this_host()
         self._meter = HostMeter()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._server = UnixHttpServer(
-            path,
+        self._server = self._new_server()
+
+    def _new_server(self) -> UnixHttpServer:
+        return UnixHttpServer(
+            self._path,
             self.answer,
             mode=SOCKET_MODE,
-            connections_max=connections_max,
+            connections_max=self._connections_max,
             body_bytes_max=BODY_BYTES_MAX,
             cancels=True,
         )
 
     async def start(self) -> None:
         """:raises OSError: the socket cannot be made."""
-        path = self._server.path
-        path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        self._path.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         await self._server.start()
-        _give_to_group(path)
+        self._inode = _inode(self._path)
+        _give_to_group(self._path)
+
+    async def ensure_socket(self) -> bool:
+        """Listens anew when somebody took the socket away, such as a cleaner of temporary folders.
+
+        :returns: whether it was gone.
+        :raises OSError: it cannot be made.
+        """
+        if _inode(self._path) == self._inode:
+            return False
+        log.warning("%s is gone; it is made again", self._path)
+        await self._server.close()
+        self._server = self._new_server()
+        await self.start()
+        return True
 
     async def close(self) -> None:
-        """Ends all connections and takes the socket away."""
-        await self._server.close(remove=True)
+        """Ends all connections and takes the socket away, unless it is another's by now."""
+        await self._server.close(remove=_inode(self._path) == self._inode)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -222,6 +242,14 @@ async def _encoded(frames: AsyncIterator[LogFrame]) -> AsyncGenerator[bytes, Non
 async def _pieces(file: BinaryIO) -> AsyncIterator[bytes]:
     while piece := await asyncio.to_thread(file.read, PIECE_BYTES_MAX):
         yield piece
+
+
+def _inode(path: Path) -> int:
+    """0 when there is none."""
+    try:
+        return path.stat().st_ino
+    except OSError:
+        return 0
 
 
 def _give_to_group(path: Path) -> None:

@@ -22,6 +22,7 @@ from edgeagent.model.current import RuntimeStatus
 from edgeagent.runtime import labels
 from edgeagent.runtime.engine import Engine
 from testkit.fake_engine import Fault, running_engine
+from testkit.raw_http import Raw
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -284,3 +285,35 @@ async def test_the_socket_goes_with_the_service(fake: FakeEngine, tmp_path: Path
         assert (tmp_path / "m.sock").is_socket()
         await service.close()
         assert not (tmp_path / "m.sock").exists()
+
+
+async def test_a_socket_that_was_taken_away_is_made_again(fake: FakeEngine, tmp_path: Path) -> None:
+    path = tmp_path / "m.sock"
+    async with Engine(fake.address) as engine:
+        service = ManagementService(path, ManagementParts(DockerView(engine), FakeBundles()))
+        await service.start()
+        assert not await service.ensure_socket()
+        path.unlink()
+        assert await service.ensure_socket()
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session:
+            assert (await ask(session, "GET", "/modules"))[0] == 200
+        path.unlink()
+        path.write_text("of another")
+        await service.close()
+        assert path.exists()
+
+
+async def test_connections_beyond_the_limit_are_closed(fake: FakeEngine, tmp_path: Path) -> None:
+    path = tmp_path / "m.sock"
+    async with Engine(fake.address) as engine:
+        parts = ManagementParts(DockerView(engine), FakeBundles())
+        service = ManagementService(path, parts, connections_max=1)
+        await service.start()
+        first = await Raw.open(path)
+        first.send("GET", "/modules?api-version=2020-07-07")
+        assert (await first.answer())[0] == 200
+        beyond = await Raw.open(path)
+        assert await beyond.ended()
+        await first.close()
+        await beyond.close()
+        await service.close()
