@@ -29,7 +29,8 @@ from edgeagent.management.requests import (
     read_request,
 )
 from edgeagent.model.module import EDGE_AGENT
-from edgeagent.runtime.errors import EngineError, ForeignContainerError
+from edgeagent.runtime.errors import EngineError, ForeignContainerError, RuntimeFault
+from edgeagent.runtime.system import SystemInfo
 from edgeagent.workload.errors import RequestRefused
 from edgeagent.workload.http import Answer, Request, StreamAnswer, refusal
 from edgeagent.workload.server import UnixHttpServer
@@ -217,12 +218,22 @@ class ManagementService:
         return Answer(200, {"identities": [shapes.identity_item(identity) for identity in known]})
 
     async def _system(self) -> Answer:
-        info = await self._parts.engine.system_info()
+        """Also without an engine: that the agent answers is what is asked for most of the time."""
+        try:
+            info = await self._parts.engine.system_info()
+        except RuntimeFault as fault:
+            log.debug("/systeminfo without the engine: %s", fault)
+            info = SystemInfo()
         return Answer(200, shapes.system_info_object(info, self._host, __version__, self._parts.provisioning))
 
     async def _resources(self) -> Answer:
         found = await asyncio.to_thread(self._meter.resources)
-        return Answer(200, {**found, "docker_stats": json.dumps(await self._parts.engine.stats())})
+        try:
+            samples = await self._parts.engine.stats()
+        except RuntimeFault as fault:
+            log.debug("/systeminfo/resources without the engine: %s", fault)
+            samples = []
+        return Answer(200, {**found, "docker_stats": json.dumps(samples)})
 
     async def _bundle(self, wanted: BundleWanted) -> StreamAnswer:
         file = await self._parts.bundles.make(wanted)

@@ -85,4 +85,4 @@ def system_info_object(info: SystemInfo, host: Host, version: str, provisioning:
             "alwaysReprovisionOnStartup": False,
         },
     }
-    return {name: value for name, value in found.items() if value not in ("", None)}
+    return {name: value for name, value in found.items() if value not in ("", 0)}

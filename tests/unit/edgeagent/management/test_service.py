@@ -180,6 +180,15 @@ async def test_an_engine_that_is_away_is_500(fake: FakeEngine, session: aiohttp.
     assert "the container engine at" in content["message"]
 
 
+async def test_the_machine_without_an_engine(fake: FakeEngine, session: aiohttp.ClientSession) -> None:
+    """The agent answers, and its answer says nothing of the engine."""
+    await fake.stop()
+    status, content = await ask(session, "GET", "/systeminfo")
+    assert (status, content["version"], "server_version" in content) == (200, __version__, False)
+    status, content = await ask(session, "GET", "/systeminfo/resources")
+    assert (status, content["docker_stats"]) == (200, "[]")
+
+
 async def test_logs_as_frames(fake: FakeEngine, session: aiohttp.ClientSession) -> None:
     add(fake, "sensor")
     fake.state.write("sensor", b"one\n")
