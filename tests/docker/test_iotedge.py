@@ -186,7 +186,7 @@ async def test_connections_from_containers(engine: Engine, image: str, dockerd: 
         await probe.reach("host", image, host, 1)
     with pytest.raises(ProbeError, match=r"refused|ended with"):
         await probe.reach("", image, host, port)
-    with pytest.raises(ProbeError, match="network no-such-network not found"):
+    with pytest.raises(ProbeMissing, match="no network no-such-network yet"):
         await probe.reach("no-such-network", image, host, port)
     with pytest.raises(ProbeError, match="No such image"):
         await ContainerProbe(engine).reach("", "no-such-image:1", host, port)

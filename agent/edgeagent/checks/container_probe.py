@@ -54,7 +54,7 @@ class ContainerProbe:
 
     async def reach(self, network: str, image: str, host: str, port: int | None) -> None:
         """:raises ProbeError: it does not work, or the engine fails.
-        :raises ProbeMissing: no image has what it takes.
+        :raises ProbeMissing: no image has what it takes, or there is no such network.
         """
         try:
             images = [image] if image else await self._images()
@@ -65,6 +65,10 @@ class ContainerProbe:
                     ):
                         self._works = (candidate, number)
                         return
+        except EngineError as fault:
+            if network and fault.is_missing and f"network {network}" in fault.message:
+                raise ProbeMissing(f"no network {network} yet: it comes with the first module") from None
+            raise ProbeError(str(fault)) from None
         except RuntimeFault as fault:
             raise ProbeError(str(fault)) from None
         raise ProbeMissing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import platform
@@ -41,19 +42,25 @@ def engine_address(config_file: Path) -> str:
 
 
 async def check_device(
-    options: CheckOptions, without: Collection[str] = ()
+    options: CheckOptions, without: Collection[str] = (), engine: Engine | None = None
 ) -> AsyncIterator[tuple[Check, Finding]]:
-    """Each check with what it found."""
-    async with Engine(engine_address(options.config_file)) as engine:
+    """Each check with what it found.
+
+    :param engine: None for the one that is configured.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        if engine is None:
+            engine = await stack.enter_async_context(Engine(engine_address(options.config_file)))
         probes = SystemProbes(engine, ask_management)
         situation = Situation(options, probes, engine, datetime.now(UTC))
         async for found in run_checks(CHECKS, situation, without):
             yield found
 
 
-async def check_as_json(options: CheckOptions) -> str:
+async def check_as_json(options: CheckOptions, engine: Engine | None = None) -> str:
     """Outcome of all checks, such as `check.json` of a support bundle."""
-    return as_json([found async for found in check_device(options)], device_info())
+    found = [each async for each in check_device(options, engine=engine)]
+    return as_json(found, await asyncio.to_thread(device_info))
 
 
 def device_info() -> dict[str, Any]:

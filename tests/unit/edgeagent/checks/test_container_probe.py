@@ -127,7 +127,11 @@ async def test_no_image_has_a_program() -> None:
 
 async def test_an_engine_that_fails() -> None:
     engine = FakeEngine({"python3": EngineError(404, "network n not found", "/")})
-    with pytest.raises(ProbeError, match="network n not found"):
+    with pytest.raises(ProbeMissing, match="no network n yet"):
+        await reach(engine)
+    assert not engine.alive
+    engine = FakeEngine({"python3": EngineError(500, "it is broken", "/")})
+    with pytest.raises(ProbeError, match="it is broken"):
         await reach(engine)
     assert not engine.alive
     engine.fault = EngineUnreachable("unix:///x", "gone")
