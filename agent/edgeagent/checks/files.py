@@ -10,6 +10,7 @@ from edgeagent.checks.model import (
     Finding,
     cannot_be_checked,
     error,
+    error_of,
     ignored,
     not_applicable,
     ok,
@@ -47,7 +48,7 @@ async def config_well_formed(given: Situation) -> Finding:
     except SettingsError as fault:
         return error(f"{options.config_file}: agent.env.{fault}")
     except ConfigFileError as fault:
-        return error(str(fault))
+        return error_of(fault)
     given.config, given.settings = config, settings
     return warning(*config.warnings) if config.warnings else ok()
 

@@ -64,6 +64,12 @@ def error(*details: str, **info: Any) -> Finding:
     return Finding(Result.ERROR, details, info=info)
 
 
+def error_of(fault: Exception) -> Finding:
+    """An error that says for itself what is wrong; what may not be read needs other rights."""
+    text = str(fault)
+    return error(text, "run the check with sudo") if "Permission denied" in text else error(text)
+
+
 def fatal(*details: str) -> Finding:
     return Finding(Result.FATAL, details)
 

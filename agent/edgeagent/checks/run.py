@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING
 
-from edgeagent.checks.model import Check, Finding, Result, error
+from edgeagent.checks.model import Check, Finding, Result, error, error_of
 from edgeagent.errors import AgentError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ async def _run(check: Check, situation: Situation, deadline_s: float) -> Finding
     except TimeoutError:
         return error(f"the check took longer than {deadline_s:g} s")
     except AgentError as fault:
-        return error(str(fault))
+        return error_of(fault)
     except Exception as fault:  # a check that is wrong must not take the others with it
         _log.debug("the check %s failed", check.id, exc_info=True)
         return error(f"the check itself failed: {type(fault).__name__}: {fault}")

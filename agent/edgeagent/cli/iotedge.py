@@ -204,7 +204,11 @@ def _client(context: typer.Context) -> ManagementClient:
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:
-    return asyncio.run(work)
+    """A log that is followed ends with Ctrl-C, about which there is nothing to say."""
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def main(arguments: list[str] | None = None) -> int:

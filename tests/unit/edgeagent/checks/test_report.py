@@ -146,6 +146,11 @@ async def test_one_that_fails_itself_takes_no_other_with_it() -> None:
     ]
 
 
+async def test_what_may_not_be_read_needs_other_rights() -> None:
+    (found,) = await _run(_check("a", ProbeError("x cannot be read: Permission denied")))
+    assert found.details == ("x cannot be read: Permission denied", "run the check with sudo")
+
+
 async def test_one_that_takes_too_long() -> None:
     async def run(_: Situation) -> Finding:
         await asyncio.Event().wait()

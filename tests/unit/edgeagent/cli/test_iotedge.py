@@ -339,10 +339,11 @@ def test_check_list(capsys: Capture) -> None:
     assert json.loads(capsys.readouterr().out)[0]["id"] == "aziot-edged-config-well-formed"
 
 
-def test_an_interrupted_command(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_command(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     def interrupted(work: Any) -> None:
         work.close()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("edgeagent.cli.iotedge._run", interrupted)
-    assert main(["-H", "unix:///x", "list"]) != 0
+    monkeypatch.setattr("edgeagent.cli.iotedge.asyncio.run", interrupted)
+    assert main(["-H", "unix:///x", "list"]) == 130
+    assert capsys.readouterr().err == ""
