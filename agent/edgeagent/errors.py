@@ -8,7 +8,16 @@ AgentError
 │   └── EmptyManifestError        manifest: no deployment at all (417)
 ├── StepError                     executor: a step that failed
 ├── SettingsError                 config.settings: a setting that cannot work
+├── ConfigFileError               config.toml_table: a config.toml that cannot be used
 ├── StateFileError                state.files: state cannot be read or written
+├── BundleError                   management.bundle_file: a support bundle cannot be made
+├── ManagementError               management.client: the agent did not answer, or refused
+├── ProbeError                    checks.ports: something that is checked cannot be reached
+├── ProbeMissing                  checks.ports: there is nothing to try a check with
+├── UsageError                    cli.iotedge_modules: a command was given what it cannot use
+├── ServiceManagerError           cli.iotedge_system: systemd is not there, or refused
+├── ConfigCommandError            cli.iotedge_config: a configuration cannot be made or applied
+├── ProgramError                  management.programs: a program of the system failed
 ├── MethodError                   methods: a call that is answered with an error
 │   └── BadCallError              methods: a call that is wrong itself (400)
 ├── RuntimeFault                  runtime: anything at the container engine

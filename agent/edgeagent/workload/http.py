@@ -5,12 +5,15 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 
 from edgeagent.workload.errors import RequestRefused
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
 API_VERSIONS = (
     "2018-06-28",
@@ -51,6 +54,19 @@ class Answer:
 
     def encoded(self) -> bytes:
         return b"" if self.content is None else msgspec.json.encode(self.content)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAnswer:
+    """An answer that comes bit by bit.
+
+    :param release: is called at the end, however it comes.
+    """
+
+    content_type: str
+    pieces: AsyncIterator[bytes] = field(repr=False)
+    release: Callable[[], Awaitable[object]] = field(repr=False)
+    status: int = 200
 
 
 def refusal(status: int, message: str) -> Answer:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from edgeagent.errors import AgentError
 from edgeagent.workload.errors import RequestRefused
-from edgeagent.workload.http import Answer, Request, refusal
+from edgeagent.workload.http import Answer, Request, StreamAnswer, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 BODY_WAIT_S = 5.0
 IDLE_WAIT_S = 60.0
 """A connection without a request is closed after this time."""
+
+WRITE_WAIT_S = 600.0
+"""A client that takes nothing of a stream for this time is given up."""
 
 STOP_WAIT_S = 2.0
 BACKLOG = 32
@@ -35,17 +39,19 @@ class UnixHttpServer:
     :param connections_max: connections at once; others are closed without an answer (row W25).
     :param body_bytes_max: longer bodies are refused with 413.
     :param body_wait_s: bodies that take longer are refused with 408.
+    :param cancels: whether work for a client that went away is cancelled.
     """
 
     def __init__(
         self,
         path: Path,
-        answer: Callable[[Request], Awaitable[Answer]],
+        answer: Callable[[Request], Awaitable[Answer | StreamAnswer]],
         *,
         mode: int,
         connections_max: int,
         body_bytes_max: int,
         body_wait_s: float = BODY_WAIT_S,
+        cancels: bool = False,
     ) -> None:
         self.path = path
         self._answer = answer
@@ -53,6 +59,7 @@ class UnixHttpServer:
         self._connections_max = connections_max
         self._body_bytes_max = body_bytes_max
         self._body_wait_s = body_wait_s
+        self._cancels = cancels
         self._http: _LimitedServer | None = None
         self._listener: asyncio.Server | None = None
 
@@ -65,6 +72,7 @@ class UnixHttpServer:
             self._handle,
             connections_max=self._connections_max,
             name=str(self.path),
+            cancels=self._cancels,
             access_log=None,
             keepalive_timeout=IDLE_WAIT_S,
             lingering_time=0,
@@ -101,10 +109,30 @@ class UnixHttpServer:
             return response
         target, content_type = request.raw_path, request.headers.get("Content-Type")
         try:
-            return _response(await self._answer(Request(request.method, target, content_type, body)))
+            answer = await self._answer(Request(request.method, target, content_type, body))
         except Exception:
             log.exception("%s: %s failed", self.path, request.method)
-            return _response(refusal(500, "internal error; the log of the workload service says more"))
+            return _response(refusal(500, "internal error; the log of the service says more"))
+        return await self._stream(request, answer) if isinstance(answer, StreamAnswer) else _response(answer)
+
+    async def _stream(self, request: web.BaseRequest, answer: StreamAnswer) -> web.StreamResponse:
+        """Passes pieces on as they come. When they break off so does the connection, as that is all that can
+        be said by then.
+        """
+        response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+        try:
+            await response.prepare(request)
+            async for piece in answer.pieces:
+                async with asyncio.timeout(WRITE_WAIT_S):
+                    await response.write(piece)
+            await response.write_eof()
+        except (OSError, AgentError, TimeoutError) as error:
+            log.debug("%s: a stream broke off: %s", self.path, error)
+            if request.transport is not None:
+                request.transport.abort()
+        finally:
+            await answer.release()
+        return response
 
     async def _body(self, request: web.BaseRequest) -> bytes:
         """:raises RequestRefused: 413 too long, 408 too slow, 400 broken."""
@@ -145,8 +173,10 @@ class _Connection(RequestHandler):
 class _LimitedServer(web.Server):
     """Counts connections, and closes those beyond the limit."""
 
-    def __init__(self, handler: Any, *, connections_max: int, name: str, **options: Any) -> None:
-        super().__init__(handler, **options)
+    def __init__(
+        self, handler: Any, *, connections_max: int, name: str, cancels: bool, **options: Any
+    ) -> None:
+        super().__init__(handler, handler_cancellation=cancels, **options)
         self._options = options
         self._connections_max = connections_max
         self._name = name

@@ -1,0 +1,1 @@
+"""What `iotedge check` looks at (agent spec 8.2)."""
