@@ -7,14 +7,18 @@ import logging
 import socket
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
+# From where they are made: `aiohttp.web` would bring a megabyte of what is not needed here.
 from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_response import Response, StreamResponse, json_response
+from aiohttp.web_server import Server
 
 from edgeagent.metrics.errors import MetricsListenError
 from edgeagent.metrics.exposition import CONTENT_TYPE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from aiohttp.web_request import BaseRequest
 
 CONNECTIONS_MAX = 16
 """Further ones are closed at once."""
@@ -81,34 +85,34 @@ class MetricsServer:
         if http is not None:
             await http.shutdown(STOP_WAIT_S)
 
-    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _answer(self, request: BaseRequest) -> StreamResponse:
         response = self._response(request.method, request.path)
         response.force_close()
         return response
 
-    def _response(self, method: str, path: str) -> web.Response:
+    def _response(self, method: str, path: str) -> Response:
         pages = {"/healthz": self._health_page}
         if self._render is not None:
             pages.setdefault(self._path, self._metrics_page)
         page = pages.get(path if path == "/" else path.rstrip("/"))
         if page is None:
-            return web.Response(status=404, text="not found\n")
+            return Response(status=404, text="not found\n")
         if method not in ("GET", "HEAD"):
-            return web.Response(status=405, text="only GET\n", headers={"Allow": "GET, HEAD"})
+            return Response(status=405, text="only GET\n", headers={"Allow": "GET, HEAD"})
         return page()
 
-    def _health_page(self) -> web.Response:
+    def _health_page(self) -> Response:
         status, body = self._healthz()
-        return web.json_response(body, status=status)
+        return json_response(body, status=status)
 
-    def _metrics_page(self) -> web.Response:
+    def _metrics_page(self) -> Response:
         assert self._render is not None
         try:
             page = self._render()
         except Exception:
             log.exception("the metrics cannot be shown")
-            return web.Response(status=500, text="internal error; the log of the agent says more\n")
-        return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
+            return Response(status=500, text="internal error; the log of the agent says more\n")
+        return Response(body=page, headers={"Content-Type": CONTENT_TYPE})
 
 
 class _Connection(RequestHandler):
@@ -123,7 +127,7 @@ class _Connection(RequestHandler):
         self._end.cancel()
 
 
-class _BoundedServer(web.Server):
+class _BoundedServer(Server):
     """Counts connections, and closes those beyond the limit."""
 
     def __init__(self, handler: Any, connection_s_max: float) -> None:

@@ -223,13 +223,14 @@ def test_which_modules_run_is_known_also_while_the_engine_is_away() -> None:
     assert metrics.healthz()[1]["engine"] == "does not answer"
 
 
-def test_the_library_is_imported_with_the_first_page_only() -> None:
+def test_what_costs_memory_is_imported_with_the_first_page_or_never() -> None:
     program = (
         "import sys\n"
-        "import edgeagent.metrics.server, edgeagent.metrics.sampler, edgeagent.quality.worker\n"
+        "import edgeagent.metrics.service\n"
         "from edgeagent.metrics.agent_metrics import AgentMetrics, MetricsSettings\n"
         "metrics = AgentMetrics(MetricsSettings('h', 'd'))\n"
         "assert 'prometheus_client' not in sys.modules\n"
+        "assert 'aiohttp.web' not in sys.modules\n"
         "metrics.render()\n"
         "assert 'prometheus_client' in sys.modules\n"
     )
