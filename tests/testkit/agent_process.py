@@ -74,8 +74,15 @@ class AgentProcess:
         """
         command = [sys.executable, *(program or ("-m", "edgeagent")), "run", *self._options]
         command += ["--home", str(self.home), "--engine", self.dockerd.address]
+        command += ["--management-socket", str(self.management_socket)]
         paths = os.pathsep.join(str(ROOT / part) for part in ("agent", "tests", "python"))
-        environment = {**os.environ, "PYTHONPATH": paths, "EdgeDeviceHostName": "gw", **self._environment}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": paths,
+            "EdgeDeviceHostName": "gw",
+            "port": "0",
+            **self._environment,
+        }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
@@ -91,6 +98,11 @@ class AgentProcess:
         """Until it ends by itself."""
         assert self._process is not None
         return self._process.wait(WAIT_S)
+
+    @property
+    def management_socket(self) -> Path:
+        """Where `iotedge` finds it."""
+        return self.home / "mgmt.sock"
 
     @property
     def pid(self) -> int:

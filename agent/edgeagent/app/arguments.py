@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgeagent.app.options import HOME
-from edgeagent.runtime.engine import DEFAULT_ADDRESS
+from edgeagent.config.paths import APPLIED_FILE, HOME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,8 +15,9 @@ if TYPE_CHECKING:
 _ABOUT = """\
 Run the agent until SIGTERM. Modules end with it and come back with it, unless StopModulesOnShutdown=false.
 
-With IotHubConnectionString, of the device, identities of modules are kept in the hub, and without --manifest
-the deployment is the twin of $edgeAgent. Without it nothing but --manifest is needed."""
+With IotHubConnectionString, of the device, or with [provisioning] in the file, identities of modules are kept
+in the hub, and without --manifest the deployment is the twin of $edgeAgent. Without a hub nothing but
+--manifest is needed. What is said here counts more than the file."""
 
 _MORE = """\
 Exit code 0: a clean end, 1: a setting that cannot work, 2: wrong usage. Further settings are environment
@@ -42,6 +42,12 @@ def read_arguments(
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add = parser.add_argument
+    add(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help=f"what `iotedge config apply` wrote ({APPLIED_FILE}, where there is one)",
+    )
     add("--manifest", type=Path, metavar="FILE", help="the deployment; the file is followed as it changes")
     add(
         "--home",
@@ -53,8 +59,8 @@ def read_arguments(
     add(
         "--engine",
         metavar="ADDRESS",
-        default=environment.get("EDGEAGENT_ENGINE") or DEFAULT_ADDRESS,
-        help="of the Docker engine, unix:///... or tcp://host:port (EDGEAGENT_ENGINE; %(default)s)",
+        default=environment.get("EDGEAGENT_ENGINE"),
+        help="of the Docker engine, unix:///... or tcp://host:port (EDGEAGENT_ENGINE)",
     )
     add(
         "--trust-bundle",
@@ -64,6 +70,7 @@ def read_arguments(
     )
     add("--ca-certificate", type=Path, metavar="FILE", help="your own device CA in PEM; default: one is made")
     add("--ca-key", type=Path, metavar="FILE", help="its private key in PEM")
+    add("--management-socket", type=Path, metavar="PATH", help="where iotedge finds this agent")
     add("--mqtt-port", type=_port, metavar="PORT", default=8883, help="of the hub (%(default)s)")
     add("--https-port", type=_port, metavar="PORT", default=443, help="of the hub (%(default)s)")
     return parser.parse_args(arguments)

@@ -11,12 +11,14 @@ from edgeagent.cloud.service import AnswerMethod, Cloud, CloudKeys, CloudSetting
 from edgeagent.errors import AgentError
 from edgeagent.link.settings import LinkSettings, choose_protocols
 from edgeagent.link.tokens import key_signer
+from edgeagent.metrics.link import CountedLink
 from edgeagent.report.snapshot import BuildInfo, Platform
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from edgeagent.app.options import RunOptions
+    from edgeagent.metrics.totals import AgentTotals
     from edgeagent.workload.client import WorkloadControl
 
 PRODUCT = f"EdgeAgent/{__version__}"
@@ -25,7 +27,11 @@ _log = logging.getLogger(__name__)
 
 
 def make_cloud(
-    options: RunOptions, workload: WorkloadControl, answer: AnswerMethod, wake: Callable[[], None]
+    options: RunOptions,
+    workload: WorkloadControl,
+    answer: AnswerMethod,
+    wake: Callable[[], None],
+    totals: AgentTotals,
 ) -> Cloud | None:
     """None for a device without a hub.
 
@@ -43,7 +49,7 @@ def make_cloud(
         registry_port=options.https_port,
     )
     keys = CloudKeys(key_signer(options.place.device_key), workload.module_keys)
-    return Cloud(settings, keys, answer, wake)
+    return Cloud(settings, keys, answer, wake, lambda link: CountedLink(link, totals))
 
 
 def _link_settings(options: RunOptions) -> LinkSettings:

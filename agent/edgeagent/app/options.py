@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgeagent.config.paths import HOME, MANAGEMENT_SOCKET
 from edgeagent.config.settings import Settings
 from edgeagent.image_gc.settings import GcSettings
 from edgeagent.runtime.engine import DEFAULT_ADDRESS
@@ -13,8 +14,6 @@ from edgeagent.runtime.networks import NetworkSettings
 
 if TYPE_CHECKING:
     from edgeagent.app.place import Place
-
-HOME = Path("/var/lib/aziot/edged")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +26,8 @@ class RunOptions:
     :param https_port: of the upstream hub, also for MQTT over WebSocket.
     :param ca_certificate: the operator's own device CA; None for one that is made here.
     :param network: that modules join.
+    :param management_socket: where `iotedge` finds this agent.
+    :param management_max: connections to it at once.
     """
 
     place: Place
@@ -41,6 +42,8 @@ class RunOptions:
     network: NetworkSettings = field(default_factory=NetworkSettings)
     garbage_collection: GcSettings = field(default_factory=GcSettings)
     allow_elevated: bool = True
+    management_socket: Path = MANAGEMENT_SOCKET
+    management_max: int = 50
     settings: Settings = field(default_factory=Settings)
 
     @property

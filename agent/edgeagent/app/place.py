@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import socket
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from edgeagent.config.connection_string import parse_connection_string
+from edgeagent.config.toml_file import read_device_key
 from edgeagent.errors import AgentError
 
-AGENT_MODULE = "$edgeAgent"
-_FIELDS = ("hostname", "deviceid", "moduleid", "sharedaccesskey", "gatewayhostname")
+if TYPE_CHECKING:
+    from edgeagent.config.toml_model import ConfigFile
 
 
 class PlaceError(AgentError):
@@ -40,45 +44,27 @@ class Place:
         return self.parent_hostname or self.hub_hostname
 
 
-def place_of(connection_string: str, device_hostname: str) -> Place:
-    """From the connection string of the device, or from this machine's name without one.
+def place_of(connection_string: str, device_hostname: str, config: ConfigFile) -> Place:
+    """From a connection string of the device, else from the file, else from this machine's name.
 
-    :param device_hostname: blank for the machine's name.
-    :raises PlaceError: what is wrong with the connection string; its key is not in the text.
+    :param connection_string: blank for none.
+    :param device_hostname: blank for that of the file, or the machine's.
+    :raises PlaceError: the connection string cannot be used; its key is not in the text.
+    :raises AgentError: the file with the device's key cannot be read.
     """
-    hostname = device_hostname.strip() or socket.gethostname()
-    if not connection_string.strip():
-        return Place(hostname, hostname, hostname)
-    fields = _fields(connection_string)
-    for name in ("hostname", "deviceid", "sharedaccesskey"):
-        if not fields.get(name):
-            raise PlaceError(
-                "the connection string must be of the device: HostName=...;DeviceId=...;SharedAccessKey=..."
-            )
-    if fields.get("moduleid"):
-        raise PlaceError(
-            f"the connection string is of the module {fields['moduleid']}; the agent needs that of its "
-            "device, with which it makes the identities of its modules"
-        )
-    return Place(
-        fields["hostname"],
-        fields["deviceid"],
-        hostname,
-        fields.get("gatewayhostname"),
-        fields["sharedaccesskey"],
-    )
+    hostname = device_hostname or config.hostname or socket.gethostname()
+    parent = config.parent_hostname or None
+    if connection_string.strip():
+        try:
+            found = parse_connection_string(connection_string)
+        except ValueError as fault:
+            raise PlaceError(f"the connection string {fault}") from None
+        return _with_hub(found.hub_hostname, found.device_id, hostname, found.gateway or parent, found.key)
+    known = config.provisioning
+    if known is not None:
+        return _with_hub(known.hub_hostname, known.device_id, hostname, parent, read_device_key(known.key))
+    return Place(hostname, hostname, hostname, parent)
 
 
-def _fields(text: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for part in text.strip().strip(";").split(";"):
-        name, separator, value = part.partition("=")
-        if not separator:
-            raise PlaceError("the connection string has a part without =")
-        found[name.strip().lower()] = value.strip()
-    unknown = [name for name in found if name not in _FIELDS]
-    if unknown:
-        raise PlaceError(
-            f"the connection string has {unknown[0]}, which is not known; known are {', '.join(_FIELDS)}"
-        )
-    return found
+def _with_hub(hub: str, device_id: str, hostname: str, parent: str | None, key: bytes) -> Place:
+    return Place(hub, device_id, hostname, parent, base64.b64encode(key).decode())

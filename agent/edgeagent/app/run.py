@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from edgeagent import __version__
 from edgeagent.app.blobs import put_blob
 from edgeagent.app.cloud import make_cloud
 from edgeagent.app.device_change import remove_modules_of_another_device
@@ -22,17 +23,20 @@ from edgeagent.executor.self_update import SelfUpdate, own_container_id
 from edgeagent.image_gc.task import ImageGarbageCollection
 from edgeagent.image_gc.uses import ImageUses
 from edgeagent.log_lines import LEVEL_NAMES
+from edgeagent.management.wiring import Management, ManagementSettings, make_management
 from edgeagent.methods.dispatch import Handler, Methods
 from edgeagent.methods.handlers import GetModuleLogs, GetTaskStatus, RestartModule, ping
 from edgeagent.methods.log_parts import LogReader
 from edgeagent.methods.tasks import Tasks
-from edgeagent.methods.uploads import Uploader, UploadModuleLogs
+from edgeagent.methods.uploads import Uploader, UploadModuleLogs, UploadSupportBundle
+from edgeagent.metrics.service import BothReports, MetricsService, Where, make_metrics
 from edgeagent.model.module import ModuleUpdateMode
 from edgeagent.planner.restart import RestartSettings
 from edgeagent.planner.situation import PlanSettings
 from edgeagent.reconcile.in_force import InForce
 from edgeagent.reconcile.loop import LoopParts, LoopSettings, Reconciler
 from edgeagent.reconcile.watch import watch_engine
+from edgeagent.runtime.containers import Containers
 from edgeagent.runtime.engine import Engine
 from edgeagent.runtime.lister import ModuleLister
 from edgeagent.runtime.spec import ModuleContext
@@ -65,6 +69,9 @@ class Agent:
         """:raises AgentError: a setting that cannot work."""
         self._options = options
         self.workload = WorkloadControl(_workload_settings(options))
+        place = options.place
+        self._where = Where(place.hub_hostname, place.device_id, options.state_folder, __version__)
+        self.metrics = make_metrics(options.settings, self._where)
         self.engine = Engine(options.engine)
         self.lister = ModuleLister(self.engine)
         self.uses = ImageUses(options.home / "gc")
@@ -74,13 +81,17 @@ class Agent:
         self._own_id = _own_id()
         self._self_update = SelfUpdate(self.engine, self._own_id, self._hand_over)
         self.runtime = DockerRuntime(self._docker_parts())
-        self.methods = Methods(self._handlers(), float(options.settings.request_timeout_s))
-        self.cloud = make_cloud(options, self.workload, self.methods.answer, self._wake)
+        self.management = self._management()
+        self.methods = Methods(
+            self.metrics.totals.counting_methods(self._handlers()), float(options.settings.request_timeout_s)
+        )
+        self.cloud = make_cloud(options, self.workload, self.methods.answer, self._wake, self.metrics.totals)
         self.identities = self.cloud.identities if self.cloud else LocalIdentities()
         self.box = self._box()
         self.keeper = DeploymentKeeper(options.state_folder / BACKUP_FILE, self.workload)
         self.in_force = InForce(options.place.parent_hostname)
         self.reconciler = self._reconciler()
+        self.metrics_service = self._metrics_service()
         self._background: list[asyncio.Task[Any]] = []
 
     def _box(self) -> DesiredBox:
@@ -94,12 +105,36 @@ class Agent:
             source=self.box,
             runtime=self.runtime,
             identities=self.identities,
-            reports=self.cloud.reports if self.cloud else NoReports(),
+            reports=BothReports(self.metrics, self.cloud.reports if self.cloud else NoReports()),
             memory=FileMemory(self._options.state_folder),
             deployments=self.keeper,
+            observer=self.metrics.totals,
         )
         settings = _loop_settings(self._options.settings)
         return Reconciler(parts, self.in_force, settings, lambda: time.time_ns() // 1_000_000)
+
+    def _management(self) -> Management:
+        options = self._options
+        settings = ManagementSettings(
+            socket=options.management_socket,
+            home=options.home,
+            hub_hostname=options.place.hub_hostname if options.place.has_hub else "",
+            provisioning="manual" if options.place.has_hub else "none",
+            connections_max=options.management_max,
+        )
+        return make_management(
+            settings,
+            self.engine,
+            self.lister,
+            identities=self.workload.modules,
+            statuses=lambda: self.reconciler.snapshot.statuses,
+        )
+
+    def _metrics_service(self) -> MetricsService:
+        send = self.cloud.link.send_event if self.cloud else None
+        return MetricsService(
+            self._options.settings, self._where, self.metrics, Containers(self.engine), send
+        )
 
     def _docker_parts(self) -> DockerParts:
         options = self._options
@@ -120,12 +155,15 @@ class Agent:
         modules = EngineModules(self.engine, self.runtime)
         reader = LogReader(modules, place.hub_hostname, place.device_id, time.time)
         origin = (place.hub_hostname, place.device_id)
-        uploads = UploadModuleLogs(reader, Uploader(put_blob), self.tasks, origin, place.parent_hostname)
+        uploader, parent = Uploader(put_blob), place.parent_hostname
         return {
             "ping": ping,
             "GetTaskStatus": GetTaskStatus(self.tasks),
             "GetModuleLogs": GetModuleLogs(reader),
-            "UploadModuleLogs": uploads,
+            "UploadModuleLogs": UploadModuleLogs(reader, uploader, self.tasks, origin, parent),
+            "UploadSupportBundle": UploadSupportBundle(
+                self.management.bundles.make_bundle, uploader, self.tasks, origin, parent
+            ),
             "RestartModule": RestartModule(modules),
         }
 
@@ -197,6 +235,8 @@ class Agent:
         self._spawn(self.keeper.run())
         self._spawn(self._watch_workload())
         self._spawn(self._collection().run())
+        self._spawn(self.metrics_service.run())
+        self._spawn(self._serve_management())
         self._spawn(self.reconciler.run())
         return True
 
@@ -206,7 +246,7 @@ class Agent:
         while True:
             try:
                 return await work()
-            except AgentError as fault:
+            except (AgentError, OSError) as fault:
                 if str(fault) != said:
                     said = str(fault)
                     _log.error("%s: %s; trying again every %.0f s", what, fault, START_RETRY_S)
@@ -227,6 +267,17 @@ class Agent:
             if kept is not None:
                 _log.info("starting with the deployment that was kept, version %d", kept.version)
                 self.box.put(kept)
+
+    async def _serve_management(self) -> None:
+        """Without its socket the agent works as well, only `iotedge` does not."""
+        service = self.management.service
+        await self._needed("the management socket", service.start)
+        while True:
+            await asyncio.sleep(WORKLOAD_CHECK_S)
+            try:
+                await service.ensure_socket()
+            except (AgentError, OSError) as fault:
+                _log.error("the management socket: %s", fault)
 
     async def _watch_workload(self) -> None:
         """Keeps the workload service up, and restarts the modules for a new CA (row X06)."""
@@ -285,6 +336,8 @@ class Agent:
             task.cancel()
         await asyncio.gather(*ending, return_exceptions=True)
         await self.tasks.stop()
+        await self.management.service.close()
+        self.metrics_service.ended_well()
         if self.cloud is not None:
             await self.cloud.__aexit__(None, None, None)
         await self.engine.close()

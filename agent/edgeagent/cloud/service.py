@@ -11,9 +11,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from edgeagent.identity.agent_signer import AgentSigner
 from edgeagent.identity.cache import IdentityCache
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from edgeagent.link.settings import LinkSettings
     from edgeagent.link.tokens import Signer
     from edgeagent.link.topics import DesiredPatch, MethodCall
+    from edgeagent.link.twin import Twin
     from edgeagent.report.snapshot import BuildInfo, Platform
 
 IDENTITIES_FILE: Final = "identities.json"
@@ -78,11 +79,20 @@ class CloudKeys:
     derive: DeriveKeys = field(repr=False)
 
 
+class TwinLink(Protocol):
+    """What reads the twin and reports to it."""
+
+    async def get_twin(self) -> Twin: ...
+
+    async def report(self, patch: Mapping[str, Any]) -> object: ...
+
+
 class Cloud:
     """Use as a context; :meth:`run` beside the loop.
 
     :param answer_method: serves direct methods.
     :param wake: called when there is something new for the loop.
+    :param watched: what reads and reports go through, such as a counter of them.
     :raises LinkSettingsError: a setting that cannot work.
 
     :ivar desired: the deployment.
@@ -97,6 +107,7 @@ class Cloud:
         keys: CloudKeys,
         answer_method: AnswerMethod,
         wake: Callable[[], None],
+        watched: Callable[[UpstreamLink], TwinLink] = lambda link: link,
     ) -> None:
         link, folder = settings.link, settings.state_folder
         tls = upstream_context(link.trust_pem)
@@ -111,8 +122,9 @@ class Cloud:
         self.link = UpstreamLink(link, self._signer.sign, self._serve, connect=connect)
         self.desired = DesiredBox(wake)
         self.identities = IdentityKeeper(self._manager, wake)
-        self.reports = ReportKeeper(Reporter(self.link.report), settings.platform, settings.build)
-        self.source = TwinSource(self.link, self.desired, self.reports.sync, settings.refresh_s)
+        twin_link = watched(self.link)
+        self.reports = ReportKeeper(Reporter(twin_link.report), settings.platform, settings.build)
+        self.source = TwinSource(twin_link, self.desired, self.reports.sync, settings.refresh_s)
         self.link.listen(self.source)
         self.link.listen(self)
 

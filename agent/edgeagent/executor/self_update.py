@@ -20,7 +20,7 @@ from edgeagent.executor.ports import StepError
 from edgeagent.model.module import EDGE_AGENT
 from edgeagent.runtime.containers import Containers
 from edgeagent.runtime.engine import part
-from edgeagent.runtime.spec import MANAGEMENT_SOCKET, WORKLOAD_FOLDER, ModuleContext, container_body
+from edgeagent.runtime.spec import WORKLOAD_FOLDER, ModuleContext, container_body
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,7 +34,6 @@ PREVIOUS = f"{EDGE_AGENT}.previous"
 KEPT_ENVIRONMENT = ("IotHubConnectionString", "EDGEAGENT_HOME", "EDGEAGENT_ENGINE", "EDGEAGENT_CONFIG")
 """What the agent was told by whoever made its first container, and must be told again."""
 
-_OURS_TO_MOUNT = (WORKLOAD_FOLDER, MANAGEMENT_SOCKET)
 _CONTAINER_ID = re.compile(r"/([0-9a-f]{64})/(?:hostname|hosts|resolv\.conf)\b", re.ASCII)
 
 _log = logging.getLogger(__name__)
@@ -66,7 +65,7 @@ def successor_body(details: Mapping[str, Any], body: Mapping[str, Any]) -> dict[
 def _binds(details: Mapping[str, Any], wanted: list[str]) -> list[str]:
     old = (details.get("HostConfig") or {}).get("Binds") or ()
     targets = {_target(bind) for bind in wanted}
-    kept = [bind for bind in old if _target(bind) not in targets and _target(bind) not in _OURS_TO_MOUNT]
+    kept = [bind for bind in old if _target(bind) not in targets and _target(bind) != WORKLOAD_FOLDER]
     return [*kept, *wanted]
 
 

@@ -44,7 +44,6 @@ class ModuleContext:
     generation_id: str
     workload_folder: str
     parent_hostname: str | None = None
-    management_socket: str = MANAGEMENT_SOCKET
     network: str = DEFAULT_NETWORK
     log_level: str = "Information"
     upstream_protocol: str | None = None
@@ -191,10 +190,9 @@ def _of_agent(context: ModuleContext) -> dict[str, str]:
 
 
 def _host_config(module: Module, context: ModuleContext, host: _Options) -> dict[str, Any]:
-    """Row C08: sockets behind the binds of the user."""
+    """Row C08: the socket behind the binds of the user. The agent serves the management API itself, in the
+    folder that is mounted for it."""
     binds = [*host.texts("Binds"), f"{context.workload_folder}:{WORKLOAD_FOLDER}"]
-    if module.is_agent:
-        binds.append(f"{context.management_socket}:{MANAGEMENT_SOCKET}")
     config = host.members | {"Binds": binds}
     return config if context.allow_elevated else _without_privileges(config, host)
 
