@@ -29,6 +29,7 @@ from edgeagent.methods.handlers import GetModuleLogs, GetTaskStatus, RestartModu
 from edgeagent.methods.log_parts import LogReader
 from edgeagent.methods.tasks import Tasks
 from edgeagent.methods.uploads import Uploader, UploadModuleLogs, UploadSupportBundle
+from edgeagent.metrics.agent_metrics import Metadata, metadata_of
 from edgeagent.metrics.service import BothReports, MetricsService, Where, make_metrics
 from edgeagent.model.module import ModuleUpdateMode
 from edgeagent.planner.restart import RestartSettings
@@ -40,6 +41,7 @@ from edgeagent.runtime.containers import Containers
 from edgeagent.runtime.engine import Engine
 from edgeagent.runtime.lister import ModuleLister
 from edgeagent.runtime.spec import ModuleContext
+from edgeagent.runtime.system import system_info
 from edgeagent.source.desired import DesiredBox
 from edgeagent.source.file_source import FileSource
 from edgeagent.state.memory import FileMemory
@@ -229,6 +231,7 @@ class Agent:
         if not await self._needed("the container engine", self._self_update.recover):
             _log.info("another agent runs on this engine; this one ends")
             return False
+        self.metrics.metadata = await self._needed("the container engine", self._metadata)
         await self._needed("the modules of another device", self._check_device)
         await self._first_deployment()
         self._spawn(watch_engine(self.engine, self.lister, self._wake))
@@ -251,6 +254,9 @@ class Agent:
                     said = str(fault)
                     _log.error("%s: %s; trying again every %.0f s", what, fault, START_RETRY_S)
             await asyncio.sleep(START_RETRY_S)
+
+    async def _metadata(self) -> Metadata:
+        return metadata_of(__version__, await system_info(self.engine))
 
     async def _check_device(self) -> None:
         await remove_modules_of_another_device(self._options.state_folder, self._options.place, self.runtime)
@@ -322,6 +328,7 @@ class Agent:
     async def _end(self) -> None:
         """Ends the loop first, then the modules, then what it all stood on."""
         self.reconciler.stop()
+        self.metrics.health.stopping()
         try:
             if self._hands_over:
                 await self.reconciler.runner.finish(REPORT_S)

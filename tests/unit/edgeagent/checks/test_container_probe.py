@@ -33,6 +33,9 @@ class FakeEngine:
     waiting: asyncio.Event = field(default_factory=asyncio.Event)
     fault: Exception | None = None
 
+    async def rows(self, path: str, query: Any = None) -> Any:
+        return await self.get(path, query)
+
     async def get(self, path: str, query: Any = None, deadline_s: float = 0.0) -> Any:
         if self.fault is not None:
             raise self.fault

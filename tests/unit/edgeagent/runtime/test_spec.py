@@ -136,10 +136,8 @@ def test_c08_socket_binds_behind_those_of_the_user() -> None:
         "/data:/data",
         "/var/lib/aziot/edged/mnt/sensor:/var/run/iotedge",
     ]
-    agent = body("edgeAgent")["HostConfig"]["Binds"]
-    assert agent[-1] == "/var/run/iotedge/mgmt.sock:/var/run/iotedge/mgmt.sock"
-    assert len(agent) == 2
-    assert len(body("edgeHub")["HostConfig"]["Binds"]) == 1
+    for name in ("edgeAgent", "edgeHub"):
+        assert len(body(name)["HostConfig"]["Binds"]) == 1
 
 
 def test_c09_our_network_only_where_the_user_has_none() -> None:
