@@ -67,7 +67,7 @@ def tests_by_row(vectors: Iterable[tuple[Path, str]]) -> dict[str, set[str]]:
     """
     found: defaultdict[str, set[str]] = defaultdict(set)
     for path in sorted(ROOT.glob("tests/**/test_*.py")):
-        about_agent = "agent" in str(path.relative_to(ROOT)) or "docker" in path.parts
+        about_agent = any(word in str(path.relative_to(ROOT)) for word in ("agent", "docker", "environment"))
         about_iothub = "iothub" in str(path.relative_to(ROOT)) or "sdk" in path.parts
         for source in python_tests(path):
             name = source[source.index("def test") :].partition("(")[0]

@@ -59,7 +59,7 @@ def test_x17_x18_what_modules_take_and_how_often_they_crash(
     page = Page()
     dockerd.add_image("failing:1", "f", "exit 3")
     settings = {"PerformanceMetricsUpdateFrequency": "00:00:05", "CoolOffTimeUnitInSeconds": "1"}
-    with agent_on(dockerd, tmp_path, host="127.0.0.1", port=str(page.port), **settings) as agent:
+    with agent_on(dockerd, tmp_path, None, host="127.0.0.1", port=str(page.port), **settings) as agent:
         agent.deploy(deployment({"ax": module(), "bad": module("failing:1")}))
         agent.start()
         agent.until(lambda: page.get("/healthz") == (200, '{"status": "ok", "engine": "ok"}'))

@@ -6,36 +6,28 @@ import asyncio
 import logging
 import signal
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgeagent import __version__
-from edgeagent.app.blobs import put_blob
 from edgeagent.app.cloud import make_cloud
 from edgeagent.app.device_change import remove_modules_of_another_device
 from edgeagent.app.identities import LocalIdentities
 from edgeagent.app.keeper import DeploymentKeeper
 from edgeagent.app.modules import EngineModules
+from edgeagent.app.parts import loop_settings, management_of, method_handlers, own_id, workload_settings
 from edgeagent.app.reports import NoReports
 from edgeagent.errors import AgentError
 from edgeagent.executor.docker_runtime import DockerParts, DockerRuntime
-from edgeagent.executor.self_update import SelfUpdate, own_container_id
+from edgeagent.executor.self_update import SelfUpdate
 from edgeagent.image_gc.task import ImageGarbageCollection
 from edgeagent.image_gc.uses import ImageUses
 from edgeagent.log_lines import LEVEL_NAMES
-from edgeagent.management.wiring import Management, ManagementSettings, make_management
-from edgeagent.methods.dispatch import Handler, Methods
-from edgeagent.methods.handlers import GetModuleLogs, GetTaskStatus, RestartModule, ping
-from edgeagent.methods.log_parts import LogReader
+from edgeagent.methods.dispatch import Methods
 from edgeagent.methods.tasks import Tasks
-from edgeagent.methods.uploads import Uploader, UploadModuleLogs, UploadSupportBundle
 from edgeagent.metrics.agent_metrics import Metadata, metadata_of
 from edgeagent.metrics.service import BothReports, MetricsService, Where, make_metrics
-from edgeagent.model.module import ModuleUpdateMode
-from edgeagent.planner.restart import RestartSettings
-from edgeagent.planner.situation import PlanSettings
 from edgeagent.reconcile.in_force import InForce
-from edgeagent.reconcile.loop import LoopParts, LoopSettings, Reconciler
+from edgeagent.reconcile.loop import LoopParts, Reconciler
 from edgeagent.reconcile.watch import watch_engine
 from edgeagent.runtime.containers import Containers
 from edgeagent.runtime.engine import Engine
@@ -46,13 +38,12 @@ from edgeagent.source.desired import DesiredBox
 from edgeagent.source.file_source import FileSource
 from edgeagent.state.memory import FileMemory
 from edgeagent.workload.client import WorkloadControl
-from edgeagent.workload.settings import WorkloadSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
 
     from edgeagent.app.options import RunOptions
-    from edgeagent.config.settings import Settings
+    from edgeagent.model.current import RuntimeStatus
     from edgeagent.model.module import Module
 
 BACKUP_FILE = "backup.json"
@@ -70,7 +61,7 @@ class Agent:
     def __init__(self, options: RunOptions) -> None:
         """:raises AgentError: a setting that cannot work."""
         self._options = options
-        self.workload = WorkloadControl(_workload_settings(options))
+        self.workload = WorkloadControl(workload_settings(options))
         place = options.place
         self._where = Where(place.hub_hostname, place.device_id, options.state_folder, __version__)
         self.metrics = make_metrics(options.settings, self._where)
@@ -80,12 +71,17 @@ class Agent:
         self.tasks = Tasks()
         self._stop = asyncio.Event()
         self._hands_over = False
-        self._own_id = _own_id()
+        self._own_id = own_id()
         self._self_update = SelfUpdate(self.engine, self._own_id, self._hand_over)
         self.runtime = DockerRuntime(self._docker_parts())
-        self.management = self._management()
+        self.management = management_of(
+            options, self.engine, self.lister, self.workload.modules, self._statuses
+        )
+        bundle = self.management.bundles.make_bundle
+        modules = EngineModules(self.engine, self.runtime)
+        handlers = method_handlers(options, modules, self.tasks, bundle)
         self.methods = Methods(
-            self.metrics.totals.counting_methods(self._handlers()), float(options.settings.request_timeout_s)
+            self.metrics.totals.counting_methods(handlers), float(options.settings.request_timeout_s)
         )
         self.cloud = make_cloud(options, self.workload, self.methods.answer, self._wake, self.metrics.totals)
         self.identities = self.cloud.identities if self.cloud else LocalIdentities()
@@ -112,25 +108,8 @@ class Agent:
             deployments=self.keeper,
             observer=self.metrics.totals,
         )
-        settings = _loop_settings(self._options.settings)
+        settings = loop_settings(self._options.settings)
         return Reconciler(parts, self.in_force, settings, lambda: time.time_ns() // 1_000_000)
-
-    def _management(self) -> Management:
-        options = self._options
-        settings = ManagementSettings(
-            socket=options.management_socket,
-            home=options.home,
-            hub_hostname=options.place.hub_hostname if options.place.has_hub else "",
-            provisioning="manual" if options.place.has_hub else "none",
-            connections_max=options.management_max,
-        )
-        return make_management(
-            settings,
-            self.engine,
-            self.lister,
-            identities=self.workload.modules,
-            statuses=lambda: self.reconciler.snapshot.statuses,
-        )
 
     def _metrics_service(self) -> MetricsService:
         send = self.cloud.link.send_event if self.cloud else None
@@ -151,23 +130,6 @@ class Agent:
             registries=options.settings.registries,
             own_id=self._own_id,
         )
-
-    def _handlers(self) -> dict[str, Handler]:
-        place = self._options.place
-        modules = EngineModules(self.engine, self.runtime)
-        reader = LogReader(modules, place.hub_hostname, place.device_id, time.time)
-        origin = (place.hub_hostname, place.device_id)
-        uploader, parent = Uploader(put_blob), place.parent_hostname
-        return {
-            "ping": ping,
-            "GetTaskStatus": GetTaskStatus(self.tasks),
-            "GetModuleLogs": GetModuleLogs(reader),
-            "UploadModuleLogs": UploadModuleLogs(reader, uploader, self.tasks, origin, parent),
-            "UploadSupportBundle": UploadSupportBundle(
-                self.management.bundles.make_bundle, uploader, self.tasks, origin, parent
-            ),
-            "RestartModule": RestartModule(modules),
-        }
 
     async def _context(self, module: Module) -> ModuleContext:
         """Gives a module its socket, and says what its container is told."""
@@ -193,6 +155,10 @@ class Agent:
         if deployment is not None and name in deployment.modules:
             return
         await self.workload.unregister(f"${name}" if name == "edgeHub" else name)
+
+    def _statuses(self) -> Mapping[str, RuntimeStatus]:
+        """States of modules as they are reported."""
+        return self.reconciler.snapshot.statuses
 
     def _wake(self) -> None:
         self.reconciler.wake()
@@ -348,37 +314,6 @@ class Agent:
         if self.cloud is not None:
             await self.cloud.__aexit__(None, None, None)
         await self.engine.close()
-
-
-def _loop_settings(settings: Settings) -> LoopSettings:
-    restart = RestartSettings(
-        restarts_max=settings.max_restart_count,
-        cool_off_unit_s=settings.cool_off_unit_s,
-        intensive_care_s=settings.intensive_care_minutes * 60,
-        restart_on_clean_exit=settings.restart_on_clean_exit,
-    )
-    plan = PlanSettings(restart, ModuleUpdateMode(settings.update_mode), settings.cool_off_unit_s)
-    return LoopSettings(
-        plan, stops_modules=settings.stops_modules, rollback_after_s=settings.rollback_after_s
-    )
-
-
-def _workload_settings(options: RunOptions) -> WorkloadSettings:
-    return WorkloadSettings(
-        home=options.home,
-        hub_host=options.place.hub_hostname,
-        device_id=options.place.device_id,
-        ca_certificate=options.ca_certificate,
-        ca_key=options.ca_key,
-        trust_bundle=options.trust_bundle,
-    )
-
-
-def _own_id() -> str | None:
-    try:
-        return own_container_id(Path("/proc/self/mountinfo").read_text())
-    except OSError:
-        return None
 
 
 async def run_agent(options: RunOptions) -> None:

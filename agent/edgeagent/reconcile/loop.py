@@ -174,7 +174,7 @@ class Reconciler:
         try:
             current = await asyncio.wait_for(self._parts.runtime.modules(), LIST_TIMEOUT_S)
         except (StepError, TimeoutError) as fault:
-            text = f"the container engine does not answer: {fault or 'no answer in time'}"
+            text = f"the container engine does not answer: {str(fault) or 'no answer in time'}"
             if text != self._engine_fault:
                 _log.error("%s", text)
             self._engine_fault = text

@@ -11,7 +11,7 @@ from edgeagent.model.current import RuntimeStatus
 from edgeagent.model.module import DesiredStatus, ModuleUpdateMode
 from edgeagent.planner.situation import PlanSettings
 from testkit.agent_device import Device, manifest
-from testkit.fake_runtime import FakeDeployments
+from testkit.fake_runtime import FakeDeployments, FakeRuntime
 
 if TYPE_CHECKING:
     import pytest
@@ -193,7 +193,7 @@ async def test_an_image_that_was_deleted_is_pulled_again() -> None:
     assert device.running() == {"a"}
 
 
-async def test_a_crash_loop_pauses_longer_and_longer_and_ends_at_the_limit() -> None:
+async def test_p18_p23_p26_a_crash_loop_pauses_longer_and_ends_at_the_limit() -> None:
     device = Device()
     device.deploy(3, manifest(a={"restartPolicy": "always"}))
     await device.settle()
@@ -413,3 +413,35 @@ async def test_an_identity_that_was_made_anew_needs_another_container() -> None:
     assert device.runtime.calls[-4:] == ["stop a", "remove a", "create a", "start a"]
     await device.settle()
     assert device.runtime.calls.count("create a") == 2
+
+
+async def test_p27_another_definition_forgets_the_restarts() -> None:
+    device = Device()
+    device.deploy(3, manifest(a={"restartPolicy": "always"}))
+    await device.settle()
+    device.runtime.end("a", 1)
+    await device.settle()
+    assert device.reports.last.restarts["a"].count == 1
+    device.deploy(4, manifest(a={"restartPolicy": "always", "version": "2"}))
+    await device.settle()
+    assert device.reports.last.restarts == {}
+
+
+async def test_p33_a_listing_that_hangs_ends_after_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A round never waits for the engine longer than that, so rounds go on."""
+    device = Device()
+    device.deploy(3, manifest(a={}))
+    await device.settle()
+
+    async def hangs(runtime: FakeRuntime) -> dict[str, object]:
+        await asyncio.Event().wait()
+        return {}
+
+    monkeypatch.setattr("edgeagent.reconcile.loop.LIST_TIMEOUT_S", 0.01)
+    with monkeypatch.context() as patched:
+        patched.setattr(FakeRuntime, "modules", hangs)
+        await device.agent.round()
+    assert device.status == (500, 3)
+    assert "no answer in time" in device.reports.last.status.description
+    await device.settle()
+    assert device.status == (200, 3)
