@@ -270,6 +270,7 @@ class Reconciler:
 
     async def shut_down(self) -> None:
         """Ends what runs, modules too where the settings say so, and reports it (rows R01, R02, P32)."""
+        self.runner.give_up_pulls(lambda pull: False)
         await self.runner.finish(SHUTDOWN_S / 2)
         current = await self._look()
         if current is not None and self._settings.stops_modules:

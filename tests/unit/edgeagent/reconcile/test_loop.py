@@ -445,3 +445,15 @@ async def test_p33_a_listing_that_hangs_ends_after_its_time(monkeypatch: pytest.
     assert "no answer in time" in device.reports.last.status.description
     await device.settle()
     assert device.status == (200, 3)
+
+
+async def test_a_pull_does_not_hold_up_the_end() -> None:
+    device = Device()
+    device.runtime.gates["pull a"] = asyncio.Event()
+    device.deploy(3, manifest(a={}, b={}))
+    await device.settle(3)
+    assert device.running() == {"b"}
+    async with asyncio.timeout(5):
+        await device.agent.shut_down()
+    assert device.running() == set()
+    assert device.runtime.calls.count("create a") == 0
