@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from edgeagent.checks.container_probe import ContainerProbe
 from edgeagent.checks.ports import ProbeError, Route
 from edgeagent.errors import AgentError
+from edgeagent.files import read_optional
 from edgeagent.link.proxy import parse_proxy
 
 if TYPE_CHECKING:
@@ -46,15 +47,11 @@ class SystemProbes:
 
     def read(self, path: Path) -> bytes | None:
         try:
-            with path.open("rb") as file:
-                content = file.read(FILE_BYTES_MAX + 1)
-        except FileNotFoundError:
-            return None
+            return read_optional(path, FILE_BYTES_MAX)
         except OSError as fault:
             raise ProbeError(f"{path} cannot be read: {fault.strerror or fault}") from None
-        if len(content) > FILE_BYTES_MAX:
-            raise ProbeError(f"{path} has more than {FILE_BYTES_MAX} bytes")
-        return content
+        except ValueError:
+            raise ProbeError(f"{path} has more than {FILE_BYTES_MAX} bytes") from None
 
     def modified_s(self, path: Path) -> float | None:
         try:

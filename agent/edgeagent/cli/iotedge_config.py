@@ -13,8 +13,8 @@ from edgeagent.config.toml_table import ConfigFileError
 from edgeagent.config.toml_text import toml_text
 from edgeagent.config.yaml_subset import parse_yaml
 from edgeagent.errors import AgentError
+from edgeagent.files import write_secret
 from edgeagent.model.module import EDGE_AGENT
-from edgeagent.source.private_files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,6 +121,6 @@ def _read(file: Path) -> bytes:
 def _write(file: Path, content: bytes) -> None:
     """A configuration has keys in it."""
     try:
-        write_private(file, content)
+        write_secret(file, content)
     except OSError as fault:
         raise ConfigCommandError(f"{file} cannot be written: {fault.strerror or fault}") from None

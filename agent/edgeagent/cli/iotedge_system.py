@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 
 from edgeagent.config.paths import HOME
 from edgeagent.errors import AgentError
+from edgeagent.files import write_secret
 from edgeagent.management.programs import ProgramError, program_output
 from edgeagent.runtime.engine import Engine
-from edgeagent.source.private_files import write_private
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -159,7 +159,7 @@ def set_log_level(level: str, folder: Path = UNITS_FOLDER) -> None:
     file = folder / f"{AGENT}.service.d" / "log-level.conf"
     try:
         file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-        write_private(file, f"[Service]\nEnvironment=RuntimeLogLevel={known}\n".encode())
+        write_secret(file, f"[Service]\nEnvironment=RuntimeLogLevel={known}\n".encode())
         file.chmod(0o644)
     except OSError as fault:
         raise ServiceManagerError(f"{file} cannot be written: {fault.strerror}; run it with sudo") from None

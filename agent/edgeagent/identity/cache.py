@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
+from edgeagent.files import read_optional, write_secret
 from edgeagent.identity.errors import RegistryAnswerError
 from edgeagent.identity.model import ModuleIdentity, read_identities
-from edgeagent.source.private_files import read_bounded, write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +34,7 @@ class IdentityCache:
     def load(self) -> dict[str, ModuleIdentity]:
         """By module id; empty when there are none that can be used."""
         try:
-            content = read_bounded(self._path, CACHE_BYTES_MAX)
+            content = read_optional(self._path, CACHE_BYTES_MAX)
             if content is None:
                 return {}
             document = msgspec.json.decode(content)
@@ -54,7 +54,7 @@ class IdentityCache:
         if content == self._written:
             return
         try:
-            write_private(self._path, content)
+            write_secret(self._path, content)
         except OSError as fault:
             log.warning("The identities cannot be kept in %s: %s", self._path, fault)
             return

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import re
 import time
 from typing import TYPE_CHECKING
+
+from edgeagent.files import write_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FILE = "image_use"
-TEMPORARY_FILE = "image_use_tmp"
 USES_MAX = 10_000
 """Images that are remembered, those used last; what is forgotten is never deleted."""
 FILE_BYTES_MAX = 4 * 1024 * 1024
@@ -81,7 +80,7 @@ class ImageUses:
     async def _write(self, uses: dict[str, int]) -> None:
         while len(uses) > USES_MAX:
             del uses[next(iter(uses))]
-        await asyncio.to_thread(_replace, self._folder, format_uses(uses))
+        await asyncio.to_thread(write_secret, self._folder / FILE, format_uses(uses).encode())
 
 
 def parse_uses(text: str) -> dict[str, int]:
@@ -117,19 +116,3 @@ def _read(path: Path) -> dict[str, int]:
         log.warning("%s has more than %d bytes and is begun anew", path, FILE_BYTES_MAX)
         return {}
     return parse_uses(content.decode("utf-8", "replace"))
-
-
-def _replace(folder: Path, text: str) -> None:
-    """A crash leaves the old file or the new one, never half of it."""
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = folder / TEMPORARY_FILE
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(folder / FILE)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise

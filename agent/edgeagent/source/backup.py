@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import msgspec
 
 from edgeagent.errors import AgentError
+from edgeagent.files import read_optional, write_secret
 from edgeagent.manifest.envelope import FILE_BYTES_MAX
 from edgeagent.model.canonical import canonical_json
 from edgeagent.source.desired import Desired
-from edgeagent.source.private_files import read_bounded, write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,7 +55,7 @@ class Backup:
                 return False
             content = canonical_json({"version": desired.version, "deploymentConfig": desired.document})
             try:
-                await asyncio.to_thread(write_private, self._path, await self._seal(content))
+                await asyncio.to_thread(write_secret, self._path, await self._seal(content))
             except (OSError, AgentError) as fault:
                 raise BackupError(f"{self._path} cannot be written: {fault}") from None
             self._kept = desired
@@ -64,7 +64,7 @@ class Backup:
     async def load(self) -> Desired | None:
         """The deployment kept, None without one; one that cannot be read is logged and counts as none."""
         try:
-            sealed = await asyncio.to_thread(read_bounded, self._path, SEALED_BYTES_MAX)
+            sealed = await asyncio.to_thread(read_optional, self._path, SEALED_BYTES_MAX)
             if sealed is None:
                 return None
             self._kept = _desired(msgspec.json.decode(await self._unseal(sealed)))

@@ -1,12 +1,11 @@
-"""Small files that are whole or not there: written beside, synced, renamed."""
+"""Small files of the agent's state, with errors for people."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 from typing import TYPE_CHECKING
 
 from edgeagent.errors import AgentError
+from edgeagent.files import read_optional, write_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,35 +17,15 @@ class StateFileError(AgentError):
     """State cannot be read or written; the text names the file and why."""
 
 
-def write_file(path: Path, content: bytes, mode: int = 0o600) -> None:
+def write_file(path: Path, content: bytes) -> None:
     """Replaces a file; after a power cut there is the old one or the new one, whole.
 
     :raises StateFileError: the disk does not take it. The old file is untouched.
     """
-    beside = path.with_name(f".{path.name}.new")
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            beside.unlink()
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.rename(path)
-        _sync_folder(path.parent)
+        write_secret(path, content)
     except OSError as fault:
-        with contextlib.suppress(OSError):
-            beside.unlink()
         raise StateFileError(f"{path} cannot be written: {fault.strerror or fault}") from None
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def read_file(path: Path) -> bytes | None:
@@ -55,12 +34,7 @@ def read_file(path: Path) -> bytes | None:
     :raises StateFileError: it is there and cannot be read, or is far too long.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(FILE_BYTES_MAX + 1)
-    except FileNotFoundError:
-        return None
-    except OSError as fault:
-        raise StateFileError(f"{path} cannot be read: {fault.strerror or fault}") from None
-    if len(content) > FILE_BYTES_MAX:
-        raise StateFileError(f"{path} has more than {FILE_BYTES_MAX} bytes")
-    return content
+        return read_optional(path, FILE_BYTES_MAX)
+    except (OSError, ValueError) as fault:
+        reason = fault.strerror if isinstance(fault, OSError) else None
+        raise StateFileError(f"{path} cannot be read: {reason or fault}") from None

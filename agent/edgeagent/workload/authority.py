@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Protocol
 
+from edgeagent.files import make_folder, read_limited, set_aside, write_secret
 from edgeagent.workload.certificates import CertificateAuthority, key_to_pem, self_signed_ca, to_pem
 from edgeagent.workload.errors import AuthorityError
-from edgeagent.workload.files import make_folder, read_limited, set_aside, write_secret
 from edgeagent.workload.pem import read_authority, read_certificates, unexpired
 from edgeagent.workload.renewal import renewal_due
 

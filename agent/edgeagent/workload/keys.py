@@ -13,8 +13,8 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from edgeagent.files import create_secret, make_folder, read_limited
 from edgeagent.workload.errors import KeyFileError
-from edgeagent.workload.files import create_secret, make_folder, read_limited
 
 if TYPE_CHECKING:
     from pathlib import Path

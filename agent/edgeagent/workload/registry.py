@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from edgeagent.files import make_folder, read_limited, set_aside, write_secret
 from edgeagent.model.module import SYSTEM_MODULES
 from edgeagent.workload.api import Caller, module_name
 from edgeagent.workload.errors import RegistryError
-from edgeagent.workload.files import make_folder, read_limited, set_aside, write_secret
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,12 +8,12 @@ import logging
 import os
 from typing import TYPE_CHECKING, Any
 
+from edgeagent.files import make_folder
 from edgeagent.workload.api import Caller, WorkloadApi, issued_answer, module_item
 from edgeagent.workload.authority import ExtraBundle, OperatorCa, QuickStartCa
 from edgeagent.workload.certificates import utc_now
 from edgeagent.workload.control import ControlApi
 from edgeagent.workload.errors import AuthorityError, FolderTakenError, ServiceError
-from edgeagent.workload.files import make_folder
 from edgeagent.workload.http import Answer, Request, refusal
 from edgeagent.workload.issuing import Issuer
 from edgeagent.workload.keys import load_or_create_keys

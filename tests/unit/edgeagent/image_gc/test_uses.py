@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import stat
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeagent.image_gc import uses as module
-from edgeagent.image_gc.uses import FILE, TEMPORARY_FILE, ImageUses, format_uses, parse_uses
+from edgeagent.image_gc.uses import FILE, ImageUses, format_uses, parse_uses
 from testkit.clock import ManualClock
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ async def test_x13_one_line_for_each_image_with_seconds(tmp_path: Path, clock: M
     assert (tmp_path / "gc" / FILE).read_text() == "sha256:bb 1700000005\nsha256:aa 1700000005\n"
     assert await ImageUses(tmp_path / "gc").all() == {"sha256:bb": START_S + 5, "sha256:aa": START_S + 5}
     assert stat.S_IMODE((tmp_path / "gc").stat().st_mode) == 0o700
-    assert not (tmp_path / "gc" / TEMPORARY_FILE).exists()
+    assert [path.name for path in (tmp_path / "gc").iterdir()] == [FILE]
 
 
 async def test_x13_a_failed_write_leaves_the_old_file(
@@ -51,7 +52,7 @@ async def test_x13_a_failed_write_leaves_the_old_file(
     with pytest.raises(OSError, match="disk full"):
         await uses.record("b")
     assert (tmp_path / FILE).read_text() == before
-    assert not (tmp_path / TEMPORARY_FILE).exists()
+    assert os.listdir(tmp_path) == [FILE]
     monkeypatch.undo()
     await uses.record("c")
     assert set(await ImageUses(tmp_path).all()) == {"a", "b", "c"}

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from edgeagent.files import read_optional, write_secret
 from edgeagent.source.backup import SEALED_BYTES_MAX, Backup, BackupError
 from edgeagent.source.desired import Desired
-from edgeagent.source.private_files import read_bounded, write_private
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -62,7 +62,7 @@ async def test_o06_it_comes_back_after_a_restart(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"{}", b"[]", b'{"version":"1"}', b"\xff\xfe", b"{" * 5000])
 async def test_one_that_cannot_be_used_counts_as_none(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "state" / "backup.json"
-    write_private(path, turned(content))
+    write_secret(path, turned(content))
     assert await backup(tmp_path).load() is None
 
 
@@ -90,11 +90,11 @@ async def test_a_folder_that_cannot_be_had(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
     path = tmp_path / "file"
-    write_private(path, b"old")
+    write_secret(path, b"old")
     with pytest.raises(TypeError):
-        write_private(path, "text")  # type: ignore[arg-type]
+        write_secret(path, "text")  # type: ignore[arg-type]
     assert [found.name for found in tmp_path.iterdir()] == ["file"]
-    assert read_bounded(path, 3) == b"old"
+    assert read_optional(path, 3) == b"old"
     with pytest.raises(ValueError, match="more than 2 bytes"):
-        read_bounded(path, 2)
-    assert read_bounded(tmp_path / "none", 1) is None
+        read_optional(path, 2)
+    assert read_optional(tmp_path / "none", 1) is None

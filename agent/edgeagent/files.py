@@ -24,11 +24,16 @@ def make_folder(folder: Path, mode: int = SECRET_FOLDER_MODE) -> None:
 
 
 def write_secret(path: Path, content: bytes) -> None:
-    """Replaces a file at once: a reader sees the old content or the new one, also after a power cut.
+    """Replaces a file at once: a reader sees the old content or the new one, also after a power cut. Its
+    folder is made when it is missing.
 
     :raises OSError: it cannot be written; then the old file is as it was.
     """
-    temporary = _written_aside(path, content)
+    path.parent.mkdir(mode=SECRET_FOLDER_MODE, parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.new")
+    # What a crash left behind is in the way, and nothing else has this name.
+    temporary.unlink(missing_ok=True)
+    _write_new(temporary, content)
     try:
         temporary.replace(path)
     except OSError:
@@ -43,7 +48,9 @@ def create_secret(path: Path, content: bytes) -> bool:
     :returns: whether it was made; False when there was one already, which stays.
     :raises OSError: it cannot be written.
     """
-    temporary = _written_aside(path, content)
+    # Two processes may try this at once.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    _write_new(temporary, content)
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -67,6 +74,14 @@ def read_limited(path: Path, bytes_max: int) -> bytes:
     return content
 
 
+def read_optional(path: Path, bytes_max: int) -> bytes | None:
+    """As :func:`read_limited`, None when there is no such file."""
+    try:
+        return read_limited(path, bytes_max)
+    except FileNotFoundError:
+        return None
+
+
 def set_aside(path: Path) -> Path:
     """Renames a damaged file out of the way, so that it can be looked at; its new name."""
     aside = path.with_name(f"{path.name}.damaged")
@@ -74,18 +89,16 @@ def set_aside(path: Path) -> Path:
     return aside
 
 
-def _written_aside(path: Path, content: bytes) -> Path:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_FILE_MODE)
+def _write_new(path: Path, content: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, SECRET_FILE_MODE)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-    except OSError:
-        temporary.unlink(missing_ok=True)
+    except BaseException:
+        path.unlink(missing_ok=True)
         raise
-    return temporary
 
 
 def _sync_folder(folder: Path) -> None:

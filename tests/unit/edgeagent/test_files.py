@@ -6,7 +6,7 @@ from unittest.mock import patch
 
 import pytest
 
-from edgeagent.workload.files import create_secret, make_folder, read_limited, set_aside, write_secret
+from edgeagent.files import create_secret, make_folder, read_limited, set_aside, write_secret
 
 if TYPE_CHECKING:
     from pathlib import Path
