@@ -12,6 +12,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from edgeagent.errors import AgentError
 from edgeagent.executor.chains import ChainRunner
 from edgeagent.executor.ports import ModuleRuntime, NoObserver, StepError, StepObserver
 from edgeagent.planner.plan import make_plan, shutdown_chains
@@ -91,6 +92,7 @@ class Reconciler:
         self._engine_fault: str | None = None
         self._busy_while_looking: frozenset[str] = frozenset()
         self._in_force_since_ms = 0
+        self._unsaved = ""
         self.progress = Progress(parts.memory.load(), now_ms)
         self.runner = ChainRunner(parts.runtime, self.progress, self.wake, parts.observer)
         self.snapshot = Snapshot(Status(STATUS_UNKNOWN), 0, None, None)
@@ -225,9 +227,17 @@ class Reconciler:
         return {name: generation_id for name, generation_id in found.items() if generation_id}
 
     def _remember(self) -> None:
-        if self.progress.is_changed:
+        """Saves what has changed. A disk that is full costs the memory of restarts, not the supervision."""
+        if not self.progress.is_changed:
+            return
+        try:
             self._parts.memory.save(self.progress.remembered)
-            self.progress.is_changed = False
+        except AgentError as fault:
+            if str(fault) != self._unsaved:
+                _log.error("restarts are not written down: %s", fault)
+            self._unsaved = str(fault)
+            return
+        self.progress.is_changed, self._unsaved = False, ""
 
     def _report(self, current: Mapping[str, CurrentModule] | None, plan: Plan) -> None:
         status = self._in_force.status(

@@ -11,12 +11,14 @@ from edgeagent.model.current import RuntimeStatus
 from edgeagent.model.module import DesiredStatus, ModuleUpdateMode
 from edgeagent.planner.situation import PlanSettings
 from testkit.agent_device import Device, manifest
-from testkit.fake_runtime import FakeDeployments, FakeRuntime
+from testkit.fake_runtime import FakeDeployments, FakeMemory, FakeRuntime
 
 if TYPE_CHECKING:
     import pytest
 
+    from edgeagent.reconcile.progress import Remembered
     from edgeagent.source.desired import Desired
+from edgeagent.state.files import StateFileError
 
 
 async def test_r01_nothing_is_known_before_a_deployment() -> None:
@@ -457,3 +459,25 @@ async def test_a_pull_does_not_hold_up_the_end() -> None:
         await device.agent.shut_down()
     assert device.running() == set()
     assert device.runtime.calls.count("create a") == 0
+
+
+async def test_a_full_disk_stops_no_supervision(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    device = Device()
+    save = FakeMemory.save
+
+    def full(memory: FakeMemory, remembered: Remembered) -> None:
+        raise StateFileError("modules.json cannot be written: No space left on device")
+
+    monkeypatch.setattr(FakeMemory, "save", full)
+    device.deploy(3, manifest(a={"restartPolicy": "always"}))
+    await device.settle()
+    device.runtime.end("a", 1)
+    await device.settle()
+    assert device.running() == {"a"}
+    assert device.status == (200, 3)
+    assert caplog.text.count("No space left") == 1
+    monkeypatch.setattr(FakeMemory, "save", save)
+    await device.settle()
+    assert device.memory.remembered.restarts["a"].count == 1
