@@ -8,8 +8,10 @@ import os
 import socket
 from typing import TYPE_CHECKING, Any
 
-from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
+# From where they are made: `aiohttp.web` would bring megabytes of what is not needed here.
+from aiohttp.web_protocol import RequestHandler, RequestPayloadError
+from aiohttp.web_response import Response, StreamResponse
+from aiohttp.web_server import Server
 
 from edgeagent.errors import AgentError
 from edgeagent.workload.errors import RequestRefused
@@ -18,6 +20,8 @@ from edgeagent.workload.http import Answer, Request, StreamAnswer, refusal
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    from aiohttp.web_request import BaseRequest
 
 BODY_WAIT_S = 5.0
 IDLE_WAIT_S = 60.0
@@ -99,7 +103,7 @@ class UnixHttpServer:
         if self._http is not None:
             await self._http.shutdown(STOP_WAIT_S)
 
-    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+    async def _handle(self, request: BaseRequest) -> StreamResponse:
         try:
             body = await self._body(request)
         except RequestRefused as refused:
@@ -115,11 +119,11 @@ class UnixHttpServer:
             return _response(refusal(500, "internal error; the log of the service says more"))
         return await self._stream(request, answer) if isinstance(answer, StreamAnswer) else _response(answer)
 
-    async def _stream(self, request: web.BaseRequest, answer: StreamAnswer) -> web.StreamResponse:
+    async def _stream(self, request: BaseRequest, answer: StreamAnswer) -> StreamResponse:
         """Passes pieces on as they come. When they break off so does the connection, as that is all that can
         be said by then.
         """
-        response = web.StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
+        response = StreamResponse(status=answer.status, headers={"Content-Type": answer.content_type})
         try:
             await response.prepare(request)
             async for piece in answer.pieces:
@@ -134,7 +138,7 @@ class UnixHttpServer:
             await answer.release()
         return response
 
-    async def _body(self, request: web.BaseRequest) -> bytes:
+    async def _body(self, request: BaseRequest) -> bytes:
         """:raises RequestRefused: 413 too long, 408 too slow, 400 broken."""
         body = bytearray()
         try:
@@ -145,7 +149,7 @@ class UnixHttpServer:
                         raise RequestRefused(413, f"request body is longer than {self._body_bytes_max} bytes")
         except TimeoutError:
             raise RequestRefused(408, f"request body took longer than {self._body_wait_s:g} s") from None
-        except (web.RequestPayloadError, ConnectionError) as error:
+        except (RequestPayloadError, ConnectionError) as error:
             raise RequestRefused(400, f"request body cannot be read: {error}") from None
         return bytes(body)
 
@@ -157,11 +161,11 @@ class _Connection(RequestHandler):
 
     def handle_error(
         self,
-        request: web.BaseRequest,
+        request: BaseRequest,
         status: int = 500,
         exc: BaseException | None = None,
         message: str | None = None,
-    ) -> web.StreamResponse:
+    ) -> StreamResponse:
         if status >= 500:
             log.error("a request failed: %r", exc)
         short = (message or "bad request").partition("\n")[0]
@@ -170,7 +174,7 @@ class _Connection(RequestHandler):
         return response
 
 
-class _LimitedServer(web.Server):
+class _LimitedServer(Server):
     """Counts connections, and closes those beyond the limit."""
 
     def __init__(
@@ -203,9 +207,9 @@ class _LimitedServer(web.Server):
         super().connection_lost(handler, exc)
 
 
-def _response(answer: Answer) -> web.Response:
+def _response(answer: Answer) -> Response:
     content_type = "application/json" if answer.content is not None else None
-    return web.Response(status=answer.status, body=answer.encoded() or None, content_type=content_type)
+    return Response(status=answer.status, body=answer.encoded() or None, content_type=content_type)
 
 
 def _listening_socket(path: Path, mode: int) -> socket.socket:
