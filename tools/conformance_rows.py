@@ -23,6 +23,8 @@ AGENT = re.compile(
 )
 AGENT_PREFIX = "agent:"
 """Before ids of the agent's rows, as heads have some of the same letters."""
+AGENT_WORDS = ("agent", "docker", "environment", "workload")
+"""In paths of tests that may be about the agent."""
 SHOWN_MAX = 2
 
 
@@ -67,7 +69,7 @@ def tests_by_row(vectors: Iterable[tuple[Path, str]]) -> dict[str, set[str]]:
     """
     found: defaultdict[str, set[str]] = defaultdict(set)
     for path in sorted(ROOT.glob("tests/**/test_*.py")):
-        about_agent = any(word in str(path.relative_to(ROOT)) for word in ("agent", "docker", "environment"))
+        about_agent = any(word in str(path.relative_to(ROOT)) for word in AGENT_WORDS)
         about_iothub = "iothub" in str(path.relative_to(ROOT)) or "sdk" in path.parts
         for source in python_tests(path):
             name = source[source.index("def test") :].partition("(")[0]

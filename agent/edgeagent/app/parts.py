@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,9 @@ from edgeagent.reconcile.loop import LoopSettings
 from edgeagent.workload.settings import WorkloadSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+    from typing import Any
+
     from edgeagent.app.modules import EngineModules
     from edgeagent.app.options import RunOptions
     from edgeagent.config.settings import Settings
@@ -27,6 +32,30 @@ if TYPE_CHECKING:
     from edgeagent.methods.tasks import Tasks
     from edgeagent.runtime.engine import Engine
     from edgeagent.runtime.lister import ModuleLister
+
+
+RESTART_S = 30.0
+"""Before a part that failed is started again."""
+
+_log = logging.getLogger(__name__)
+
+
+async def kept(
+    name: str,
+    run: Callable[[], Awaitable[Any]],
+    sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+) -> None:
+    """Runs a part until it ends by itself. One that fails is started again: no fault in one part may end the
+    supervision of modules.
+    """
+    while True:
+        try:
+            await run()
+        except Exception:
+            _log.exception("%s failed, and is started again in %.0f s", name, RESTART_S)
+        else:
+            return
+        await sleep(RESTART_S)
 
 
 def method_handlers(

@@ -14,7 +14,7 @@ from edgeagent.app.device_change import remove_modules_of_another_device
 from edgeagent.app.identities import LocalIdentities
 from edgeagent.app.keeper import DeploymentKeeper
 from edgeagent.app.modules import EngineModules
-from edgeagent.app.parts import loop_settings, management_of, method_handlers, own_id, workload_settings
+from edgeagent.app.parts import kept, loop_settings, management_of, method_handlers, own_id, workload_settings
 from edgeagent.app.reports import NoReports
 from edgeagent.errors import AgentError
 from edgeagent.executor.docker_runtime import DockerParts, DockerRuntime
@@ -24,7 +24,7 @@ from edgeagent.image_gc.uses import ImageUses
 from edgeagent.log_lines import LEVEL_NAMES
 from edgeagent.methods.dispatch import Methods
 from edgeagent.methods.tasks import Tasks
-from edgeagent.metrics.agent_metrics import Metadata, metadata_of
+from edgeagent.metrics.agent_metrics import metadata_of
 from edgeagent.metrics.service import BothReports, MetricsService, Where, make_metrics
 from edgeagent.reconcile.in_force import InForce
 from edgeagent.reconcile.loop import LoopParts, Reconciler
@@ -40,7 +40,7 @@ from edgeagent.state.memory import FileMemory
 from edgeagent.workload.client import WorkloadControl
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
 
     from edgeagent.app.options import RunOptions
     from edgeagent.model.current import RuntimeStatus
@@ -196,17 +196,18 @@ class Agent:
         await self._needed("the workload service", self.workload.ensure_running)
         if not await self._needed("the container engine", self._self_update.recover):
             _log.info("another agent runs on this engine; this one ends")
+            self._hands_over = True
             return False
-        self.metrics.metadata = await self._needed("the container engine", self._metadata)
         await self._needed("the modules of another device", self._check_device)
         await self._first_deployment()
-        self._spawn(watch_engine(self.engine, self.lister, self._wake))
-        self._spawn(self.keeper.run())
-        self._spawn(self._watch_workload())
-        self._spawn(self._collection().run())
-        self._spawn(self.metrics_service.run())
-        self._spawn(self._serve_management())
-        self._spawn(self.reconciler.run())
+        self._spawn("events", lambda: watch_engine(self.engine, self.lister, self._wake))
+        self._spawn("the last good deployment", self.keeper.run)
+        self._spawn("the workload service", self._watch_workload)
+        self._spawn("the removal of images", self._collection().run)
+        self._spawn("metrics", self.metrics_service.run)
+        self._spawn("metadata", self._read_metadata)
+        self._spawn("the management socket", self._serve_management)
+        self._spawn("the loop", self.reconciler.run)
         return True
 
     async def _needed(self, what: str, work: Any) -> Any:
@@ -221,8 +222,9 @@ class Agent:
                     _log.error("%s: %s; trying again every %.0f s", what, fault, START_RETRY_S)
             await asyncio.sleep(START_RETRY_S)
 
-    async def _metadata(self) -> Metadata:
-        return metadata_of(__version__, await system_info(self.engine))
+    async def _read_metadata(self) -> None:
+        info = await self._needed("the container engine", lambda: system_info(self.engine))
+        self.metrics.metadata = metadata_of(__version__, info)
 
     async def _check_device(self) -> None:
         await remove_modules_of_another_device(self._options.state_folder, self._options.place, self.runtime)
@@ -231,9 +233,9 @@ class Agent:
         """The newest word of the source, or else what was kept (rows O06, O08)."""
         if self.cloud is not None:
             await self.cloud.__aenter__()
-            self._spawn(self.cloud.run())
+            self._spawn("the link to the hub", self.cloud.run)
         if self._options.manifest is not None:
-            self._spawn(FileSource(self._options.manifest, self.box).run())
+            self._spawn("the manifest", FileSource(self._options.manifest, self.box).run)
         if await self.box.first() is None:
             kept = await self.keeper.load()
             if kept is not None:
@@ -279,17 +281,10 @@ class Agent:
         deployment = self.in_force.deployment
         return [module.image for module in deployment.modules.values()] if deployment else []
 
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
-        task = asyncio.get_running_loop().create_task(work)
+    def _spawn(self, name: str, run: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        task = asyncio.get_running_loop().create_task(kept(name, run), name=name)
         self._background.append(task)
-        task.add_done_callback(self._note_end)
-        return task
-
-    def _note_end(self, task: asyncio.Task[Any]) -> None:
-        self._background.remove(task)
-        if not task.cancelled() and (fault := task.exception()) is not None:
-            _log.critical("a part of the agent ended: %r", fault, exc_info=fault)
-            self.stop()
+        task.add_done_callback(self._background.remove)
 
     async def _end(self) -> None:
         """Ends the loop first, then the modules, then what it all stood on."""
