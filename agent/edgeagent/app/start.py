@@ -50,6 +50,8 @@ def options_of(given: Namespace, environment: Mapping[str, str]) -> RunOptions:
     """
     config = _config(given.config)
     settings = load_settings({**config.agent.env, **environment})
+    if config.agent.auth is not None:
+        settings = replace(settings, registries=(*settings.registries, config.agent.auth))
     place = place_of(environment.get(CONNECTION_STRING, ""), settings.device_hostname, config)
     if not place.has_hub and given.manifest is None:
         raise AgentError(

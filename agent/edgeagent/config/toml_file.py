@@ -118,6 +118,10 @@ def _read(root: Table) -> ConfigFile:
         watchdog_retries=read_retries(watchdog),
         max_requests=read_max_requests(limits),
     )
+    for name in ("cloud_timeout_sec", "cloud_retries"):
+        root.unserved(name, "the agent's own times hold")
+    watchdog.unserved("max_retries", "what keeps the agent running is its service manager or its container")
+    limits.unserved("workload", "a module's socket takes ten connections")
     engine.finish()
     root.finish()
     return replace(config, warnings=tuple(root.notes))

@@ -12,7 +12,6 @@ import msgspec
 
 from edgeagent.manifest.errors import ManifestFormatError
 from edgeagent.manifest.fields import Fields, json_type
-from edgeagent.model.canonical import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -100,13 +99,12 @@ def _decoded(text: str, place: str) -> Mapping[str, Any]:
     return options
 
 
-def write_create_options(options: Mapping[str, Any]) -> dict[str, str]:
-    """The members that hold `options` in a twin, in pieces of 512 characters.
+def in_pieces(text: str) -> dict[str, str]:
+    """The members that hold create options in a twin, in pieces of 512 characters (row M23).
 
     :raises ValueError: more than a hundred pieces.
     """
-    text = canonical_json(options).decode("utf-8", "surrogatepass")
-    pieces = [text[start : start + PIECE_CHARS_MAX] for start in range(0, len(text), PIECE_CHARS_MAX)]
+    pieces = [text[start : start + PIECE_CHARS_MAX] for start in range(0, len(text), PIECE_CHARS_MAX)] or [""]
     if len(pieces) > PIECES_MAX:
         raise ValueError(
             f"create options of {len(text)} characters; at most {PIECES_MAX * PIECE_CHARS_MAX} fit"

@@ -72,7 +72,3 @@ class Plan:
     chains: Mapping[str, tuple[Step, ...]]
     waiting: Mapping[str, str] = field(default_factory=dict)
     due_ms: int | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        return not self.chains

@@ -7,12 +7,13 @@ and the status tells why.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from edgeagent.errors import AgentError
 from edgeagent.manifest.errors import ManifestError
 from edgeagent.manifest.oddities import oddities
 from edgeagent.manifest.parse import parse_manifest
+from edgeagent.report.outcome import BEFORE_START, Outcome, cut, outcome_of_faults, outcome_of_run
 from edgeagent.source.desired import Desired
 
 if TYPE_CHECKING:
@@ -21,21 +22,7 @@ if TYPE_CHECKING:
     from edgeagent.model.current import Failures
     from edgeagent.model.module import Deployment
 
-STATUS_OK = 200
-STATUS_UNKNOWN = 406
-STATUS_FAILED = 500
-NOT_RUNNING_TEXT = "Agent is not running"
-DESCRIPTION_CHARS_MAX = 2048
-
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """`lastDesiredStatus`."""
-
-    code: int
-    description: str = ""
 
 
 class InForce:
@@ -58,7 +45,7 @@ class InForce:
         self._rolled_back = ""
         self._fault: ManifestError | None = None
         self._unreadable: ManifestError | None = None
-        self._status = Status(STATUS_UNKNOWN)
+        self._status = BEFORE_START
         self._seen: Desired | None = None
         self._parent_hostname = parent_hostname
 
@@ -96,7 +83,7 @@ class InForce:
         if self.good is None or self._good_desired is None or self.good is self.deployment:
             return False
         back_to = self._good_desired
-        self._rolled_back = _shortened(
+        self._rolled_back = cut(
             f"deployment {self.version} was rolled back to deployment {back_to.version}: {why}"
         )
         _log.error("%s", self._rolled_back)
@@ -105,29 +92,22 @@ class InForce:
 
     def status(
         self, failures: Mapping[str, Failures], *, is_settled: bool, engine_fault: str | None
-    ) -> Status:
+    ) -> Outcome:
         """What to report now.
 
         :param failures: of this deployment, by module.
         :param is_settled: no step is at work or still to come but for pauses after failures.
         :param engine_fault: why nothing can be known of the containers, None when all is well.
         """
-        fault = self._unreadable or self._fault
-        if is_settled and fault is None and self.deployment is not None and engine_fault is None:
-            self.reported_version = self.version
         texts = [f"{name}: {failure.text}" for name, failure in sorted(failures.items())]
-        if engine_fault is not None:
-            texts.insert(0, engine_fault)
-        if self._rolled_back:
-            texts.insert(0, self._rolled_back)
+        texts = [text for text in (self._rolled_back, engine_fault, *texts) if text]
+        fault = self._unreadable or self._fault
         if fault is not None:
-            self._status = Status(fault.code, _shortened(fault.description))
-        elif texts:
-            self._status = Status(STATUS_FAILED, _shortened("; ".join(texts)))
-        elif is_settled and self.deployment is not None:
-            self._status = Status(STATUS_OK)
+            faults = [fault] if engine_fault is None else [fault, AgentError(engine_fault)]
+            self._status = outcome_of_faults(faults)
+            return self._status
+        is_complete = is_settled and self.deployment is not None
+        if is_complete and engine_fault is None:
+            self.reported_version = self.version
+        self._status = outcome_of_run(self._status, texts, complete=is_complete)
         return self._status
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= DESCRIPTION_CHARS_MAX else f"{text[: DESCRIPTION_CHARS_MAX - 3]}..."

@@ -18,7 +18,6 @@ from edgeagent.executor.ports import ModuleRuntime, NoObserver, StepError, StepO
 from edgeagent.planner.plan import make_plan, shutdown_chains
 from edgeagent.planner.restart import effective_status
 from edgeagent.planner.situation import Plan, PlanSettings, Situation
-from edgeagent.reconcile.in_force import NOT_RUNNING_TEXT, STATUS_UNKNOWN, InForce, Status
 from edgeagent.reconcile.ports import (
     DeploymentStore,
     DesiredSource,
@@ -29,6 +28,7 @@ from edgeagent.reconcile.ports import (
 )
 from edgeagent.reconcile.progress import Progress
 from edgeagent.reconcile.trial import Trial, is_good, why_roll_back
+from edgeagent.report.outcome import BEFORE_START, SHUTDOWN, Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from edgeagent.model.current import CurrentModule, RuntimeStatus
     from edgeagent.model.module import Deployment
     from edgeagent.planner.steps import Pull
+    from edgeagent.reconcile.in_force import InForce
 
 LIST_TIMEOUT_S = 30.0
 SHUTDOWN_S = 60.0
@@ -95,7 +96,7 @@ class Reconciler:
         self._unsaved = ""
         self.progress = Progress(parts.memory.load(), now_ms)
         self.runner = ChainRunner(parts.runtime, self.progress, self.wake, parts.observer)
-        self.snapshot = Snapshot(Status(STATUS_UNKNOWN), 0, None, None)
+        self.snapshot = Snapshot(BEFORE_START, 0, None, None)
 
     def wake(self) -> None:
         """Something has happened: the next round begins at once."""
@@ -255,7 +256,7 @@ class Reconciler:
         return set(self.progress.failures) | set(self.progress.remembered.restarts)
 
     def _publish(
-        self, status: Status, current: Mapping[str, CurrentModule] | None, waiting: Mapping[str, str]
+        self, status: Outcome, current: Mapping[str, CurrentModule] | None, waiting: Mapping[str, str]
     ) -> None:
         self.snapshot = Snapshot(
             status=status,
@@ -286,8 +287,7 @@ class Reconciler:
         if current is not None and self._settings.stops_modules:
             await self._stop_modules(current)
         self._remember()
-        stopped = Status(STATUS_UNKNOWN, NOT_RUNNING_TEXT)
-        self._publish(stopped, current, {})
+        self._publish(SHUTDOWN, current, {})
 
     async def _stop_modules(self, current: Mapping[str, CurrentModule]) -> None:
         deployment = self._in_force.deployment

@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from edgeagent.model.current import CurrentModule, Restarts, RuntimeStatus
     from edgeagent.model.module import Deployment
-    from edgeagent.reconcile.in_force import Status
     from edgeagent.reconcile.progress import Remembered
+    from edgeagent.report.outcome import Outcome
     from edgeagent.source.desired import Desired
 
 
@@ -24,7 +24,7 @@ class Snapshot:
     :param statuses: as they are reported, restart policies applied.
     """
 
-    status: Status
+    status: Outcome
     version: int
     deployment: Deployment | None
     current: Mapping[str, CurrentModule] | None

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from edgeagent.report.outcome import Outcome
+from edgeagent.report.outcome import version_to_report
 from edgeagent.report.snapshot import BuildInfo, Platform, Snapshot
 
 if TYPE_CHECKING:
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from edgeagent.model.current import CurrentModule, Restarts, RuntimeStatus
     from edgeagent.model.module import Deployment
+    from edgeagent.report.outcome import Outcome
     from edgeagent.report.reporter import Reporter
 
 SHUTDOWN_S: Final = 10.0
@@ -22,20 +23,11 @@ SHUTDOWN_S: Final = 10.0
 log = logging.getLogger(__name__)
 
 
-class RoundStatus(Protocol):
-    """`lastDesiredStatus`."""
-
-    @property
-    def code(self) -> int: ...
-    @property
-    def description(self) -> str: ...
-
-
 class Round(Protocol):
     """What the loop knows after a round."""
 
     @property
-    def status(self) -> RoundStatus: ...
+    def status(self) -> Outcome: ...
     @property
     def version(self) -> int: ...
     @property
@@ -89,8 +81,8 @@ class ReportKeeper:
             platform=self._platform,
             build=self._build,
             # A restart does not take back what was reported before it.
-            version=latest.version or self._reporter.last_desired_version or 0,
-            outcome=Outcome(latest.status.code, latest.status.description),
+            version=version_to_report(latest.version, self._reporter.last_desired_version),
+            outcome=latest.status,
             deployment=latest.deployment,
             current=latest.current,
             restarts=latest.restarts,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from edgeagent.manifest.create_options import in_pieces
 from edgeagent.model.canonical import canonical_json
 from edgeagent.model.current import CurrentModule, Restarts, RuntimeStatus
 from edgeagent.model.module import EDGE_AGENT, STARTUP_ORDER_MAX, SYSTEM_MODULES, Module
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 SCHEMA_VERSION: Final = "1.0"
 NEVER: Final = "0001-01-01T00:00:00"
 """A time that is not known (row R17)."""
-CHUNK_CHARS: Final = 512
-CHUNKS_MAX: Final = 100
 VALUE_BYTES_MAX: Final = 4000
 """Of a string; the hub allows 4096."""
 _UNKNOWN: Final = "unknown"
@@ -72,12 +71,11 @@ def time_json(at_ms: int | None) -> str:
 
 
 def chunked(text: str) -> dict[str, str]:
-    """`createOptions` in members of 512 characters each (rows M21, M23); too long a text is left out."""
-    pieces = [text[start : start + CHUNK_CHARS] for start in range(0, len(text), CHUNK_CHARS)] or [""]
-    if len(pieces) > CHUNKS_MAX:
+    """`createOptions` in as many members as it needs; too long a text is left out."""
+    try:
+        return in_pieces(text)
+    except ValueError:
         return {"createOptions": "{}"}
-    numbered = {f"createOptions{number:02d}": piece for number, piece in enumerate(pieces[1:], 1)}
-    return {"createOptions": pieces[0], **numbered}
 
 
 def _runtime(snapshot: Snapshot) -> dict[str, Any]:

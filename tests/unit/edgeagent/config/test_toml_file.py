@@ -98,7 +98,12 @@ def _error(text: str) -> ConfigFileError:
 
 def test_everything() -> None:
     config = parse_config(WHOLE.encode())
-    assert config.warnings == ()
+    assert [text.partition(":")[0] for text in config.warnings] == [
+        "cloud_timeout_sec",
+        "cloud_retries",
+        "watchdog.max_retries",
+        "iotedge_max_requests.workload",
+    ]
     assert (config.hostname, config.parent_hostname) == ("gateway-1.example.net", "gateway-0.example.net")
     assert config.trust_bundle == Path("/etc/edge/root ca.pem")
     assert (config.allow_elevated, config.cloud_timeout_s, config.cloud_retries) == (False, 90, 2)

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeagent.manifest.create_options import read_create_options, write_create_options
+from edgeagent.manifest.create_options import in_pieces, read_create_options
 from edgeagent.manifest.fields import Fields
+from edgeagent.model.canonical import canonical_json
 
 values = st.dictionaries(
     st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40),
@@ -18,6 +19,10 @@ values = st.dictionaries(
     | st.none(),
     max_size=6,
 ).filter(lambda options: not {"Env", "Labels", "HostConfig", "NetworkingConfig"} & set(options))
+
+
+def write_create_options(options: dict[str, Any]) -> dict[str, str]:
+    return in_pieces(canonical_json(options).decode())
 
 
 @given(values)

@@ -19,8 +19,8 @@ from edgeagent.metrics.resources import ModuleSample
 from edgeagent.model.current import CurrentModule, RuntimeStatus
 from edgeagent.model.module import Deployment, Module
 from edgeagent.planner.steps import Create, Pull, Start, Stop
-from edgeagent.reconcile.in_force import Status
 from edgeagent.reconcile.ports import Snapshot
+from edgeagent.report.outcome import Outcome
 from edgeagent.runtime.stats import ContainerStats
 from edgeagent.runtime.system import SystemInfo
 
@@ -98,7 +98,7 @@ class Clock:
 
 def _snapshot() -> Snapshot:
     current = {"sensor": CurrentModule("sensor", "s:1", RuntimeStatus.RUNNING, container_id="c1")}
-    return Snapshot(Status(200), 1, Deployment({"sensor": SENSOR, "edgeHub": HUB}), current)
+    return Snapshot(Outcome(200), 1, Deployment({"sensor": SENSOR, "edgeHub": HUB}), current)
 
 
 def _full() -> AgentMetrics:
@@ -218,7 +218,7 @@ def test_which_modules_run_is_known_also_while_the_engine_is_away() -> None:
     metrics.publish(_snapshot())
     assert metrics.running() == {"sensor": "c1"}
     assert metrics.healthz() == (200, {"status": "ok", "engine": "ok"})
-    metrics.publish(Snapshot(Status(500), 1, None, None))
+    metrics.publish(Snapshot(Outcome(500), 1, None, None))
     assert metrics.running() == {"sensor": "c1"}
     assert metrics.healthz()[1]["engine"] == "does not answer"
 

@@ -13,8 +13,8 @@ import pytest
 from edgeagent.config.settings import Settings
 from edgeagent.metrics.checkpoint import CHECKPOINT_FILE
 from edgeagent.metrics.service import BothReports, MetricsService, Where, make_metrics
-from edgeagent.reconcile.in_force import Status
 from edgeagent.reconcile.ports import Snapshot
+from edgeagent.report.outcome import Outcome
 from edgeagent.runtime.stats import ContainerStats
 from testkit.fake_runtime import FakeReports
 
@@ -136,7 +136,7 @@ async def test_the_time_away_counts_but_after_a_clean_end(tmp_path: Path) -> Non
 
 def test_both_are_told_of_a_round(tmp_path: Path) -> None:
     metrics, reports = make_metrics(SETTINGS, Where("h", "d", tmp_path)), FakeReports()
-    snapshot = Snapshot(Status(200), 1, None, {})
+    snapshot = Snapshot(Outcome(200), 1, None, {})
     BothReports(metrics, reports).publish(snapshot)
     assert reports.snapshots == [snapshot]
     assert metrics.healthz()[0] == 200

@@ -17,8 +17,8 @@ from edgeagent.quality import scrape as module
 from edgeagent.quality.errors import ScrapeError
 from edgeagent.quality.samples import SAMPLES_MAX, Sample, hashed
 from edgeagent.quality.scrape import KEPT_MAX, fetch, read_page
-from edgeagent.reconcile.in_force import Status
 from edgeagent.reconcile.ports import Snapshot
+from edgeagent.report.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -53,7 +53,7 @@ def test_x18_of_the_agents_own_page_no_user_module_leaves() -> None:
     metrics = AgentMetrics(MetricsSettings("hub1.example.net", "d1"), lambda: float(next(seconds)))
     modules = {name: Module(name, "i:1") for name in ("sensor", "edgeHub")}
     for _ in range(2):
-        metrics.publish(Snapshot(Status(200), 1, Deployment(modules), {}))
+        metrics.publish(Snapshot(Outcome(200), 1, Deployment(modules), {}))
     samples, _ = read_page(metrics.render(), 0)
     names = {dict(sample.labels).get("module_name") for sample in samples} - {None}
     assert names == {hashed("edgeAgent"), hashed("edgeHub")}

@@ -481,3 +481,19 @@ async def test_a_full_disk_stops_no_supervision(
     monkeypatch.setattr(FakeMemory, "save", save)
     await device.settle()
     assert device.memory.remembered.restarts["a"].count == 1
+
+
+async def test_r07_two_faults_at_once_are_both_in_the_text() -> None:
+    device = Device()
+    device.deploy(3, manifest(a={}))
+    await device.settle()
+    device.deploy(4, {**manifest(a={}), "runtime": None})
+    device.runtime.away = True
+    await device.settle()
+    assert device.status == (500, 3)
+    text = device.reports.last.status.description
+    assert "Agent configuration format is invalid. runtime: is missing" in text
+    assert "the container engine does not answer" in text
+    device.runtime.away = False
+    await device.settle()
+    assert device.status == (400, 3)

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 
+from edgeagent.manifest.create_options import PIECE_CHARS_MAX, PIECES_MAX
 from edgeagent.model.current import RuntimeStatus
 from edgeagent.model.module import Deployment, DesiredStatus
 from edgeagent.report.outcome import Outcome
 from edgeagent.report.state import (
-    CHUNK_CHARS,
-    CHUNKS_MAX,
     NEVER,
     VALUE_BYTES_MAX,
     chunked,
@@ -213,17 +212,17 @@ def test_r17_times(at_ms: int | None, text: str) -> None:
 def test_m23_long_create_options_are_written_in_chunks() -> None:
     """Row M23: 512 characters each, and at most 100."""
     assert chunked("") == {"createOptions": ""}
-    assert chunked("x" * CHUNK_CHARS) == {"createOptions": "x" * CHUNK_CHARS}
-    text = "x" * CHUNK_CHARS + "y" * CHUNK_CHARS + "z"
+    assert chunked("x" * PIECE_CHARS_MAX) == {"createOptions": "x" * PIECE_CHARS_MAX}
+    text = "x" * PIECE_CHARS_MAX + "y" * PIECE_CHARS_MAX + "z"
     assert chunked(text) == {
-        "createOptions": "x" * CHUNK_CHARS,
-        "createOptions01": "y" * CHUNK_CHARS,
+        "createOptions": "x" * PIECE_CHARS_MAX,
+        "createOptions01": "y" * PIECE_CHARS_MAX,
         "createOptions02": "z",
     }
-    largest = chunked("x" * (CHUNK_CHARS * CHUNKS_MAX))
-    assert len(largest) == CHUNKS_MAX
+    largest = chunked("x" * (PIECE_CHARS_MAX * PIECES_MAX))
+    assert len(largest) == PIECES_MAX
     assert "createOptions99" in largest
-    assert chunked("x" * (CHUNK_CHARS * CHUNKS_MAX + 1)) == {"createOptions": "{}"}
+    assert chunked("x" * (PIECE_CHARS_MAX * PIECES_MAX + 1)) == {"createOptions": "{}"}
 
 
 def test_strings_that_no_twin_takes() -> None:
